@@ -1,1 +1,1 @@
-"""Approvals: who must agree before a campaign is launched, what they signed, and whether that holds."""
+"""Approvals: who must agree before a campaign is launched, what they signed, and whether it is valid."""

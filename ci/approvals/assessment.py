@@ -25,7 +25,7 @@ from schemas.repository import Declared
 APPROVALS = "approvals"
 """The folder of statements in a campaign's folder."""
 MOST_FILES, MOST_BYTES = 2000, 2**20
-"""Statements, signatures and revocations of one campaign that are looked at: about a thousand that people signed."""
+"""The limits of the statements, signatures and revocations of one campaign: about a thousand signed files."""
 
 
 def assess_campaign(
@@ -38,9 +38,9 @@ def assess_campaign(
     *,
     actions: int | None = None,
 ) -> Verdict:
-    """Who must approve a campaign, who did, and what is missing. `actions`: units that a plan submits and restates.
+    """Who must approve a campaign, who did, and what is missing. `actions` are the units that a plan submits and restates.
 
-    `site` is the one that the campaign names, `tree` the files of the repository that has the statements.
+    `site` is the campaign's site, `tree` the files of the repository that has the statements.
     """
     demand = demand_campaign(policy, declared, site, actions)
     evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
@@ -52,13 +52,13 @@ def assess_campaign(
 
 
 def require_roles(policy: Policy, declared: Declared, site: Site) -> tuple[str, ...]:
-    """The roles that must sign for a campaign at the site that it names."""
+    """The roles that must sign for a campaign at its site."""
     scripts = bool(declared.campaign.scripts)
     return policy.roles.require(site.name, site.engine, site.storage, scripts=scripts)
 
 
 def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int | None = None) -> Demand:
-    """What must be approved of a campaign; the scopes are computed from lock and manifest, never taken from the lock."""
+    """What must be approved of a campaign. The scopes are computed from lock and manifest, never taken from the lock."""
     campaign, lock = declared.campaign, declared.lock
     scopes = () if lock is None else digest_scopes(lock, campaign, declared.document.data)
     return Demand(
@@ -89,7 +89,7 @@ def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
 
 
 def gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
-    """The statements below a folder; none of too many, which nobody would wait for, and the obstacle that these are."""
+    """Returns the statements below a folder, and None; if there are too many, no statements and the obstacle."""
     sizes = [len(content) for file, content in tree.items() if file.startswith(f"{folder}/")]
     if len(sizes) > MOST_FILES or sum(sizes) > MOST_BYTES:
         told = f"{folder} has {len(sizes):,} files with {sum(sizes):,} bytes, at most {MOST_FILES:,} with {MOST_BYTES:,}"
@@ -98,7 +98,7 @@ def gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str 
 
 
 def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
-    """What stands against a launch whoever signs."""
+    """The obstacle that stops a launch even if all people sign, or None."""
     name, lock = declared.campaign.name, declared.lock
     if lock is None:
         return f"{name} has no lock; run `b2prod resolve {name}`"
@@ -111,7 +111,7 @@ def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:
 
 
 def _compare_launched(declared: Declared, lock: Lock, before: Launch) -> str | None:
-    """What stands against launching a lock after the one that was launched last."""
+    """The obstacle to launching this lock after the last launched one, or None."""
     name = declared.campaign.name
     again = f"run `b2prod resolve {name}`"
     if lock.generation < before.generation:
@@ -124,9 +124,9 @@ def _compare_launched(declared: Declared, lock: Lock, before: Launch) -> str | N
 
 
 def _find_returned(declared: Declared, lock: Lock, before: Launch) -> str | None:
-    """What the lock says to be as it was before the last launch, and is not: the author of a lock writes its `since`.
+    """The obstacle if the lock's `since` is wrong about the last launch, or None. The author of a lock writes `since`.
 
-    What differs from what was launched is of a later generation, and what does not is of no earlier one than it was.
+    A scope that differs from the launched one must have a later generation; an equal scope must not have an earlier one.
     """
     name, since = declared.campaign.name, dict(lock.since)
     for scope, value in digest_scopes(lock, declared.campaign, declared.document.data):
@@ -151,7 +151,7 @@ def _find_returned(declared: Declared, lock: Lock, before: Launch) -> str | None
 def _is_of(lock: Lock, declared: Declared, site: Site) -> bool:
     campaign = declared.campaign
     scopes = digest_scopes(lock, campaign, declared.document.data)
-    # whatever changes is a change of the whole: what is signed for everything is of the lock's own generation
+    # Every change changes the whole, so the scope of everything has the lock's own generation.
     since = dict(lock.since).get(EVERYTHING)
     return (lock.campaign, lock.scopes, since, lock.engine, lock.storage) == (
         campaign.name,

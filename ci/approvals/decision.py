@@ -1,4 +1,4 @@
-"""The decision as its approver sees it before signing: what, instead of what, how much, and what deviates."""
+"""The decision as an approver sees it before signing: the content, the changes, the amount, and the deviations."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from schemas.policy.scopes import PARTS
 from schemas.repository import Declared, Repository, read_repository
 
 SHOWN = 4
-"""Steps that a deviation is shown with at most."""
+"""The largest number of steps that are named with a deviation."""
 
 
 def describe_decision(
     project: Project, repository: Repository, declared: Declared, lock: Lock, against: str | None
 ) -> str:
-    """The decision as text; `against` names the campaign that it is compared with."""
+    """The decision as text. `against` names the campaign with which it is compared."""
     lines = [*_describe_content(declared, lock), "", *_describe_deviations(declared)]
     if doubt := _find_doubt(project, repository, declared):
         lines += ["", f"NOT PROVEN by the run catalogue here: {doubt}"]
@@ -53,7 +53,7 @@ def describe_decision(
 
 
 def _find_doubt(project: Project, repository: Repository, declared: Declared) -> str:
-    """What of the lock contradicts the run catalogue here; empty where there is no catalogue."""
+    """How the lock contradicts the run catalogue here; empty if it agrees, or if there is no catalogue."""
     try:
         with reading(project.state) as connection:
             launch, lock = read_launch(connection, declared.campaign.name), declared.lock
@@ -64,7 +64,7 @@ def _find_doubt(project: Project, repository: Repository, declared: Declared) ->
 
 
 def describe_retirement(project: Project, retirement: Retirement) -> str:
-    """What goes with a retirement, as text: datasets, how much of them there is, and what takes their place."""
+    """A retirement as text: its datasets, their amounts, and what replaces them."""
     lines = [
         f"{retirement.name}: {retirement.title}",
         f"  reason       {retirement.reason}",
@@ -110,7 +110,7 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
     yield f"  limits       {', '.join(limits)}"
     yield f"  site         {campaign.site} ({lock.engine}), {lock.storage}"
     yield f"  written by   {lock.tool or 'a b2prod of which the version is not known'}"
-    if lock.tool not in (None, find_tool()):  # who signs may want to know it; it is not what is signed
+    if lock.tool not in (None, find_tool()):  # for information only: the tool is not part of what is signed
         yield f"  shown by     {find_tool()}"
     for step in campaign.steps:
         yield f"  step         {step.name}: {step.template or step.script or step.application} makes {', '.join(step.outputs)}"
@@ -133,9 +133,9 @@ def _describe_deviations(declared: Declared) -> Iterator[str]:
 def _find_other(
     project: Project, repository: Repository, declared: Declared, against: str | None
 ) -> tuple[str, Repository, Declared] | None:
-    """What a decision is compared with: its title, and the campaign with its repository.
+    """Returns what a decision is compared with: a title, a repository and the campaign.
 
-    That is the campaign `against`; else this one as it was merged; else the one that it supersedes or repeats.
+    This is the campaign `against`; else the merged version of this campaign; else the one that it supersedes or repeats.
     """
     campaign = declared.campaign
     main = read_merged(project.root) if against is None else None

@@ -1,4 +1,4 @@
-"""Evidence: statements as they lie in the repository, with what lies there to revoke them. The files' names prove nothing."""
+"""Evidence: the statements in the repository, with their signatures and revocations. File names prove nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATEMENT, SIGNATURE, REVOCATION = ".json", ".sig", ".revoked.json"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A statement, its signature, and what lies beside it to revoke it. `statement` is None where only that is left."""
+    """A statement, its signature and its revocations. `statement` is None if only revocations are left."""
 
     file: str
     statement: bytes | None
@@ -27,7 +27,7 @@ class Evidence:
 
 
 def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
-    """The statements below a folder, each with its signature and what revokes it; and revocations without a statement."""
+    """The statements below a folder, each with its signature and revocations; also revocations without a statement."""
     for file in sorted(tree):
         if not file.startswith(f"{folder}/") or not file.endswith(STATEMENT):
             continue
@@ -40,7 +40,7 @@ def collect_evidence(tree: Tree, folder: str) -> Iterator[Evidence]:
 
 
 def name_statement(folder: str, digest: str, role: str, principal: str) -> str:
-    """The file of a statement; its signature has `.sig` behind that."""
+    """The file name of a statement. Its signature has the same name with `.sig` at the end."""
     return f"{folder}/{digest[:16]}/{role}.{principal}{STATEMENT}"
 
 

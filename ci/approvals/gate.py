@@ -1,7 +1,7 @@
-"""The gate: nothing is launched that was not approved. It answers the reconciler's port `LaunchPermission`, and fails closed.
+"""The gate: only approved launches pass, and every doubt refuses. It is an adapter of the port `LaunchPermission`.
 
-What was approved is what is committed: in a git repository manifest, lock and statements are read from the commit that
-the work tree is on, and what is about to be launched must be exactly that.
+The approved content is the committed one: in a git repository, manifest, lock and statements are read from the commit of
+the work tree, and the launch must agree with them exactly.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from schemas.yaml.document import read_yaml
 
 
 def tell_time() -> datetime:
-    """Now, UTC: the reconciler's clock, never a time that a statement claims."""
+    """The time now in UTC, from the reconciler's clock and never from a statement."""
     return datetime.now(UTC)
 
 
 class Gate:
-    """Permits what its people approved, by the pinned policy. `repository` is what the launch goes by."""
+    """Permits launches that are approved by the pinned policy. `repository` is what would be launched."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class Gate:
         self._proofs: dict[tuple[str, int], str] = {}
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
-        """Campaign → digest of the approvals under which the plan's actions may be done; those without actions need none.
+        """Campaign → digest of the approvals for the plan's actions. Campaigns without actions are left out.
 
         Raises:
-            GuardRefused: an approval is missing or does not hold; a table says which, and the command to run next.
+            GuardRefused: an approval is missing or not valid; a table says which, and the command to run next.
             SourceUnavailable: policy or commit cannot be read.
         """
         self._look_back()
@@ -87,7 +87,7 @@ class Gate:
             raise GuardRefused(format_refusal(refused))
         return {name: verdict.digest for name, verdict in verdicts.items()}
 
-    def find_sites(self, repository: Repository) -> Mapping[str, Site]:  # noqa: ARG002 -- the port's: what is declared does not count
+    def find_sites(self, repository: Repository) -> Mapping[str, Site]:  # noqa: ARG002 -- required by the port; not used
         """The sites of the pinned trust root.
 
         Raises:
@@ -96,7 +96,7 @@ class Gate:
         return read_pinned_sites(self._project.state, self._anchor)
 
     def sort(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The campaigns of which something may be launched, or nothing is to be; and why the others may not be.
+        """Returns the campaigns that may be launched or have nothing to launch, and the others with the reasons.
 
         Raises:
             SourceUnavailable: policy, commit or ledger cannot be read.
@@ -108,7 +108,7 @@ class Gate:
             verdicts = self.judge(dict.fromkeys(names))
         except GuardRefused as refusal:
             refused = dict.fromkeys(names, str(refusal))
-        except Exception as error:  # what nobody foresaw of one campaign is not a reason to stop the others
+        except Exception as error:  # an unexpected error in one campaign must not stop the others
             if len(names) > 1:
                 return self._sort_apart(names)
             if isinstance(error, SourceUnavailable | SQLAlchemyError):
@@ -123,7 +123,7 @@ class Gate:
         return [name for name in names if name not in refused], refused
 
     def _list_idle(self, names: Sequence[str]) -> set[str]:
-        """The campaigns of which nothing is to be launched; empty where that cannot be told of any."""
+        """The campaigns that have nothing to launch; empty if nothing can be planned."""
         state = self._project.state
         try:
             with reading(state) as connection:
@@ -133,7 +133,7 @@ class Gate:
         return {one.campaign for one in state_view.plan.campaigns if not _count(one)}
 
     def _sort_apart(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The same, each campaign by itself; one of which something cannot be read is left out."""
+        """The result of `sort`, with each campaign judged alone. A campaign that cannot be read is refused."""
         refused: dict[str, str] = {}
         errors: list[SourceUnavailable] = []
         for name in names:
@@ -147,7 +147,7 @@ class Gate:
         return [name for name in names if name not in refused], refused
 
     def judge(self, plans: Mapping[str, CampaignPlan | None]) -> dict[str, Verdict]:
-        """The verdict on each campaign; with its plan, on exactly that one.
+        """The verdict on each campaign. If its plan is given, the verdict is on exactly this plan.
 
         Raises:
             GuardRefused: no trust root is pinned.
@@ -169,10 +169,10 @@ class Gate:
         return verdicts
 
     def _prove(self, connection: Connection, policy: Policy, name: str, past: Past) -> str:
-        """Why a lock is not believed: it is not what manifest, repository and catalogue make; empty where it is.
+        """Why a lock differs from what manifest, repository and catalogue give; an empty text if it does not.
 
-        Of one that was launched already, runs that no longer fit stop nothing but themselves (`choose_runs`), and those
-        that came since are not taken in.
+        A lock that was launched is not checked: runs that no longer fit are refused one by one (`choose_runs`), and new runs
+        are not taken in.
         """
         declared = self._repository.campaigns[name]
         lock, site = declared.lock, self._repository.sites[declared.campaign.site]
@@ -206,7 +206,7 @@ class Gate:
         return verdict
 
     def _warn(self, verdict: Verdict, policy: Policy) -> Verdict:
-        """Tells where what people sign today is for other roles or keys than those by which it is judged."""
+        """Adds a warning if the repository has another policy than the pinned one, which judges."""
         here = self._repository.policy
         moved = here is not None and here.digest != policy.digest
         administrators = policy.roles.administrators
@@ -239,14 +239,14 @@ class Gate:
         return self._hinder(verdict, policy, file, tree)
 
     def _judge_merge(self, verdict: Verdict, branch: str, policy: Policy, commit: str | None) -> Verdict:
-        """Where the merge is the approval: what is launched lies on the protected branch."""
+        """For a merge that is the approval: refuses a commit that is not on the protected branch."""
         if commit is None or not is_contained(self._project.root, commit, branch):
             return _stop(verdict, f"{_name(commit)} is not on the branch {branch}")
         content = {"subject": verdict.demand.subject, "scopes": dict(verdict.demand.scopes), "merge": True}
         return replace(verdict, digest=digest({**content, "policy": policy.digest}))
 
     def _hinder(self, verdict: Verdict, policy: Policy, file: str, tree: Tree | None = None) -> Verdict:
-        """Stops at a site that is not as it was pinned: its file says what runs, where, and with whose rights."""
+        """Refuses a site that differs from the pinned one: its file says what runs, where, and with which rights."""
         contents = [self._read_here(file)]
         contents += [tree.get(file, b"")] if tree is not None else []
         if all(hashlib.sha256(content).hexdigest() == policy.sites.get(file) for content in contents):
@@ -258,14 +258,14 @@ class Gate:
         )
 
     def _read_here(self, file: str) -> bytes:
-        """A file as the launch goes by it: of the commit that is read, else of the work tree."""
+        """A file as the launch uses it: of the commit that is read, else of the work tree."""
         if self._project.commit is not None:
             return self._project.commit.files.get(file, b"")
         here = self._project.root / file
         return here.read_bytes() if here.is_file() and not here.is_symlink() else b""
 
     def _read_source(self) -> tuple[str | None, Tree]:
-        """The commit and its files; where there is no git, the files as they are."""
+        """Returns the commit and its files; without git, None and the files as they are."""
         if self._project.commit is not None:
             return self._project.commit.id, self._project.commit.files
         root = self._project.root
@@ -277,21 +277,21 @@ class Gate:
         return self._source
 
     def _look(self, names: Sequence[str]) -> None:
-        """Remembers what is revoked of campaigns with nothing to do: it may be gone when there is something again."""
+        """Records revocations for campaigns that have nothing to launch, since the files may be gone at the next launch."""
         unseen = [name for name in names if name not in self._seen]
         self._seen.update(unseen)
         if unseen:
-            with suppress(GuardRefused):  # without a root nothing can be revoked, and nothing is launched
+            with suppress(GuardRefused):  # without a trust root, no revocation counts and nothing is launched
                 self._record(self.judge(dict.fromkeys(unseen)))
 
     def _look_back(self) -> None:
-        """Remembers, once, what people took back of anything: it may be gone when that is to be launched, or pinned."""
+        """Records all revocations once, since the files may be gone before the next launch or pin."""
         if not self._looked_back:
             self._looked_back = True
             remember(self._project, self._anchor, self._clock())
 
     def _record(self, verdicts: Mapping[str, Verdict], *, launched: bool = False) -> None:
-        """Remembers what counts no longer, until when it was judged, and with `launched`, how far campaigns came."""
+        """Records withdrawn statements, the time of the judgement, and with `launched` the launches."""
         state, now = self._project.state, self._clock()
         revoked = frozenset[str]().union(*(verdict.revoked for verdict in verdicts.values()))
         counts_from = {verdict.demand.subject: verdict.counts_from for verdict in verdicts.values()}
@@ -302,7 +302,7 @@ class Gate:
             for name, verdict in verdicts.items():
                 launch = _describe_launch(self._repository.campaigns[name], verdict)
                 before = read_launch(connection, name)
-                # an older b2prod recorded no scopes: the lock that was launched from tells them
+                # An older b2prod did not record scopes: they follow from the launched lock.
                 unknown = launch and before and before.scopes is None and before.lock == launch.lock
                 if launch is not None and launch != before and (launched or unknown):
                     launches[name] = launch
@@ -314,7 +314,7 @@ class Gate:
 
 
 def _describe_launch(declared: Declared, verdict: Verdict) -> Launch | None:
-    """A launch of a campaign under its approvals, as the ledger records it; None where it has none, or needs none."""
+    """The launch of an approved campaign, as the ledger records it, or None if it needs no signature or has no approval."""
     lock, demand = declared.lock, verdict.demand
     if lock is None or demand.generation is None or not demand.roles or not verdict.complete:
         return None
@@ -323,7 +323,7 @@ def _describe_launch(declared: Declared, verdict: Verdict) -> Launch | None:
 
 
 def _read_declared(tree: Tree, file: str) -> Declared | None:
-    """A campaign with its lock, as the files of a commit have it; None: it is not there, or is broken."""
+    """A campaign with its lock from the files of a commit, or None if it is missing or broken."""
     document = read_valid(file, tree[file], "campaign") if file in tree else None
     if document is None:
         return None
@@ -334,7 +334,7 @@ def _read_declared(tree: Tree, file: str) -> Declared | None:
 
 
 def _pin(declared: Declared) -> dict[str, str]:
-    """What a plan pins of a campaign."""
+    """The digests of a campaign that a plan pins."""
     lock = "" if declared.lock is None else declared.lock.digest()
     return {"lock": lock, "manifest": digest(declared.document.data)}
 

@@ -1,7 +1,7 @@
-"""Memory: what people took back, or said anew, is recorded from every commit that a turn reads, whatever state campaigns are in.
+"""Memory: records withdrawn and replaced statements from every commit that a turn reads, for campaigns in any state.
 
-A campaign that is stopped, archived or broken is not judged. Whoever makes it so by a merge, and undoes that together with a
-revocation, would have the approval again that was taken back meanwhile.
+A campaign that is stopped, archived or broken is not judged. Without the record, a person could put a campaign in such a
+state by a merge, remove a revocation later, and get the approval back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from schemas.repository import FOLDERS
 
 
 def recall(connection: Connection, subject: str) -> Past:
-    """What the ledger remembers of a subject, which is named as in statements: `campaign/NAME`."""
+    """The record of the ledger about a subject. Its name is as in statements: `campaign/NAME`."""
     kind, _, name = subject.partition("/")
     launch = read_launch(connection, name) if kind == "campaign" else None
     return Past(list_revoked(connection), list_withdrawals(connection, subject), launch)
@@ -40,12 +40,12 @@ def recall(connection: Connection, subject: str) -> Past:
 def record_taken_back(
     state: State, now: datetime, revoked: frozenset[str], counts_from: Mapping[str, CountsFrom]
 ) -> None:
-    """Records which statements were revoked, and of each subject which words count no longer, with the time of that.
+    """Records the revoked statements, and for each subject the moments before which statements do not count.
 
-    Nothing is written where the ledger knows all of it.
+    Nothing is written if the ledger knows everything.
 
     Raises:
-        SourceUnavailable: the ledger cannot be read, or written.
+        SourceUnavailable: the ledger cannot be read or written.
     """
     with reading(state) as connection:
         new = revoked - list_revoked(connection)
@@ -67,10 +67,10 @@ def _is_news(moments: CountsFrom, known: CountsFrom) -> bool:
 
 
 def remember_words(state: State, tree: Tree, now: datetime, policy: Policy) -> None:
-    """Records of every campaign and retirement in `tree` what was revoked, and since when earlier statements do not count.
+    """Records revocations and replaced statements of every campaign and retirement in `tree`.
 
     Raises:
-        SourceUnavailable: the ledger cannot be read, or written.
+        SourceUnavailable: the ledger cannot be read or written.
     """
     roles = tuple(role.name for role in policy.roles.roles)
     revoked: frozenset[str] = frozenset()
@@ -87,7 +87,7 @@ def remember_words(state: State, tree: Tree, now: datetime, policy: Policy) -> N
 
 
 def _list_matters(tree: Tree) -> Iterator[tuple[str, str, str]]:
-    """What statements lie there for: their folder, what they are about, and the action that they would allow."""
+    """For each folder of statements: the folder, their subject, and the action that they would allow."""
     for file in tree:
         parts = file.split("/")
         top, folder = "/".join(parts[:2]), "/".join(parts[:4])

@@ -1,4 +1,4 @@
-"""Role matching: who fills which role, each person once, and how long a signature counts for it."""
+"""Role matching: which person fills which role, each person once, and how long a signature counts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ def match_roles(
     willing: Mapping[str, Sequence[str]],
     represented: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> dict[int, str]:
-    """Index in `roles` → the person who fills it; as many roles are filled as possible.
+    """Index in `roles` → the person who fills it. As many roles as possible are filled.
 
-    `willing` has the people who signed in each role. `represented` maps role and person to those for whom the person
-    signs, which may be themselves: a deputy signs for somebody else. Each person fills one role, and within a role each
-    person is represented once.
+    `willing` has the people who signed in each role. `represented` maps role and person to the people for whom the person
+    may sign: oneself, or others as their deputy. Each person fills one role, and in each role a person is represented once.
     """
     end: Hashable = ("end",)
     free: dict[Hashable, dict[Hashable, None]] = {}
@@ -47,7 +46,7 @@ def match_roles(
 
 
 def find_end(policy: Policy, role: Role, principal: str, not_after: datetime, now: datetime) -> datetime:
-    """The last moment at which what somebody signs in a role counts: its own, or the end of delegation, key or policy."""
+    """The last moment at which a signature in a role counts: its own end, or that of delegation, key or policy."""
     ends = [not_after, _end_day(policy.roles.expires)]
     signer = policy.signers.get(principal)
     if signer is not None and signer.before is not None:
@@ -65,7 +64,7 @@ def _end_day(day: date) -> datetime:
 def _find_path(
     free: Mapping[Hashable, Mapping[Hashable, None]], begin: Hashable, end: Hashable
 ) -> list[Hashable] | None:
-    """A path on which one more role is filled; some people change theirs (Ford and Fulkerson)."""
+    """A path on which one more role is filled, while some people change their role (Ford and Fulkerson)."""
     before: dict[Hashable, Hashable] = {begin: begin}
     waiting = [begin]
     for place in waiting:

@@ -1,4 +1,4 @@
-"""The trust root by which a reconciler judges: pinned in its ledger, and moved only by those whom the old one names."""
+"""The trust root: it is pinned in the ledger, and only administrators of the pinned root can move it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from schemas.policy.site import Site, read_site
 from schemas.policy.statement import TRUST
 
 FOLDER = "productions/trust"
-"""Where administrators' statements lie: FOLDER/ROOT16/administrator.PERSON.json."""
+"""The folder of administrators' statements: FOLDER/ROOT16/administrator.PERSON.json."""
 
 SUBJECT = "trust/root"
-"""What statements about roots are about, and what is remembered of their signers."""
+"""The subject of statements about roots, and of the ledger's record about them."""
 
 UNPINNED = "no trust root is pinned here: look at productions/roles.yaml, then run `b2prod trust pin`"
 
 
 def read_pinned(connection: Connection, anchor: str | None) -> Policy:
-    """The policy that is pinned: the root with the digest `anchor`, which the site's configuration may name, or a later one.
+    """The pinned policy. Its root has the digest `anchor`, which the site's configuration may name, or follows that root.
 
     Raises:
-        GuardRefused: none is pinned, or it does not come from the anchor.
-        SourceUnavailable: what is pinned cannot be read.
+        GuardRefused: no root is pinned, or it does not follow the anchor.
+        SourceUnavailable: the pinned root cannot be read.
     """
     return _read(_find_root(connection, anchor))
 
@@ -61,7 +61,7 @@ def _find_root(connection: Connection, anchor: str | None) -> Root:
 
 
 def find_pinned(state: State) -> Root | None:
-    """The root that is pinned in a ledger, where there is one."""
+    """The root that is pinned in a ledger, or None."""
     if not has_database(state):
         return None
     with reading(state) as connection:
@@ -69,13 +69,13 @@ def find_pinned(state: State) -> Root | None:
 
 
 def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
-    """The sites of the pinned root, by name; none where no root is pinned, or another one than the anchor allows.
+    """The sites of the pinned root, by name; empty if no root is pinned, or it does not follow the anchor.
 
-    These alone say which commands are run, which addresses are opened and where is written: a commit that says otherwise
-    is a proposal until administrators have signed it.
+    Only these sites say which commands run, which addresses are used and which folders are written. Other values in a commit
+    are a proposal until administrators sign them.
 
     Raises:
-        SourceUnavailable: what is pinned cannot be read.
+        SourceUnavailable: the pinned root cannot be read.
     """
     if not has_database(state):
         return {}
@@ -84,22 +84,24 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
             root = _find_root(connection, anchor)
     except GuardRefused:
         return {}
-    _read(root)  # refuses a root that is not what its digest says
+    _read(root)  # refuses a root with another digest
     found: dict[str, Site] = {}
     for file, content in root.files.items():
         if file.startswith(f"{SITES}/") and file.endswith(".yaml"):
             name = file.removeprefix(f"{SITES}/").removesuffix(".yaml")
             document = read_valid(file, content, "site")
-            if document is not None:  # `check` tells of a site that this version cannot read; others go on
+            if (
+                document is not None
+            ):  # `check` reports a site that this version cannot read; the others are used
                 found[name] = read_site(name, document)
     return found
 
 
 def check_anchor(anchor: str | None) -> str | None:
-    """The digest that a site's configuration names, if it is one.
+    """The digest that a site's configuration names, or None if it names none.
 
     Raises:
-        WrongUse: it is none.
+        WrongUse: it is not a digest.
     """
     if anchor is not None and re.fullmatch("[0-9a-f]{64}", anchor) is None:
         raise WrongUse("B2PROD_TRUST is the digest of a trust root, 64 digits: `b2prod trust show` tells it")
@@ -112,7 +114,7 @@ def find_pinned_sites(project: Project) -> dict[str, Site]:
 
 
 def list_pinned_storages(project: Project) -> list[str]:
-    """The folders of these sites below which outputs are published, sorted."""
+    """The sorted folders of these sites below which outputs are published."""
     sites = find_pinned_sites(project).values()
     return sorted({str(project.state.storage(site.storage)) for site in sites})
 
@@ -120,10 +122,10 @@ def list_pinned_storages(project: Project) -> list[str]:
 def pin(
     state: State, policy: Policy, files: Mapping[str, bytes], tree: Tree, now: datetime, anchor: str | None
 ) -> str:
-    """Pins the root of a repository, or moves to it; a text on what was done. `tree` has the administrators' statements.
+    """Pins the root of a repository, or moves to it. `tree` has the administrators' statements. Returns what was done, as text.
 
     Raises:
-        GuardRefused: it is not the one that the configuration names, or the old root's administrators did not sign it.
+        GuardRefused: the configuration names another root, its version is not higher, it expired, or signatures are missing.
     """
     remember_withdrawals(state, tree, now)
     with opened(state) as engine, engine.begin() as connection:
@@ -165,15 +167,15 @@ def pin(
 
 
 def assess_root(state: State, old: Policy, new: Policy, tree: Tree, now: datetime) -> Verdict:
-    """Whether a pinned root may be moved from, as `pin` would judge it."""
+    """The verdict on moving from a pinned root to a new one, as `pin` would judge it."""
     with reading(state) as connection:
         return judge_root(old, new, tree, bound_time(connection, now), recall(connection, SUBJECT))
 
 
 def judge_root(old: Policy, new: Policy, tree: Tree, now: datetime, past: Past = NO_PAST) -> Verdict:
-    """Whether the administrators of the old root have signed the new one, and did not take that back.
+    """Whether the administrators of the old root signed the new one and did not revoke it.
 
-    A revocation counts wherever it lies among the statements about roots: it takes back all that was signed until then.
+    A revocation counts in any folder of statements about roots. It withdraws everything that was signed until then.
     """
     evidence, flood = gather_evidence(tree, FOLDER)
     mine = f"{FOLDER}/{new.root[:16]}/"
@@ -182,15 +184,15 @@ def judge_root(old: Policy, new: Policy, tree: Tree, now: datetime, past: Past =
 
 
 def demand_root(old: Policy, new: Policy) -> Demand:
-    """What must be signed, so that a root may be moved to from the one that it follows: what changes depends on both."""
+    """What must be signed to move from the old root to the new one: the digest of the new root, after exactly this old one."""
     return Demand(SUBJECT, TRUST, {"": new.root}, (ADMINISTRATOR,), {"": new.roles.version}, plan=old.root)
 
 
 def remember_withdrawals(state: State, tree: Tree, now: datetime) -> None:
-    """Remembers what the tree revokes of statements about roots: taking the revocation away again changes nothing.
+    """Records revocations of statements about roots. They still count after their files are removed.
 
     Raises:
-        SourceUnavailable: the ledger cannot be read, or written.
+        SourceUnavailable: the ledger cannot be read or written.
     """
     evidence, _ = gather_evidence(tree, FOLDER)
     pinned = find_pinned(state) if evidence else None
@@ -206,9 +208,9 @@ def remember_withdrawals(state: State, tree: Tree, now: datetime) -> None:
 
 
 def remember(project: Project, anchor: str | None, now: datetime) -> None:
-    """Remembers what was taken back of statements about campaigns, retirements and roots in the commit that is read.
+    """Records the revocations in the commit that is read, about campaigns, retirements and roots.
 
-    Nothing where that, or the ledger, cannot be read: whoever needs it tells. Without a pinned root nothing counts.
+    Nothing is recorded if the commit or the ledger cannot be read (the next reader reports it), or if no root is pinned.
     """
     with suppress(SourceUnavailable, GuardRefused):
         if project.commit is not None:
@@ -223,7 +225,7 @@ def remember(project: Project, anchor: str | None, now: datetime) -> None:
 
 
 def _keep_revocations(one: Evidence) -> Evidence:
-    """Evidence on another root: it approves nothing here, and may revoke, whatever its file is called."""
+    """Evidence about another root: it can only revoke, whatever the name of its file."""
     itself = () if one.statement is None else ((one.statement, one.signature),)
     return replace(one, statement=None, signature=None, revocations=(*one.revocations, *itself))
 

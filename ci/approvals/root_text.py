@@ -1,4 +1,4 @@
-"""What a trust root changes, and what it lets a merge do, in words: complete, since people sign what they read here."""
+"""Describes all changes of a trust root, and what a merge does under it. Nothing is left out, since people sign this."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from schemas.policy.wire import Malformed, read_key
 from schemas.yaml.document import read_yaml
 
 _PEOPLE = ("people", "default", "retirements", "roles")
-"""Lists of `roles.yaml` whose order says nothing: who is new in them is what one asks for."""
+"""Lists of `roles.yaml` whose order has no meaning: only added and removed names are told."""
 
 
 def describe_changes(old: Tree, new: Tree) -> list[str]:
-    """Every difference of two roots, a line each, by file; nothing in a line can act on a terminal.
+    """All differences between two roots, one line each, by file. No line can control a terminal.
 
-    People, roles and thresholds, keys by their fingerprints, revocations, and of sites each value: commands, addresses,
-    folders, environments. What is not text of ours is told by its digest.
+    They cover people, roles and thresholds, keys by their fingerprints, revocations, and each value of sites: commands,
+    addresses, folders, environments. Other files are told by their digest.
     """
     lines = []
     for file in sorted({*old, *new}, key=_rank):
@@ -37,7 +37,7 @@ def describe_changes(old: Tree, new: Tree) -> list[str]:
 
 
 def describe_merges(roles: Roles) -> list[str]:
-    """What a merge does without a signature under this root; nothing where all that is launched is signed."""
+    """What a merge launches without a signature under this root; empty if everything must be signed."""
     if roles.mode == MERGE:
         told = f"nobody signs: whoever can merge to {roles.branch} launches campaigns, at every site of this root"
         return [f"{told}, as the reconciler's user there"]
@@ -90,9 +90,9 @@ def _read(file: str, content: bytes | None) -> Any:
 
 
 def _compare(path: str, old: Any, new: Any, *, people: bool) -> Iterator[str]:
-    """The differences of two values of YAML; with `people`, of lists of names who came and went.
+    """The differences between two values of YAML. With `people`, added and removed names of lists are told.
 
-    Lists of a site are told whole: the order of a command's words is what it says.
+    Other lists of a site are shown completely, since the order of a command's words matters.
     """
     if old == new and json.dumps(old) == json.dumps(new):
         return
@@ -116,7 +116,7 @@ def _compare(path: str, old: Any, new: Any, *, people: bool) -> Iterator[str]:
 
 
 def _tell_one_side(path: str, value: Any, word: str) -> Iterator[str]:
-    """A value that only one of the two has, with all that is in it."""
+    """A value that only one of the two has, with everything in it."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _tell_one_side(f"{path}.{key}", inner, word)
@@ -172,12 +172,12 @@ def _digest(content: bytes | None) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value on one line of ASCII: what looks like something else, or acts on a terminal, is written as its number."""
+    """A value on one line of ASCII. Other characters become numbers, since they can mislead or control a terminal."""
     return json.dumps(value)
 
 
 def _plain(text: str) -> str:
-    """A name as it is, where all of it is plain."""
+    """A name; in quotes if it has blanks or special characters."""
     return json.dumps(text) if " " in text else _quote(text)
 
 

@@ -13,7 +13,7 @@ from schemas.policy.roles import ADMINISTRATOR
 
 
 def format_refusal(verdicts: Sequence[Verdict]) -> str:
-    """Why nothing may be launched: a table of what is missing of each campaign, and the commands to run next."""
+    """Why nothing may be launched: a table of what is missing for each campaign, and the commands to run next."""
     lines = [f"{' and '.join(verdict.demand.name for verdict in verdicts)} may not be launched"]
     for verdict in verdicts:
         lines.append(f"{verdict.demand.name}, generation {verdict.demand.generation}")
@@ -25,7 +25,7 @@ def format_refusal(verdicts: Sequence[Verdict]) -> str:
 
 
 def format_verdict(verdict: Verdict) -> str:
-    """A verdict in full: roles with who filled them, statements that do not count, what is missing."""
+    """A complete verdict: roles and the people who fill them, statements that do not count, what is missing."""
     demand = verdict.demand
     kind, _, name = demand.subject.partition("/")
     generation = "" if demand.generation is None else f", generation {demand.generation}"
@@ -80,7 +80,7 @@ def describe_verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def name_command(verdict: Verdict, need: MissingRole) -> str:
-    """The command by which one who may sign fills a role."""
+    """The command by which a person fills a role."""
     if need.role == ADMINISTRATOR:
         return "b2prod trust sign"
     return f"b2prod approve {verdict.demand.name} --role {need.role}"

@@ -1,6 +1,6 @@
-"""The verdict: given what must be approved, by whom, and what lies there as evidence, what holds and what is missing.
+"""The verdict: compares what must be approved, and by whom, with the evidence. It says what holds and what is missing.
 
-Pure: values in, one value out; the time is one of them. Nothing here raises for what a file contains.
+Pure: values in, one value out; the time is an input. The content of a file never causes an error here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ from schemas.policy.wire import Malformed
 class Demand:
     """What must be approved. `subject` is `campaign/NAME` or `retirement/NAME`, `scopes` maps scopes to digests.
 
-    `since` are the generations since which they are so, `generation` is that of the whole.
-    `roles` are the names of those who must sign. `ceilings` are what is asked for: the campaign's limits, and in
-    `max_actions` how many units a plan at hand submits and restates; None: not known. `plan` is the digest of the actions
-    that must be named exactly, where `action` asks for it.
+    `since` maps each scope to the generation since which its digest is the same; `generation` is that of the lock.
+    `roles` are the roles that must sign. `ceilings` are the campaign's limits, and in `max_actions` the number of units that
+    the plan submits and restates (None: not known). `plan` is the digest of the actions if a statement must name them exactly.
     """
 
     subject: str
@@ -58,10 +57,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a ledger remembers of a subject: statements that were revoked, and how far a campaign has come.
+    """What a ledger remembers of a subject.
 
-    `counts_from` are the moments before which nothing counts any more of what somebody signed. `launch` is the last one
-    of the campaign; None: it was never launched.
+    `revoked` are digests of revoked statements. `counts_from` has the moments before which statements of a person in a role
+    do not count. `launch` is the campaign's last launch, or None.
     """
 
     revoked: frozenset[str] = frozenset()
@@ -74,9 +73,9 @@ NO_PAST = Past()
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One piece of evidence, judged. `refused` says why it does not count; None: it does, up to `not_after`.
+    """One judged statement. `refused` says why it does not count, or is None if it counts until `not_after`.
 
-    That is its own end, or that of its signer's delegation or key, or of the policy.
+    `not_after` is the earliest end of the statement, its signer's delegation or key, and the policy.
     """
 
     file: str
@@ -89,7 +88,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class MissingRole:
-    """One role that must sign: who may, who of them fill it, and how many are missing; `why` in words, "" when none is."""
+    """One role that must sign: `people` may sign, `by` fill it, `missing` more are needed. `why` is "" if none is missing."""
 
     role: str
     scope: str
@@ -102,13 +101,12 @@ class MissingRole:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What holds of a demand. `obstacle` is what stands against it whoever signs.
+    """The verdict on a demand. `obstacle` is a reason to refuse that no signature can remove.
 
-    `digest` is that of the set of approvals under which it may be done; "" where it may not. `until` is when the first of
-    these runs out. `merge` is the branch whose merge is the approval, where the policy says so: then nobody signs. `counts_from`
-    are the moments, as the evidence has them, before which nothing counts any more that somebody signed in a role: who
-    launches remembers them. `unpinned` says which administrators must sign first, where the roles or keys of the
-    repository are not those that are pinned: what is signed today is signed for these.
+    `digest` is that of the set of approvals, or "" if the action is refused. `until` is when the first of them ends.
+    `counts_from` are the moments, from the evidence, before which statements of a person in a role do not count; a launch
+    records them. `unpinned` says which administrators must sign first if roles or keys of the repository differ from the
+    pinned ones. `merge` is the branch whose merge is the approval, if the policy says so: then nobody signs.
     """
 
     demand: Demand
@@ -123,12 +121,12 @@ class Verdict:
 
     @property
     def complete(self) -> bool:
-        """Whether it may be done."""
+        """Whether the action is approved."""
         return self.obstacle is None and not self.missing
 
     @property
     def missing(self) -> tuple[MissingRole, ...]:
-        """The roles of which somebody must still sign."""
+        """The roles that still lack signatures."""
         return tuple(need for need in self.needs if need.missing)
 
     @property
@@ -145,10 +143,10 @@ def judge(
     past: Past = NO_PAST,
     obstacle: str | None = None,
 ) -> Verdict:
-    """The verdict on a demand; `past` is what the ledger remembers of its subject.
+    """The verdict on a demand. `past` is what the ledger remembers of its subject.
 
-    Of several statements of a person in a role the latest counts. Roles are filled by distinct people, as a matching,
-    deputies for those whom they represent; who signed as proposer counts in no other role.
+    Of several statements of a person in a role, the latest counts. Each role is filled by different people; deputies count
+    for those whom they represent. A person who signed as proposer counts in no other role.
     """
     roles = policy.roles
     if policy.is_expired(now) and demand.action != TRUST:
@@ -197,7 +195,7 @@ def judge(
 
 
 def _digest(verdict: Verdict, policy: Policy) -> str:
-    """The digest of what may be done, and of the approvals for it."""
+    """The digest of what is allowed, and of the approvals for it."""
     demand = verdict.demand
     statements = sorted({one.digest for one in verdict.approvals if one.refused is None})
     asked = {"subject": demand.subject, "action": demand.action, "scopes": dict(demand.scopes)}
@@ -211,7 +209,7 @@ def _judge_all(
     now: datetime,
     past: Past,
 ) -> tuple[list[Approval], CountsFrom]:
-    """Which statements count, and before which moments nothing counts any more, as the evidence has it."""
+    """Returns the judged statements, and the moments before which statements do not count by this evidence."""
     judged: list[Approval] = []
     read: list[tuple[Evidence, Statement]] = []
     for one in evidence:
@@ -261,7 +259,7 @@ def _object_to_place(said: Statement, demand: Demand, policy: Policy) -> Iterato
 def _object_to_signer(
     one: Evidence, said: Statement, demand: Demand, policy: Policy, now: datetime
 ) -> Iterator[str]:
-    """What speaks against it that its signer says this, the most telling thing first."""
+    """Objections to the signer of a statement, the most important first."""
     roles = policy.roles
     yield from _object_to_place(said, demand, policy)
     if said.action != demand.action:
@@ -322,7 +320,7 @@ def _explain(
     willing: Mapping[str, Sequence[str]],
     by: Sequence[str],
 ) -> str:
-    """Why a role is not filled. `willing` are those who signed, and for whom each of them may."""
+    """Why a role is not filled. `willing` maps the people who signed to those whom each represents."""
     doubled = [
         (one, two) for one, others in willing.items() for two in others if one != two and two in willing
     ]

@@ -1,6 +1,7 @@
-"""Which statements count no longer: those that were taken back, and those that a later one of the same person replaced.
+"""Withdrawals: statements that were revoked, or replaced by a later one of the same person.
 
-Statements are copied and put back from history. So what ends is a person's word in a role up to a moment, not a file.
+Statement files can be copied, and restored from history. So a withdrawal ends all statements of a person in a role up to a
+moment, not only one file.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from schemas.policy.statement import REVOKE, Statement, read_statement
 from schemas.policy.wire import Malformed
 
 CountsFrom = Mapping[tuple[str, str], datetime]
-"""(Role, person) → what they signed before that moment counts no longer."""
+"""(Role, person) → the moment before which their statements do not count."""
 
 REVOKED = "it was revoked"
-"""Why a statement that was taken back does not count."""
+"""The reason why a revoked statement does not count."""
 REPLACED = "a later statement of the same person in this role took its place"
 ENDED = "it was revoked before, or a later one took its place"
 
 TICK = timedelta(seconds=1)
-"""Times of statements are whole seconds."""
+"""The resolution of times in statements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawals:
-    """What valid revocations take back: single statements by digest, and all of a person in a role before a moment.
+    """The effect of valid revocations: single statements by digest, and all of a person in a role before a moment.
 
     `valid` are these revocations, each with its signature.
     """
@@ -48,7 +49,7 @@ def collect_withdrawals(
     policy: Policy,
     now: datetime,
 ) -> Withdrawals:
-    """What the revocations in the evidence take back, wherever they lie. `statements` are those there are, by digest."""
+    """The effect of all revocations in the evidence. `statements` are the known statements with their digests."""
     known = dict(statements)
     here = (policy.roles.repository, policy.roles.environment, subject, REVOKE)
     digests: set[str] = set()
@@ -66,7 +67,7 @@ def collect_withdrawals(
         valid.add((content, signature))
         if named is not None and (named.role, named.principal) == (taken.role, person):
             digests.add(taken.digest)
-        # a time to come would end for ever what is not said yet
+        # a moment in the future would also end statements that are not yet signed
         withdraw_before(counts_from, (taken.role, person), min(taken.not_before, now) + TICK)
     return Withdrawals(frozenset(digests), counts_from, frozenset(valid))
 
@@ -74,14 +75,14 @@ def collect_withdrawals(
 def withdraw_before(
     counts_from: dict[tuple[str, str], datetime], whose: tuple[str, str], moment: datetime
 ) -> None:
-    """Lets nothing count that was signed before the moment."""
+    """Ends all statements that were signed before the moment."""
     counts_from[whose] = max(moment, counts_from.get(whose, moment))
 
 
 def find_doubt(one: Evidence, said: Statement, valid: frozenset[tuple[bytes, bytes | None]]) -> str | None:
-    """Why a statement is taken for revoked by what lies beside it and does not hold as a revocation; None: it is not.
+    """Why a statement counts as revoked by an invalid revocation beside it, or None if it does not.
 
-    In doubt, nothing is launched; but what can be read and is older than the statement is not about it.
+    In doubt nothing is launched. But a readable revocation that names another statement and is older is ignored.
     """
     for content, signature in one.revocations:
         if (content, signature) in valid:
@@ -94,7 +95,7 @@ def find_doubt(one: Evidence, said: Statement, valid: frozenset[tuple[bytes, byt
 
 
 def try_statement(content: bytes | None) -> Statement | None:
-    """The statement that the bytes of a file are; None where they are none."""
+    """The statement in the content of a file, or None if it is not one."""
     try:
         return None if content is None else read_statement(content)
     except Malformed:
@@ -104,7 +105,7 @@ def try_statement(content: bytes | None) -> Statement | None:
 def _may_revoke(
     taken: Statement, person: str, content: bytes, signature: bytes | None, policy: Policy
 ) -> bool:
-    """Whether the person, one of the role, or an administrator signed the revocation."""
+    """Whether the person, another one with the role, or an administrator signed the revocation."""
     signer = policy.signers.get(taken.principal)
     role = policy.roles.find(taken.role)
     may = {person, *policy.roles.administrators.people, *(role.people if role else ())}

@@ -1,1 +1,1 @@
-"""What reviewers see of a change, and the forges where they see it."""
+"""The text that reviewers of a change get, and the forges that show it."""

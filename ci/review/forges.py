@@ -1,4 +1,4 @@
-"""GitLab and GitHub by their APIs: their answers, and comments on requests, one of ours that is edited in place."""
+"""Access to GitLab and GitHub by their APIs, and our comment on a request, which is edited in place."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from reconciler.outside.http import Answer, HttpClient, NoAnswer, NotSent, is_sa
 from reconciler.outside.retries import MayPass, retry
 
 SECONDS = 30.0
-"""How long one answer of a forge is waited for."""
+"""The longest time, in seconds, that one answer of a forge may take."""
 ATTEMPTS = 4
 PAGES = 200
-"""Pages of a list that are read, of a hundred each."""
+"""The largest number of pages of a list that are read. A page has a hundred entries."""
 
 _NEXT = re.compile(r'<([^<>]+)>;[^,]*rel="next"')
 
 
 @dataclass(frozen=True, slots=True)
 class ForgePlace:
-    """A project of a forge, by the forge's address and an id or a path, or the request of this number in it (0: none)."""
+    """A project of a forge, by the forge's address and its id or path. `number` is that of a request in it (0: none)."""
 
     address: str
     project: str
@@ -43,36 +43,36 @@ class Answered(Exception):
 
 
 class Forge:
-    """One project of one forge, or a request in it, and what its subclasses say of the forge's API.
+    """One project of one forge, or a request in it. Subclasses state the details of a forge's API.
 
-    Without a token it asks as anybody may.
+    Requests without a token are anonymous.
 
     Raises:
-        WrongUse: the token would leave this machine unencrypted.
+        WrongUse: the token would be sent unencrypted to another machine.
     """
 
     request: str
-    """What the forge calls a request."""
+    """The forge's word for a request."""
     prefix: str
     """The path of the API below the forge's address."""
     edit: str
-    """The method that changes a comment."""
+    """The HTTP method that changes a comment."""
     headers: ClassVar[Mapping[str, str]]
     """The headers that carry the token."""
     author: str
-    """The key of a comment under which its author is."""
+    """The key of a comment's author."""
     name: str
     """The key of a person's name."""
     robot: str | None = None
-    """Who a pipeline's own token is, where it may not ask for its name."""
+    """The name to use if a pipeline's own token must not ask for it."""
     projects: str
     """The path of the projects."""
     safe: str
-    """What stays as it is when the project stands in a path."""
+    """The characters that are not quoted when the project stands in a path."""
     comments: str
     """The path of a request's comments, below its project's."""
     comment: str
-    """The path of one of them."""
+    """The path of one comment."""
 
     def __init__(self, place: ForgePlace, token: str, pause: Callable[[float], None] = time.sleep) -> None:
         try:
@@ -86,13 +86,13 @@ class Forge:
         self._client = HttpClient()
 
     def post(self, text: str, marker: str) -> str:
-        """Puts the text there, in place of our comment that begins with `marker` if there is one; `edited` or `posted`.
+        """Posts a comment, or edits our comment that begins with `marker`. Returns `posted` or `edited`.
 
-        It is tried again where that may help: a comment that was written though its answer was lost is found and edited.
+        It is tried again if that may help. If a comment was written and the answer was lost, it is found and edited.
 
         Raises:
             WrongUse: the forge refuses the token, or has no such request.
-            SourceUnavailable: it does not answer, or not sensibly.
+            SourceUnavailable: the forge does not answer, or not as its API says.
         """
         write = retry(ATTEMPTS, wait_exponential(multiplier=2), self._pause, self._try)
         try:
@@ -131,11 +131,11 @@ class Forge:
         return "posted"
 
     def list_all(self, path: str, key: str | None = None) -> Iterator[Mapping[str, Any]]:
-        """What a list has on all its pages; `key` is where a page has its part, None where it is that part.
+        """The entries of all pages of a list. `key` is where a page has its entries; None: the page is the list.
 
         Raises:
             Answered: the forge refuses it.
-            NoAnswer, NotSent: it does not answer, or has no end.
+            NoAnswer, NotSent: the forge does not answer, or the list has no end.
         """
         url = f"{path}{'&' if '?' in path else '?'}per_page=100"
         for _ in range(PAGES):
@@ -151,11 +151,11 @@ class Forge:
         raise NoAnswer(f"there are more than {PAGES * 100} of them")
 
     def ask(self, method: str, url: str, data: Any = None) -> Answer:
-        """The answer to one request; `url` is complete, or a path below the API.
+        """The answer to one request. `url` is complete, or a path below the API.
 
         Raises:
             Answered: the forge refuses it.
-            NoAnswer, NotSent: it does not answer.
+            NoAnswer, NotSent: the forge does not answer.
         """
         if url.startswith("/"):
             url = f"{self.place.address.rstrip('/')}{self.prefix}{url}"
@@ -167,7 +167,7 @@ class Forge:
         return answer
 
     def _find_name(self) -> str:
-        """Who we are to the forge."""
+        """The name of the token's owner at the forge."""
         try:
             return str(self.ask("GET", "/user").read_json()[self.name])
         except Answered as answer:
@@ -193,7 +193,7 @@ class GitLab(Forge):
 
 
 class GitHub(Forge):
-    """A repository of GitHub, or a pull request in it, which is an issue to its comments."""
+    """A repository of GitHub, or a pull request in it. The API treats its comments as those of an issue."""
 
     request, prefix, edit = "pull request", "", "PATCH"
     headers: ClassVar = {"Authorization": "Bearer {token}", "Accept": "application/vnd.github+json"}
@@ -204,7 +204,7 @@ class GitHub(Forge):
 
 
 def _find_message(answer: Answer) -> str:
-    """The forge's own word in an answer that is an error."""
+    """The forge's message in an answer that is an error."""
     try:
         return str(answer.read_json()["message"])
     except (NoAnswer, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""What GitHub's settings let pipelines do on the production host."""
+"""Checks what GitHub's settings allow pipelines to do on the production host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GitHubSettings(SettingsCheck):
     """A repository of GitHub."""
 
     def questions(self, project: Mapping[str, Any], branch: str) -> Mapping[str, Question]:
-        """As of `SettingsCheck`."""
+        """See `SettingsCheck`."""
         return {
             f"branch {branch}": partial(self._judge_branch, branch),
             "runners of the repository": self._judge_runners,
@@ -48,7 +48,7 @@ class GitHubSettings(SettingsCheck):
         rules = {str(rule["type"]) for rule in listed}
         reviewed, forward = "pull_request" in rules, "non_fast_forward" in rules
         if not (reviewed and forward) and self._read(f"/branches/{name}")["protected"]:
-            # a branch is protected in the older way, or by rules alone
+            # The protection may be of the older kind, or come from rulesets only.
             older = self.read(f"/branches/{name}/protection", "Branch not protected")
             if older is not None:
                 reviewed = reviewed or "required_pull_request_reviews" in older
@@ -142,7 +142,7 @@ _MOVE = "put it into the host's environment file, and remove it here"
 
 
 def _is_fixed(workflow: str, branch: str) -> bool:
-    """Whether a workflow of a group is that of one commit or of the default branch."""
+    """Whether a workflow of a runner group is that of one commit or of the default branch."""
     return _is_commit(workflow) or workflow.partition("@")[2] in (branch, f"refs/heads/{branch}")
 
 

@@ -1,4 +1,4 @@
-"""What GitLab's settings let pipelines do on the production host."""
+"""Checks what GitLab's settings allow pipelines to do on the production host."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from ci.review.pipeline_settings import (
 from schemas.yaml.scalars import show
 
 COMMENTS = "comments"
-"""The environment of the job that comments, to which its token is scoped."""
+"""The environment of the job that comments. Its token is limited to this environment."""
 TOKEN = "B2PROD_FORGE_TOKEN"  # noqa: S105 -- its name
 
 _HIDDEN = "the token may not see it"
-"""GitLab leaves fields out of its answer to who may not see them."""
+"""GitLab leaves fields out of its answer if the token has no right to see them."""
 
 
 class GitLabSettings(SettingsCheck):
     """A project of GitLab."""
 
     def questions(self, project: Mapping[str, Any], branch: str) -> Mapping[str, Question]:
-        """As of `SettingsCheck`."""
+        """See `SettingsCheck`."""
         return {
             f"branch {branch}": partial(self._judge_branch, branch),
             f"runners {RUNNER}": self._judge_runners,
@@ -134,5 +134,5 @@ def _judge_forks(project: Mapping[str, Any], looked_at: str) -> list[Setting]:
 
 
 def _fits(pattern: str, branch: str) -> bool:
-    """Whether GitLab's rule for a branch, in which `*` stands for anything, is for this one."""
+    """Whether GitLab's rule for branches, in which `*` stands for any text, matches this branch."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), branch) is not None

@@ -1,7 +1,7 @@
-"""What a forge's settings let pipelines do on the production host: the questions, and how their answers are judged.
+"""What a forge's settings allow pipelines to do on the production host: the questions, and how answers are judged.
 
-Each question is asked by itself: what a token may not see is unknown, and says nothing of the others. Values of variables,
-which the forge sends along, are dropped unread.
+The questions are independent: if the token cannot see one setting, only that setting is unknown. The forge also sends values
+of variables, which are dropped unread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RUNNER = "b2prod-production"
 """The tag or group of the runner on the production host."""
 ENVIRONMENT = "production"
 SWITCHES = ("B2PROD_LAUNCH", "B2PROD_COMMENTS")
-"""Variables that say what a pipeline does, and give no right."""
+"""Variables that control what a pipeline does, and give no rights."""
 
 State = Literal["fine", "note", "wrong", "unknown"]
 
@@ -35,7 +35,7 @@ OF_REPOSITORY = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of a forge: what was looked at, how it is, and, where it is not fine, what is wrong and what to do."""
+    """One setting of a forge: what was checked, its state, and, if it is not fine, what is wrong and what to do."""
 
     looked_at: str
     state: State
@@ -44,10 +44,10 @@ class Setting:
 
 
 Question = Callable[[str], list[Setting]]
-"""What finds the settings of which something is to be said; it gets what is looked at, in words."""
+"""Checks one thing. It gets the words for what it checks, and returns the settings to report."""
 
 _FAULTS = (Answered, NotSent, NoAnswer, LookupError, TypeError, AttributeError, ValueError)
-"""How a forge refuses a question, or answers with something that is not of its API."""
+"""The errors if a forge refuses a question, or answers with something that is not of its API."""
 
 
 class SettingsCheck(ABC):
@@ -61,7 +61,7 @@ class SettingsCheck(ABC):
 
         Raises:
             WrongUse: the forge refuses the token, or has no such project.
-            SourceUnavailable: it does not answer, or not sensibly.
+            SourceUnavailable: the forge does not answer, or not as its API says.
         """
         project = self._read_project()
         found: list[Setting] = []
@@ -88,9 +88,9 @@ class SettingsCheck(ABC):
         return project
 
     def read(self, path: str, absent: str | None = None) -> Any:
-        """The answer to a question about the project; None where there is no such thing.
+        """The answer to a question about the project, or None if the forge answers 404.
 
-        With `absent`, that is so only where the forge says exactly this.
+        With `absent`, the result is None only if the forge's message is exactly this text.
         """
         try:
             return self.forge.ask("GET", f"{self.forge.path}{path}").read_json()
@@ -101,17 +101,17 @@ class SettingsCheck(ABC):
 
     @abstractmethod
     def questions(self, project: Mapping[str, Any], branch: str) -> Mapping[str, Question]:
-        """What is looked at in a project with this default branch, in words → what looks at it."""
+        """The checks of a project with this default branch: what is checked, in words → the function that checks it."""
 
 
 def judge(looked_at: str, *objections: tuple[bool, State, str, str]) -> list[Setting]:
-    """The objections that hold, each with its state, what is wrong and what to do; one that says `fine` where none does."""
+    """The settings of the objections that hold (holds, state, what is wrong, what to do), or one `fine` setting."""
     found = [Setting(looked_at, state, what, remedy) for holds, state, what, remedy in objections if holds]
     return found or [Setting(looked_at, "fine")]
 
 
 def hide(looked_at: str, why: str) -> Setting:
-    """A setting of which nothing is known, and why."""
+    """An unknown setting, and why it is unknown."""
     return Setting(looked_at, "unknown", why, f"look yourself: {DOCS}")
 
 

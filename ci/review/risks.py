@@ -1,4 +1,4 @@
-"""What a reviewer should look at twice: in words, from a closed list of reasons, the gravest first."""
+"""What a reviewer should check twice, in words. The list of reasons is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.repository import Declared
 
 
 def list_risks(one: CampaignReview) -> list[str]:
-    """What is unusual or cannot be undone in a campaign; empty where nothing is."""
+    """What is unusual in a campaign or cannot be undone; empty if there is nothing."""
     found = [] if one.view is None else [*_list_of_plan(one.view.plan)]
     if one.declared is not None:
         found += [*_list_of_manifest(one, one.declared.campaign), *_list_of_change(one, one.declared)]
@@ -75,7 +75,7 @@ def _list_of_change(one: CampaignReview, declared: Declared) -> Iterator[str]:
 
 
 def _list_of_tools(old: Lock | None, new: Lock | None) -> Iterator[str]:
-    """That the decision was written by another b2prod than the one before, or that a template says something else."""
+    """Tells if another version of b2prod wrote the lock, or if the content of a template changed."""
     if old is None or new is None:
         return
     if old.tool is not None and new.tool is not None and old.tool != new.tool:

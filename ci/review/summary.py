@@ -1,4 +1,4 @@
-"""What a reviewer needs to know of a change, gathered as one value: of each campaign what, how much, who and how risky."""
+"""All that a reviewer needs to know of a change, as one value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from schemas.repository import Declared, Repository
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a campaign is held against: its own version on the base, or the one that it supersedes or repeats."""
+    """What a campaign is compared with: its own version on the base, or the campaign that it supersedes or repeats."""
 
     title: str
     difference: Difference
@@ -44,9 +44,9 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class CampaignReview:
-    """One campaign that a change touches; `declared` is None where it goes or cannot be read, `before` where it is new.
+    """One campaign that a change touches. `declared` is None if it is removed or cannot be read, `before` if it is new.
 
-    `why` says why there is no plan of it.
+    `why` is the reason if there is no plan of it.
     """
 
     name: str
@@ -62,7 +62,7 @@ class CampaignReview:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A change, what is found wrong with it, and what it sets off. `kinds` are the kinds of files that it touches."""
+    """A change, its findings and its effects. `kinds` are the kinds of files that it touches, with their numbers."""
 
     change: Change
     findings: tuple[Finding, ...]
@@ -73,12 +73,12 @@ class Review:
     unplanned: str = ""
 
     def count(self, action: PlanAction) -> int:
-        """How many units of the campaigns it touches have an action."""
+        """How many units of the touched campaigns have an action."""
         return sum(one.view.plan.count(action) for one in self.campaigns if one.view is not None)
 
 
 def gather_review(project: Project, change: Change, now: datetime, missing: str = "") -> Review:
-    """The review of a change. `missing` says why there is no state to plan with; else the project's is read."""
+    """The review of a change. `missing` says why there is no state to plan with; if it is empty, the state is read."""
     repository, found = judge_files(*project.read_files())
     before, known = judge_files(change.before, ())
     origin = project.origin
@@ -148,7 +148,7 @@ class _Gathering:
         )
 
     def hinder(self, declared: Declared) -> str:
-        """Why nothing can be said of what a campaign starts."""
+        """Why a campaign cannot be planned; an empty text if it can."""
         name, lock = declared.campaign.name, declared.lock
         if about := [one for one in self.findings if is_about(one, [name])]:
             return f"{len(about)} findings come first"
@@ -175,7 +175,7 @@ class _Gathering:
         return None
 
     def assess(self, declared: Declared, view: View | None) -> Verdict | None:
-        """Who must approve, by the policy and the site of the base: what is proposed has no say in that."""
+        """Who must approve, by the policy and the site of the base: a change cannot choose its own approvers."""
         policy, _ = read_policy(self.change.before)
         site = self.base.sites.get(declared.campaign.site)
         if policy is None or site is None:

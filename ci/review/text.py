@@ -1,6 +1,6 @@
-"""A review as Markdown that is read in a minute: what, how much, what changed, why, who must approve, what is risky.
+"""A review as Markdown: what, how much, what changed, why, who must approve, what is risky.
 
-Everything that comes from the change is escaped, or stands in a block of code whose fence is longer than any in it.
+All text from the change is escaped, or is in a code block whose fence is longer than any fence in it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from schemas.repository import LAYOUTS, NAME, SITES
 from schemas.rules.support.intervals import count
 
 MARKER = "<!-- b2prod:review -->"
-"""The first line of a comment, by which it is found again and edited in place."""
+"""The first line of a comment. It identifies the comment that is edited in place."""
 
 LONGEST = 60_000
-"""Characters of a comment; GitHub takes 65,536."""
+"""The largest number of characters of a comment; GitHub takes 65,536."""
 ROWS = 24
-"""Rows of a table that may have many."""
+"""The largest number of rows of a long table."""
 
 _OWN = ("state", "supersedes", "compare_with", "restate")
-"""What a campaign says of itself: that another says something else of itself is not a difference."""
+"""Keys by which a campaign refers to others or to its own state. They are not shown as differences."""
 
 
 def format_review(review: Review) -> str:
@@ -93,7 +93,7 @@ _POLICIES = {
         "It changes whom the forge asks for a review. No administrator signs that: it counts once it is merged."
     ),
 }
-"""What a change of policy means, by the beginning of its paths."""
+"""Beginning of a path in a policy → what a change there means."""
 
 
 def _list_retirements(review: Review) -> list[str]:
@@ -103,7 +103,7 @@ def _list_retirements(review: Review) -> list[str]:
 
 
 def count_for_forge(review: Review) -> dict[str, int]:
-    """The counts that GitLab draws beside a merge request (`artifacts:reports:terraform`)."""
+    """The counts that GitLab shows beside a merge request (`artifacts:reports:terraform`)."""
     create, update = review.count(PlanAction.SUBMIT), review.count(PlanAction.RESTATE)
     return {"create": create, "update": update, "delete": 0}
 

@@ -1,4 +1,4 @@
-"""Health: how a campaign is doing, in statuses with reasons. Whether it is in sync is the plan's to say."""
+"""Health: statuses of a campaign, with reasons. Whether a campaign is complete is told by the plan."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from schemas.manifest.runs import run_key
 PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"
 
 SILENCE = timedelta(hours=1)
-"""How long nothing may be known of a job before its campaign counts as stalled."""
+"""A campaign counts as stalled if nothing is known about one of its jobs for this time."""
 
 STRAGGLING = 3.0
-"""How many times the step's ninth decile a job may take."""
+"""A job is slow if it takes longer than this number times the ninth decile of its step."""
 
 HISTORY = 20
-"""Verified jobs of a step from which on it has a history."""
+"""The number of verified jobs from which the limit of a step is computed."""
 
 
 _DELAYED = (
@@ -42,26 +42,26 @@ _DELAYED = (
     .distinct()
     .order_by(intents.c.id)
 )
-"""Units that are made, and whose storage could not be written when it was tried."""
+"""Selects units that were made and whose storage could not be written when it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthStatus:
-    """One thing that holds of a campaign, and why."""
+    """One status of a campaign, and the reason."""
 
     campaign: str
     kind: str
     reason: str
 
     def data(self) -> dict[str, str]:
-        """The condition as JSON data."""
+        """The status as JSON data."""
         return {"campaign": self.campaign, "condition": self.kind, "reason": self.reason}
 
 
 def judge_campaign(
     connection: Connection, view: View, paused: Sequence[Pause], now: datetime
 ) -> tuple[HealthStatus, ...]:
-    """The statuses of a campaign at a moment, the good one first; none if all is done and quiet."""
+    """The statuses of a campaign at the time `now`, the good one first; empty if everything is done and no job runs."""
     name = view.campaign.name
     return tuple(HealthStatus(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
 
@@ -99,7 +99,7 @@ def _judge(
 
 
 def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
-    """Which steps would read what is not on disk."""
+    """The steps that would read files that are not on disk, in words."""
     for units in view.units:
         source = units.step.input
         wished = view.plan.list_making(units.step.name)
@@ -129,7 +129,7 @@ def _find_stalls(connection: Connection, view: View, live: list[Any], now: datet
 
 
 def _read_limits(connection: Connection, campaign: str) -> dict[str, timedelta]:
-    """How long a job of each step may take, by what its verified jobs took, waiting included."""
+    """The longest normal time of a job for each step, from its verified jobs and including the time in the queue."""
     query = (
         select(intents.c.step, attempts.c.begun, attempts.c.ended)
         .select_from(UNIT_ATTEMPTS)
@@ -155,7 +155,7 @@ def _read_live(connection: Connection, campaign: str) -> list[Any]:
 
 
 def _name_groups(view: View, action: str) -> str | None:
-    """How many units have an action, and the most frequent reason; reasons that are alike count as one."""
+    """Says how many units have the most frequent reason for an action. Similar reasons count as one."""
     groups = [group for group in view.plan.groups if group.action == action]
     if not groups:
         return None

@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: what the ledger says at the moment of a scrape, and what the reconciler's turns were like.
+"""Metrics for Prometheus: what the ledger says at the moment of a scrape, and how the reconciler's turns went.
 
-A scrape only reads the ledger, so it disturbs nobody; if the ledger cannot be read, that is the metric.
+A scrape only reads the ledger. If the ledger cannot be read, the metric says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from reconciler.outside.errors import SourceUnavailable
 from schemas.files.times import read_time
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-"""Bounds of the buckets of a turn's duration."""
+"""The bounds of the histogram of a turn's duration, in seconds."""
 
 _MADE = (
     select(outputs.c.campaign, outputs.c.step, outputs.c.experiment, outputs.c.run, outputs.c.state)
@@ -69,7 +69,7 @@ _COUNTS: Sequence[tuple[str, str, Select[*tuple[Any, ...]]]] = (
         select(pauses.c.scope, pauses.c.kind).where(pauses.c.ended.is_(None)),
     ),
 )
-"""What is counted: name, meaning, and the rows with the columns that are labels."""
+"""What is counted: name, meaning, and the query with the columns that are labels."""
 
 
 class LedgerCollector:
@@ -80,7 +80,7 @@ class LedgerCollector:
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """All that the ledger says; or only that it cannot be read."""
+        """All metrics of the ledger, or only that it cannot be read."""
         found: list[Metric] = []
         up = 1
         try:
@@ -92,7 +92,7 @@ class LedgerCollector:
         yield from found
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing, so that the ledger is not read before a scrape."""
+        """Returns nothing, so that the ledger is not read before a scrape."""
         return ()
 
 
@@ -115,7 +115,7 @@ def _measure(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 
 class TurnMetrics:
-    """What the turns of this process were like."""
+    """Metrics of the turns of this process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         gauge = partial(Gauge, registry=registry)
@@ -123,7 +123,7 @@ class TurnMetrics:
         took = "How long a turn took"
         self._seconds = Histogram("b2prod_turn_seconds", took, buckets=SECONDS, registry=registry)
         self._last = gauge("b2prod_last_turn_timestamp_seconds", "When the last turn ended")
-        self._good = time.monotonic()  # a process that comes to no turn at all is seen by its age
+        self._good = time.monotonic()  # if no turn ever ends, the age of the process shows it
         since = "Since a turn last came to its end, or since the start"
         gauge("b2prod_good_turn_age_seconds", since).set_function(lambda: time.monotonic() - self._good)
         self._plan = gauge("b2prod_plan_units", "Units of the last plan", ["campaign", "action"])
@@ -140,9 +140,9 @@ class TurnMetrics:
         fine: bool,
         whole: bool,
     ) -> None:
-        """Records a turn: how many seconds it took, when it ended, and its plan; None if it made no plan.
+        """Records a turn: its duration in seconds, its end, and its plan, or None if it made no plan.
 
-        `fine`: nothing was wrong; `whole`: it came to its end, even if something was wrong.
+        `fine` means that nothing was wrong; `whole` means that it reached its end, even if something was wrong.
         """
         if whole:
             self._good = time.monotonic()

@@ -1,6 +1,6 @@
-"""Notices: what people are told of campaigns, in few messages instead of a flood.
+"""Notices: tells people about campaigns in few messages.
 
-Pure: events and statuses, and what was told before, become at most one message for each circle of recipients.
+Pure: events, statuses and what was told before become at most one message for each circle of recipients.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from reconciler.model.states import PauseKind
 from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, HealthStatus
 
 TOLD = (BLOCKED, STALLED, DEGRADED)
-"""Conditions that somebody has to hear of; the others are normal."""
+"""Statuses that people must hear of. The others are normal."""
 
 TURN = "reconciler"
-"""Stands in the place of a campaign if something is wrong with the turn itself."""
+"""Replaces the name of a campaign if something is wrong with the turn itself."""
 
 MOST_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """Who is told, of which campaigns (None: of all). `quiet` is how long a condition that goes on is not told again."""
+    """Recipients and their campaigns (None: all). `quiet` is the time after which a lasting status is told again."""
 
     name: str
     campaigns: frozenset[str] | None
@@ -34,7 +34,7 @@ class Circle:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one circle is told at once."""
+    """One message to a circle."""
 
     circle: str
     title: str
@@ -42,7 +42,7 @@ class Message:
 
 
 Memory = Mapping[str, Mapping[str, str]]
-"""What a circle was told: by campaign and condition, when (ISO 8601) and in which words."""
+"""What a circle was told: campaign and status → time (ISO 8601) and text."""
 
 
 def compose(
@@ -54,11 +54,10 @@ def compose(
     memory: Memory,
     now: datetime,
 ) -> tuple[Message | None, dict[str, dict[str, str]]]:
-    """The message for a circle, if there is one, and what it will have been told then.
+    """Returns the message for a circle, or None, and the memory of what it was told including this message.
 
-    A condition is told when it begins, again if it goes on after the quiet period, and when it is over. New words for the
-    same condition are not told. Only conditions of campaigns that were `judged` can be over; `trouble` is what was wrong
-    with the turn itself.
+    A status is told when it begins, again if it lasts longer than the quiet period, and when it is over. A new reason for the
+    same status is not told. Only statuses of the campaigns in `judged` can end. `trouble` is what was wrong with the turn.
     """
     going = _gather(circle, statuses, trouble)
     lines: list[str] = []
@@ -86,7 +85,7 @@ def compose(
 
 
 def _gather(circle: Circle, statuses: Iterable[HealthStatus], trouble: Sequence[str]) -> dict[str, str]:
-    """What goes on, by campaign and condition, all reasons of one together."""
+    """Campaign and status → all its reasons."""
     found: dict[str, list[str]] = {}
     for one in statuses:
         if one.kind in TOLD and _concerns(circle, one.campaign):
@@ -97,7 +96,7 @@ def _gather(circle: Circle, statuses: Iterable[HealthStatus], trouble: Sequence[
 
 
 def _tell_events(circle: Circle, events: Iterable[LogEvent]) -> list[str]:
-    """Things that happen once: what people decided, and pauses that only a person ends."""
+    """Lines about events that happen once: decisions of people, and pauses that only a person can end."""
     lines = []
     for event in events:
         facts = event.facts

@@ -1,4 +1,4 @@
-"""What would go wrong at a site before it does: state, ledger, storage, commands, credential, orphan jobs in the queue."""
+"""Checks of a site before jobs are submitted: state, ledger, storage, commands, credential, orphan jobs in the queue."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from schemas.files.times import format_time, read_time
 from schemas.policy.site import Site
 
 SKEW = 5.0
-"""Seconds by which the clocks of this machine and of the database may differ."""
+"""The largest difference in seconds between the clocks of this machine and of the database."""
 
 HERE = "this machine"
 
@@ -42,7 +42,7 @@ TO_WRITE = "correct `storage`, mount it, or get the right to write there"
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """One thing that was looked at: where, what, and what is wrong (None: nothing)."""
+    """One thing that was checked: the site, what it is, and what is wrong with it, or None."""
 
     site: str
     looked_at: str
@@ -50,7 +50,7 @@ class Symptom:
 
 
 def check_state(state: State) -> Iterator[Symptom]:
-    """What holds for all sites: where the state lies, and the ledger."""
+    """Checks what concerns all sites: the place of the state, and the ledger."""
     kind = find_type(state.folder)
     complaint = None
     if kind in NETWORKED and state.server is None:
@@ -63,12 +63,12 @@ def check_state(state: State) -> Iterator[Symptom]:
 
 
 def _look_at_marker(state: State, kind: str, path: str) -> Complaint | None:
-    """Whether a folder is the one that the ledger works with."""
+    """Whether a folder is the one that the ledger uses."""
     try:
         with reading(state) as connection:
             place = look_at_place(connection, kind, path)
     except SourceUnavailable:
-        return None  # the ledger's own complaint says it
+        return None  # the check of the ledger reports it
     if place.is_right:
         return None
     what = f"{path} is not as the ledger knows it: {place.reason}"
@@ -107,20 +107,20 @@ def _try_ledger(state: State) -> Complaint | None:
 
 
 def _read_last(connection: Connection) -> datetime | None:
-    """The latest time that the ledger recorded, of an entry of the journal or of what was judged."""
+    """The latest time in the ledger, from the journal or from judged approvals."""
     written = connection.execute(select(func.max(events.c.time))).scalar()
     found = (read_latest(connection), written and read_time(written))
     return max((one for one in found if one), default=None)
 
 
 def check_site(site: Site, state: State) -> Iterator[Symptom]:
-    """All that can be told of a site without submitting anything."""
+    """All checks of a site. Nothing is submitted."""
     for looked_at, complaint in _check_site(site, state):
         yield Symptom(site.name, looked_at, complaint)
 
 
 Looked = Iterator[tuple[str, Complaint | None]]
-"""What was looked at, and what is wrong with it."""
+"""What was checked, and what is wrong with it, or None."""
 
 
 def _check_site(site: Site, state: State) -> Looked:
@@ -141,7 +141,7 @@ def _check_site(site: Site, state: State) -> Looked:
 
 
 def _tell_all(looked_at: str, complaints: Sequence[Complaint]) -> Looked:
-    """Each complaint; without any, that all is well."""
+    """Each complaint, or one entry without a complaint if there is none."""
     yield from ((looked_at, one) for one in complaints or (None,))
 
 
@@ -163,7 +163,7 @@ def _check_folders(site: Site, state: State) -> Looked:
 
 
 def _try_publishing(storage: Path) -> Complaint | None:
-    """Does what publishing does, since BeeGFS, CIFS and some NFS and FUSE mounts cannot do all of it."""
+    """Tries all operations of publishing, since BeeGFS, CIFS and some NFS and FUSE mounts do not support all of them."""
     try:
         unable = try_storage(storage)
     except OSError as error:
@@ -174,7 +174,7 @@ def _try_publishing(storage: Path) -> Complaint | None:
 
 
 def _check_commands(site: Site) -> Looked:
-    """Whether programs that the site's file names can be started from here."""
+    """Whether the programs that the site's file names can be started here."""
     named = {
         **{f"launchers.{name}": launcher for name, launcher in site.launchers.items()},
         "prestage.command": site.prestage and site.prestage.command,
@@ -193,7 +193,7 @@ def _check_commands(site: Site) -> Looked:
 
 
 def _check_catalogue(site: Site) -> Looked:
-    """Whether outputs could be made known there."""
+    """Whether outputs can be registered there."""
     if site.catalogue is None:
         return
     try:
@@ -225,7 +225,7 @@ def _check_orphan_jobs(site: Site, state: State, engine: Engine) -> Looked:
             known |= {*connection.scalars(select(batches.c.name))}
         orphans = sorted(engine.list_names(prefix).keys() - known)
     except SourceUnavailable:
-        return  # without a ledger nothing is ours
+        return  # without a ledger, no job can be ours
     except EngineUnavailable as error:
         what = f"which jobs bear our names cannot be told: {error}"
         yield "orphan jobs", Complaint(what, "ask again later", fatal=False)

@@ -1,1 +1,1 @@
-"""From what is declared and what is known to a plan."""
+"""The computation of a plan from what is declared and what is observed."""

@@ -18,7 +18,7 @@ from schemas.manifest.variant import find_declared
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of those units of one step that a plan submits or restates; None: not known.
+    """The cost of the units of one step that a plan submits or restates. None means not known.
 
     `bytes_read` is the size of the registered files. `cpu_hours` and `bytes_written` are extrapolated from earlier events.
     """
@@ -33,16 +33,16 @@ class Estimate:
 
 
 def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) -> tuple[Estimate, ...]:
-    """The cost of what a campaign's plan makes, by step.
+    """The cost of the units that a campaign's plan makes, by step.
 
-    Where a recipe was never used, the estimate uses what the same step took in the campaigns `like`.
+    If a recipe was never used, the estimate uses the cost of the same step in the campaigns `like`.
     """
     making = ((units, view.plan.list_making(units.step.name)) for units in view.units)
     return tuple(_estimate_step(connection, view, units, runs, like) for units, runs in making if runs)
 
 
 def measure_produced(connection: Connection, campaign: str, step: str | None = None) -> tuple[int, int]:
-    """The number of outputs of a campaign, or of one step and its variants, that exist; and their size in bytes."""
+    """Returns the number of outputs of a campaign (or of one step and its variants) that exist, and their size in bytes."""
     count, size = func.count(outputs.c.id.distinct()), func.coalesce(func.sum(products.c.size), 0)
     query = (
         select(outputs.c.step, count, size)

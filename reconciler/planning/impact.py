@@ -1,4 +1,4 @@
-"""The impact of another snapshot of a global tag: the units that it would restate, counted before anyone decides."""
+"""The impact of another snapshot of a global tag: how many units it would restate."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _WITHOUT_LIMIT = Limits(max_units=1 << 60, max_restate=1 << 60)
 class Impact:
     """Units of one step that would be restated for one reason. `runs` are sorted run keys.
 
-    `events` is how many they read when they were made, `hours` how long their jobs took (wall time, from intent to
-    verification); None where the ledger does not know it of all of them.
+    `events` is the number of events that the units read when they were made. `hours` is the wall time of their jobs, from
+    intent to verification. Each is None if the ledger does not know it for all of them.
     """
 
     campaign: str
@@ -41,14 +41,14 @@ class Impact:
 def measure_impact(
     connection: Connection, repository: Repository, state: State, names: Iterable[str], snapshot: Snapshot
 ) -> tuple[Impact, ...]:
-    """What would be restated in the campaigns `names` if their tag had `snapshot`; what is restated today is left out.
+    """What would be restated in the campaigns `names` if their tag had `snapshot`, without what is restated today.
 
-    Limits and holds are not applied here. The campaigns have locks.
+    Limits and holds are ignored. Each campaign must have a lock.
     """
     found: list[Impact] = []
     for name in names:
         today = _view(connection, repository, name, state)
-        # of a running tag, later than all that is known
+        # If the tag is running, this snapshot must be the newest.
         newest = replace(snapshot, retrieved="9999-12-31T23:59:59Z")
         other = replace(repository, snapshots={**repository.snapshots, snapshot.name: newest})
         then = _view(connection, other, name, state)
@@ -76,7 +76,7 @@ def _list_restated(view: View) -> list[Group]:
 def _read_cost(
     connection: Connection, campaign: str, fingerprints: list[bytes]
 ) -> tuple[int | None, float | None]:
-    """The number of events read, and the wall time in hours, of the jobs that made those outputs; None: not known."""
+    """Returns the events read and the hours of wall time of the jobs that made these outputs; None if not known."""
     events: list[int | None] = []
     spans: list[tuple[str, str | None]] = []
     for part in divide(fingerprints):

@@ -1,7 +1,7 @@
-"""Input check: the branches and HLT lines that a step reads are looked up in a file, before all its jobs fail for want of them.
+"""Input check: whether the files that a step reads have the branches and HLT lines that it needs.
 
-A file that is not on disk, cannot be read here or holds no events tells nothing. The result changes no plan and no lock,
-since another host may not reach the same file.
+The check avoids that all jobs of a step fail for this reason. A file that is not on disk, cannot be read here or has no
+events is skipped. The result changes no plan and no lock, since another host may not reach the same file.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
 
 PATIENCE = 20.0
-"""Seconds that looking into the files of a campaign may take altogether."""
+"""The longest time, in seconds, for the check of all files of a campaign."""
 
 _RUNS = 5
-"""Runs at either end whose files are tried."""
+"""How many of the first runs, and how many of the last, are tried."""
 
 
 class Needs(NamedTuple):
-    """What a step reads of each event: variables of a tree (None: the usual one), and lines with their decisions.
+    """What a step reads of each event. `tree` is None for the usual tree; `lines` are pairs of HLT line and decision.
 
-    `keep` are patterns of branches that it keeps.
+    `keep` are patterns of the branches that the step keeps.
     """
 
     tree: str | None
@@ -43,14 +43,14 @@ class Needs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The result of a check: the path of the file that was read first, and a text for each thing that it lacks."""
+    """The result of a check: the path of the file that was read first, and a text for each thing that is missing."""
 
     path: str
     lacking: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """What is lacking, in a line."""
+        """What is missing, in one line."""
         shown = "; ".join(self.lacking[:3])
         return f"{shown}; and {len(self.lacking) - 3} more" if len(self.lacking) > 3 else shown
 
@@ -59,11 +59,11 @@ Named = tuple[str, str]
 """Name and path of a file."""
 
 Ends = tuple[Sequence[Named], Sequence[Named]]
-"""The files of the first runs and, backwards, those of the last."""
+"""The files of the first runs, and the files of the last runs in reverse order."""
 
 
 def list_needs(step: Step, repository: Repository) -> Needs | None:
-    """What a step reads by name; None where it chooses no events by what is stored of them."""
+    """The names that a step reads, or None if it does not select events by stored values."""
     template = repository.templates.get(step.template or "")
     application = APPLICATIONS[step.application]
     if not application.reads_by_name and (template is None or template.skims != "line"):
@@ -81,9 +81,9 @@ def list_needs(step: Step, repository: Repository) -> Needs | None:
 def look_up(
     connection: Connection, repository: Repository, declared: Declared, lock: Lock
 ) -> tuple[dict[str, Looked], tuple[Finding, ...]]:
-    """Checks the registered input of a campaign's steps: the result for each step that was checked, and the findings.
+    """Checks the registered input of a campaign's steps. Returns the result by step, and the findings.
 
-    A step is not checked where another step makes its input, or where no file of it can be read here.
+    A step is not checked if another step makes its input, or if none of its files can be read here.
     """
     campaign = declared.campaign
     runs = list(lock.runs or [run for one in campaign.selectors for run in select_runs(connection, one)])
@@ -100,7 +100,7 @@ def look_up(
 
 
 def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:
-    """The files on disk that are registered at a level for the first and the last of the run keys."""
+    """The files on disk that are registered at a data level: those of the first run keys, and those of the last."""
     first = list(_list_files(connection, level, runs[:_RUNS]))
     last = list(_list_files(connection, level, runs[: -_RUNS - 1 : -1]))
     return first, last
@@ -118,9 +118,9 @@ StepT = TypeVar("StepT", bound=Hashable)
 
 
 def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]:
-    """Step → result. Something is lacking where a file of the first runs and a file of the last runs both lack it.
+    """Step → result. A thing is missing if a file of the first runs and a file of the last runs both lack it.
 
-    A step of which no file can be read is left out. The check stops after `PATIENCE` seconds, since a storage may hang.
+    A step is left out if none of its files can be read. The check stops after `PATIENCE` seconds, since a storage may hang.
     """
     from renderer.event_data.missing_branches import look_at  # noqa: PLC0415 -- reading ROOT files costs a second
 

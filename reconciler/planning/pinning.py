@@ -1,4 +1,4 @@
-"""Pinning: the lock of a campaign as its manifest, the repository and its runs make it."""
+"""Pinning: computes the lock of a campaign from its manifest, the repository and its runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.repository import Declared, Repository
 
 
 def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
-    """Whether a lock is older than the one with this generation and digest, or another of the same generation."""
+    """Whether a lock has a lower generation than the given one, or the same generation and another digest, or is None."""
     if lock is None or lock.generation < generation:
         return True
     return lock.generation == generation and lock.digest() != digest
@@ -28,14 +28,14 @@ def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
 def pin_campaign(
     declared: Declared, repository: Repository, runs: Iterable[int], generation: int = 1
 ) -> Lock:
-    """The lock of a campaign whose closed selections have these runs (sorted run keys), written after its present lock."""
+    """The next lock of a campaign. `runs` are the sorted run keys of its closed selections."""
     campaign = declared.campaign
     lock = Lock(campaign.name, generation, gather_runs(runs), **_pin_references(campaign, repository))
     return pin_scopes(lock, campaign, declared.document.data, declared.lock)
 
 
 def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
-    """Everything that a lock pins without the run catalogue, as fields of `Lock`."""
+    """Everything that a lock pins without the run catalogue, as the fields of `Lock`."""
     scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
     skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
     testing = sorted({one.name for step in campaign.expand() for one in step.deviations.testing_payloads})
@@ -71,7 +71,7 @@ def _pin_tag(tag: GlobalTag, snapshot: Snapshot) -> PinnedTag:
 
 
 def compare_locks(before: Lock, after: Lock) -> list[str]:
-    """The entries in which two locks differ; `scopes` only where no other shows why."""
+    """The entries in which two locks differ. `scopes` is listed only if no other entry differs."""
     old, new = before.pinned(), after.pinned()
     moved = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return moved or (["scopes"] if (before.scopes, before.since) != (after.scopes, after.since) else [])

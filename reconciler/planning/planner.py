@@ -1,6 +1,6 @@
-"""Planning: what is declared minus what was produced, unit by unit. Pure: two values in, one value out.
+"""Planning: compares what is declared with what was produced, unit by unit. Pure: two values in, one value out.
 
-Of a million units most are new: nothing is known of them. These are judged together as sets, the others one by one.
+Of a million units most are new, and nothing is known about them. These are judged together as sets, the others one by one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOST: Mapping[str, str] = {
     "gone": "output is gone from the storage",
     "changed": "output is not what was published",
 }
-"""What happened to a produced output, and the words of the plan for it."""
+"""What happened to a produced output → the words of the plan for it."""
 
 _COMING = (*MAKING, PlanAction.REUSE)
 """Actions after which the output of a unit exists."""
@@ -39,9 +39,9 @@ def plan_campaign(
     refused: Mapping[int, str] | None = None,
     removed: Mapping[tuple[str, int], str] | None = None,
 ) -> CampaignPlan:
-    """The plan of a campaign whose declared units and observed outputs are given.
+    """The plan of a campaign, from its declared units and the observed outputs.
 
-    `refused` maps runs that must not be made to the reason. `removed` maps step and run to the reason why input files were
+    `refused` maps a run that must not be made to the reason. `removed` maps step and run to the reason why input files were
     removed after the unit was made.
     """
     planning = _Planning(campaign, observed, refused or {}, removed or {})
@@ -62,11 +62,11 @@ class _Planning:
     done: int = 0
     rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = field(default_factory=dict)
     coming: dict[str, dict[int, PlanAction]] = field(default_factory=dict)
-    """Step → run → its action, where it is not done."""
+    """Step → run → action, for the units that are not done."""
     walks: dict[int, Walk] = field(default_factory=dict)
-    """Walks along the chains of the step that is judged, by place."""
+    """Place of a chain → the walk along it; for the step that is judged now."""
     named: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Digests of two payload sets → what differs."""
+    """Digests of two payload sets → the difference in words."""
 
     def put(
         self, action: PlanAction, step: str, outputs: tuple[str, ...], reason: str, runs: Collection[int]
@@ -77,7 +77,7 @@ class _Planning:
     def add(self, units: StepUnits) -> None:
         name, elsewhere = units.step.name, self.observed.elsewhere
         missing: dict[str, set[int]] = {}  # output → the runs that lack it
-        taken: dict[str, set[int]] = {}  # the same of what another campaign made
+        taken: dict[str, set[int]] = {}  # the same for outputs that another campaign made
         for output, column in units.fingerprints.items():
             absent = set(column) - self.observed.produced
             for found, values in ((missing, absent - elsewhere), (taken, absent & elsewhere)):
@@ -102,9 +102,9 @@ class _Planning:
                 self.judge(units, run, _list_outputs(missing, run), place[run])
 
     def find_new(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
-        """The runs to submit without a closer look: every missing output is missing of them, and the ledger has nothing on them.
+        """The runs to submit without further checks: they lack every missing output, and the ledger knows nothing about them.
 
-        `missing` maps each output to the runs that lack it. There may be a million such runs, so sets find them.
+        `missing` maps each output to the runs that lack it. Sets are used because there may be a million such runs.
         """
         step, observed = units.step, self.observed
         if not missing or self.campaign.state == "held" or observed.unknown or observed.lost:
@@ -117,11 +117,11 @@ class _Planning:
         return set.intersection(*missing.values()) - known
 
     def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
-        """Gives one unit that is not done its action and reason."""
+        """Gives an action and a reason to one unit that is not done."""
         step = units.step
         wanted = frozenset(units.fingerprints[output][index] for output in outputs)
         action, reason = self.compare(units, run, outputs, index)
-        intent = self.observed.intents.get((step.name, run))  # of more, where some was made elsewhere since
+        intent = self.observed.intents.get((step.name, run))  # can have more outputs than are missing now
         upstream = self.coming.get(step.input.step or "", {}).get(run, PlanAction.SUBMIT)
         if self.campaign.state == "held":
             action, reason = PlanAction.BLOCKED, "the campaign is held"
@@ -144,7 +144,7 @@ class _Planning:
     def compare(
         self, units: StepUnits, run: int, outputs: Iterable[str], index: int
     ) -> tuple[PlanAction, str]:
-        """The action, submit or restate, and its reason: what the unit was last made from is compared with what is declared."""
+        """Returns the action (submit or restate) and its reason, from the recipe of the last output and the declared one."""
         recipes = {recipe.output: recipe.content for recipe in units.recipes}
         reasons: dict[str, None] = {}
         lost: dict[str, None] = {}
@@ -167,9 +167,9 @@ class _Planning:
         return PlanAction.SUBMIT, "; ".join(lost) or NEW
 
     def name_payloads(self, units: StepUnits, before: str, after: str, run: int) -> str:
-        """Which payloads changed, where the ledger knows what the run was made with.
+        """Which payloads changed, if the ledger knows the payloads of the earlier output.
 
-        It is called with runs in ascending order, since a `Walk` goes forward only.
+        Runs must come in ascending order, since a `Walk` only goes forward.
         """
         if (before, after) not in self.named:
             known, what = self.observed.payloads.get(before), "payloads changed"
@@ -204,7 +204,7 @@ class _Planning:
         return tuple(sorted(found, key=rank))
 
     def apply_limits(self) -> None:
-        """Blocks the units that exceed the campaign's limits; units that read them wait."""
+        """Blocks the units that exceed the campaign's limits. Units that read them wait."""
         limits = self.campaign.limits
         restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == PlanAction.RESTATE)
         if restated > (allowed := self.campaign.max_restate):
@@ -260,12 +260,12 @@ def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[
 
 
 class _Column:
-    """A step's units, and where each run stands in their columns."""
+    """The units of a step, and the index of each run in their columns."""
 
     def __init__(self, units: StepUnits) -> None:
         self.units = units
         self.place = {run: index for index, run in enumerate(units.runs)}
 
     def declares(self, run: int) -> bool:
-        """Whether the run is declared, be its input there or not."""
+        """Whether the run is declared, even if its input does not exist yet."""
         return run in self.place or run in self.units.waiting

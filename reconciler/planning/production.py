@@ -1,4 +1,4 @@
-"""How much of a campaign is produced, in whatever state it is: live, stopped, archived, or no longer declared."""
+"""How much of a campaign is produced, in any state: live, stopped, archived, or no longer declared."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from schemas.repository import Declared, Repository
 class Produced:
     """What a campaign should make, and what of it exists.
 
-    `selected` are its sorted run keys, None where they are not known. `made` maps each declared output, by step and name,
-    to the runs for which it exists. `heads` are the outputs that count, including those of steps that were renamed.
+    `selected` are its sorted run keys, or None if they are not known. `made` maps each declared output (step, name) to the
+    runs for which it exists. `heads` are the outputs that count, including those of renamed steps.
     """
 
     selected: tuple[int, ...] | None
@@ -28,11 +28,11 @@ class Produced:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps, in their order."""
+        """The names of the steps, in order."""
         return tuple(dict.fromkeys(step for step, _ in self.made))
 
     def list_produced(self, step: str | None = None) -> tuple[int, ...]:
-        """The sorted run keys for which all outputs exist: those of one step, or of every step."""
+        """The sorted run keys for which all outputs exist, of one step or of every step."""
         columns = [runs for (name, _), runs in self.made.items() if step in (None, name)]
         return tuple(sorted(frozenset.intersection(*columns))) if columns else ()
 
@@ -42,11 +42,11 @@ def read_production(
 ) -> Produced | None:
     """What exists of a campaign; None if it was never declared and nothing of it was made.
 
-    Of a live campaign, which has a current lock, an output counts if it is made as declared now. Of any other campaign the
+    A live campaign must have a current lock, and its output counts if it is made as declared now. For any other campaign the
     newest version of each run counts, since its input may be gone and it is never made again.
 
     Raises:
-        SourceUnavailable: something cannot be read that a live campaign depends on.
+        SourceUnavailable: something that a live campaign depends on cannot be read.
     """
     declared = repository.campaigns.get(name)
     if declared is None:
@@ -80,7 +80,7 @@ def _tell_past(connection: Connection, name: str, declared: Declared | None) -> 
     heads = read_heads(connection, name)
     lock = declared.lock if declared is not None else None
     selected = None
-    if lock is not None:  # the campaign ended, and takes in no more runs
+    if lock is not None:  # the campaign ended and takes in no more runs
         wanted = {*lock.runs, *(read_admissions(connection, name) if lock.open_runs else ())}
         heads = [head for head in heads if head.run in wanted]
         selected = tuple(sorted(wanted))
@@ -97,7 +97,7 @@ def _tell_past(connection: Connection, name: str, declared: Declared | None) -> 
 def _match(
     runs: Mapping[tuple[str, str], Collection[int]], declared: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], frozenset[int]]:
-    """The runs of each declared output, also those that were made while its step had another name."""
+    """The runs of each declared output, including those that were made when its step had another name."""
     steps = {step for step, _ in declared}
     former: dict[str, set[int]] = {}
     for (step, output), found in runs.items():

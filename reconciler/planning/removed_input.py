@@ -1,4 +1,4 @@
-"""Removed input: the reasons for which files were removed, for the units that were made from them."""
+"""Removed input: tells the units that read removed files why these files were removed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SHOWN = 3
 _LENGTH = 200
 
 Removed = Mapping[int, Sequence[tuple[str, str]]]
-"""Run key → time and reason of each removal that was not taken back, in their order."""
+"""Run key → time and reason of each removal, in order. Files that came back are left out."""
 
 
 def explain_removals(
     connection: Connection, campaign: str, experiments: Sequence[int], units: Sequence[StepUnits]
 ) -> tuple[tuple[StepUnits, ...], dict[tuple[str, int], str]]:
-    """The units of a campaign, where those that wait for files also give the reasons why files were removed.
+    """Returns the units of a campaign, and step and run → why input files were removed after the first attempt began.
 
-    Also step and run → why files of its input were removed after its first attempt began.
+    In the units, the reasons of those that wait for files also say why files were removed.
     """
     levels = sorted({item.step.input.level for item in units if item.step.input.step is None})
     by_level = {level: _read_removed(connection, level, experiments) for level in levels}
@@ -62,7 +62,7 @@ def _read_removed(connection: Connection, level: str, experiments: Sequence[int]
 
 
 def _read_begun(connection: Connection, campaign: str, step: str, removed: Removed) -> dict[int, str]:
-    """Run → when the first attempt of its newest version began, for the runs of which files were removed."""
+    """Run → when the first attempt of its newest version began. Only runs with removed files are included."""
     experiments = {split_key(key)[0] for key in removed}
     query = (
         select(outputs.c.experiment, outputs.c.run, outputs.c.version, func.min(attempts.c.begun))

@@ -1,4 +1,4 @@
-"""Resolving: from a manifest and the run catalogue to the lock, with every moving reference pinned."""
+"""Resolving: makes the lock from a manifest and the run catalogue, with every reference pinned that can change."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from schemas.rules.support.intervals import contain
 def resolve(
     connection: Connection, repository: Repository, declared: Declared, tool: Tool | None = None
 ) -> tuple[Lock, tuple[Finding, ...]]:
-    """The campaign's lock as of today, and the findings of the run catalogue on its selection.
+    """Returns the campaign's lock as of today, and the findings of the run catalogue on its selection.
 
-    The generation is that of the present lock, or one more where anything changed. It is greater than every generation
-    that was launched. `tool` is the program that a new lock names as its writer.
+    If anything changed, the generation is greater than that of the present lock and than every launched generation.
+    `tool` is the program that a new lock names as its writer.
     """
     campaign = declared.campaign
     findings: list[Finding] = []
@@ -52,10 +52,10 @@ def resolve(
 def follow_lock(
     declared: Declared, repository: Repository, runs: Sequence[int], launch: Launch | None = None
 ) -> Lock:
-    """The next lock: the present one, or one of the next generation where anything changed.
+    """The present lock, or a lock of the next generation if anything changed.
 
-    `launch` is the generation that was launched last. Where the lock is older than that, the scopes that were launched
-    since are not known, so every scope of the next lock is of its own generation.
+    `launch` is the last launch. If the present lock is older, it is not known which scopes changed since, so all
+    scopes of the next lock have its own generation.
     """
     before = declared.lock
     launched = 0 if launch is None else launch.generation
@@ -68,9 +68,9 @@ def follow_lock(
 
 
 def refute(connection: Connection, declared: Declared, repository: Repository, *, whole: bool = True) -> str:
-    """In which way a campaign's lock differs from what manifest, repository and catalogue give today; empty where it does not.
+    """How a campaign's lock differs from what manifest, repository and catalogue give today; an empty text if it does not.
 
-    Without `whole`, the lock may lack runs that came to the catalogue after it was written.
+    Without `whole`, the lock may lack runs that came into the catalogue after it was written.
     """
     campaign, lock = declared.campaign, declared.lock
     if lock is None:
@@ -113,7 +113,7 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> Iterator[Finding]:
 
 
 def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> Iterator[Finding]:
-    """The tags together have every payload that is known to be needed, for every run."""
+    """Finds the payloads that are needed and that no tag has for some runs."""
     campaign = declared.campaign
     tags = Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     lacking: dict[str, set[int]] = {}
@@ -132,7 +132,7 @@ def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[i
 def _check_shrinking(
     connection: Connection, declared: Declared, before: Lock, after: Lock
 ) -> Iterator[Finding]:
-    """A closed selection loses a run only when its author says so: by other ranges, types or exclusions."""
+    """Finds the runs that a closed selection loses although neither its ranges nor its types nor its exclusions say so."""
     lost = sorted(set(before.runs) - set(after.runs))
     known = find_known(connection, lost)
     lost = [key for key in lost if known.get(key) is None]
@@ -145,7 +145,7 @@ def _check_shrinking(
 
 
 def _names(campaign: Campaign, experiment: int, run: int) -> bool:
-    """Whether a closed selector still names a run, and does not exclude it."""
+    """Whether a selector names a run and does not exclude it."""
     return any(
         one.experiment == experiment and contain(one.ranges, run) and not contain(one.exclude, run)
         for one in campaign.selectors

@@ -1,4 +1,4 @@
-"""What a changed manifest would make again of what it made before: asked of fingerprints, so that words do not count."""
+"""Which data a changed manifest would make again. Fingerprints are compared, so changes of descriptions do not count."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from schemas.yaml.composer import Path
 
 @dataclass(frozen=True, slots=True)
 class CommittedCampaign:
-    """A campaign as one commit has it, with all that it refers to."""
+    """A campaign as it is in one commit, with the repository that it refers to."""
 
     repository: Repository
     declared: Declared
 
     @property
     def is_clear(self) -> bool:
-        """Whether all that it refers to could be read."""
+        """Whether everything that it refers to could be read."""
         campaign, here = self.declared.campaign, self.repository
         if not is_expandable(campaign.steps):
             return False
@@ -37,7 +37,7 @@ class CommittedCampaign:
 
 @dataclass(frozen=True, slots=True)
 class Restated:
-    """A cause for making data again: where in the manifest, in words, and how many units it touches at most."""
+    """A cause for making data again: the place in the manifest, the reason, and the number of affected units at most."""
 
     path: Path
     reason: str
@@ -45,9 +45,9 @@ class Restated:
 
 
 def find_restated(before: CommittedCampaign, after: CommittedCampaign) -> tuple[Restated, ...]:
-    """Why data of a launched campaign would be made again; none where its changes leave all fingerprints alone.
+    """Why data of a launched campaign would be made again; empty if all fingerprints stay the same.
 
-    The runs are those of the lock before; where it pins none or is not there, the first that a selection can have.
+    The runs are those of the lock before. If there is no lock or it pins no runs, the first run of each selection is used.
     """
     if not (before.is_clear and after.is_clear):
         return ()
@@ -70,7 +70,7 @@ def _declare(
     side: CommittedCampaign, runs: Sequence[int], before: CommittedCampaign
 ) -> tuple[StepUnits, ...]:
     campaign, here = side.declared.campaign, side.repository
-    # the baseline of a running tag may move: what runs were bound to is in the ledger
+    # The snapshot of a running tag may change: the ledger keeps what each run was made with.
     running = {tag.name for tag in before.declared.campaign.global_tags if tag.on_change is not None}
     tags = tuple(
         (before.repository if tag.on_change is not None and tag.name in running else here).snapshots[tag.name]

@@ -1,4 +1,4 @@
-"""Retention: how many of the events that were read were kept, and how well that tells the rate."""
+"""Retention: the fraction of the events read that an output keeps, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from reconciler.ledger.reading.observation import Head
 
 ONE_SIGMA = math.erf(1 / math.sqrt(2))
-"""The probability within one standard deviation of a normal distribution."""
+"""The probability within one standard deviation of the mean of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The events of one output, of one run (its key) or of all (None).
+    """The events of one output, for one run (`run` is its key) or for all runs (`run` is None).
 
-    `runs` is of how many runs both numbers are known, `uncounted` of how many more they are not; where they are known of
-    none, `read` and `kept` are None. `low` and `high` bound the interval by Clopper and Pearson; they and `rate` are
-    None where no rate can be told, because nothing was read, or more was kept than read.
+    `runs` is the number of runs for which both counts are known, `uncounted` the number of the others. `read` and `kept` are
+    None if no run has counts. `low` and `high` are the ends of the Clopper-Pearson interval; they and `rate` are None if
+    nothing was read, or more was kept than read.
     """
 
     step: str
@@ -43,9 +43,9 @@ def measure_retention(
     by_run: bool = False,
     confidence: float = ONE_SIGMA,
 ) -> list[Retention]:
-    """The retention of each output, or of each output's every run, at a confidence between 0 and 1.
+    """The retention of each output, or of each output and run with `by_run`. `confidence` lies between 0 and 1.
 
-    They come in the order of `places` (step and output), outputs that are not in it last, by name; and by run.
+    The result has the order of `places` (step and output), then other outputs by name; then the order of runs.
     """
     order = {place: number for number, place in enumerate(places)}
     sums: dict[tuple[str, str, int | None], list[int]] = {}
@@ -72,12 +72,12 @@ def measure_retention(
 def bound_rates(
     kept: NDArray[np.int64], read: NDArray[np.int64], confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The interval by Clopper and Pearson (Biometrika 26 (1934) 404) of each rate kept/read: its two ends.
+    """Returns the lower and upper ends of the Clopper-Pearson interval (Biometrika 26 (1934) 404) of each rate kept/read.
 
-    It covers the true rate with at least the probability `confidence`, with equal shares above and below; it begins at
-    0 where nothing was kept, and ends at 1 where everything was. NaN where nothing was read, or more kept than read.
+    It covers the true rate at least with the probability `confidence`, with equal tails. The lower end is 0 if nothing was
+    kept, the upper end is 1 if everything was. Both are NaN if nothing was read, or more was kept than read.
     """
-    from scipy.special import betaincinv  # noqa: PLC0415 -- 0.2 s, which only those pay who ask for it
+    from scipy.special import betaincinv  # noqa: PLC0415 -- takes 0.2 s, and few commands need it
 
     share = (1 - confidence) / 2
     none, every = kept == 0, kept == read

@@ -1,7 +1,4 @@
-"""Where every value of a campaign comes from: written, a default, looked up, or derived, and of what.
-
-Pure: values in, values out.
-"""
+"""Value origins: whether a value of a campaign is written, a default, looked up or derived, and where. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +23,12 @@ from schemas.yaml.document import Document
 MANIFEST, SCHEMA, TEMPLATE = "manifest", "schema default", "template default"
 RELEASE, SNAPSHOT, SITE, LAYOUT = "release table", "snapshot", "site", "layout"
 SKIM, LOCK, DERIVED, EVIDENCE = "skim menu", "lock", "derived", "sources of basf2"
-"""Where a value can come from."""
+"""The possible origins of a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a campaign, as JSON data. `where`: the file with line and column, or what it is the default or digest of."""
+    """One value of a campaign, as JSON data. `where` is file, line and column, or what defines the default or the digest."""
 
     name: str
     value: Any
@@ -40,16 +37,16 @@ class Value:
 
 
 def list_files(declared: Declared) -> tuple[str, ...]:
-    """The files besides the manifest in which values of a campaign are looked up, with their places."""
+    """The paths of the files besides the manifest in which values of a campaign are looked up."""
     return RELEASES, LAYOUTS, f"{SITES}/{declared.campaign.site}.yaml"
 
 
 def trace_values(
     repository: Repository, declared: Declared, documents: Mapping[str, Document]
 ) -> tuple[Value, ...]:
-    """Every value of a campaign, in the order of its manifest, then what is looked up, and what is derived.
+    """Every value of a campaign: first in the order of the manifest, then values that are looked up, then derived values.
 
-    `documents` are those of `list_files`. The campaign has no finding that leaves its meaning open.
+    `documents` has the files of `list_files`. The campaign must have no finding that leaves its meaning open.
     """
     campaign = declared.campaign
     releases, layouts, site = (documents[file] for file in list_files(declared))
@@ -74,7 +71,7 @@ def trace_values(
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A document that values stand in, and the schema that has defaults for what does not."""
+    """A document that has values, and the name of the schema that has the defaults."""
 
     document: Document
     source: str
@@ -82,7 +79,7 @@ class _Origin:
 
 
 def _trace(origin: _Origin, path: Path, name: str) -> Iterator[Value]:
-    """The values at and below a path of a document, called by `name` and what comes below, and the defaults."""
+    """The values at a path of a document and below, named with the prefix `name`, and the defaults."""
     data = reduce(getitem, path, origin.document.data)
     schema = {} if origin.schema is None else load_schema(origin.schema)
     yield from _walk(origin, path, data, schema, name)
@@ -109,7 +106,7 @@ def _walk(origin: _Origin, path: Path, data: Any, schema: Mapping[str, Any], nam
 
 
 def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
-    """Values of a step that its manifest does not state: from its application, its template and the skim menu."""
+    """The values of a step that its manifest does not state: from its template and the skim menu."""
     name = f"steps.{step.name}"
     given = dict(step.parameters)
     template = repository.templates[step.template] if step.template else None
@@ -125,7 +122,7 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
 
 
 def _trace_eras(repository: Repository, campaign: Campaign) -> Iterator[Value]:
-    """The files of basf2 that the templates of a campaign were checked against, and whether they are of another release."""
+    """The sources of basf2 with which the templates of a campaign were checked."""
     used = (repository.templates[step.template] for step in campaign.steps if step.template)
     for era in dict.fromkeys(era for template in used for era in template.eras):
         for index, source in enumerate(era.evidence):
@@ -151,7 +148,7 @@ def _derive_step(repository: Repository, declared: Declared, step: Step) -> Iter
 
 
 def _derive_units(units: StepUnits) -> Iterator[Value]:
-    """What the units of a step, or of a variant of one, have in common."""
+    """The values that all units of a step or a variant share."""
     step, name = units.step, f"steps.{units.step.name}"
     for recipe in units.recipes:
         where = f"digest of {', '.join(sorted(recipe.content))}"

@@ -1,4 +1,4 @@
-"""The shell around the plan: reads repository facts, runs and ledger at one moment, and hands values to the core."""
+"""Reads repository, runs and ledger at one moment, and passes them as values to the planner."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from schemas.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One campaign at one moment: what it declares, unit by unit, and what was produced of that.
+    """One campaign at one moment: what it declares, unit by unit, and what was produced.
 
     `entrants` are the runs that its open selections take in for the first time.
     """
@@ -57,7 +57,7 @@ class View:
 class StateView:
     """All planned campaigns at one moment, and their plan. `drift` describes each lost output.
 
-    `absent` maps campaigns of which something cannot be read to the reason; the plan does not include them.
+    `absent` maps each campaign that cannot be read completely to the reason. The plan does not include these campaigns.
     """
 
     views: tuple[View, ...]
@@ -73,9 +73,13 @@ def view_campaign(
     state: State,
     lost: Mapping[bytes, str] | None = None,
 ) -> View:
-    """The view of one campaign, which has a current lock, at the moment of the connection's transaction.
+    """The view of one campaign at the moment of the connection's transaction. The campaign must have a current lock.
 
     `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`.
+
+    Raises:
+        ValueError: the campaign has no lock.
+        SourceUnavailable: something that the campaign depends on cannot be read.
     """
     declared = repository.campaigns[name]
     campaign, lock = declared.campaign, declared.lock
@@ -139,13 +143,13 @@ def read_state_view(
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
     spare: bool = False,
 ) -> StateView:
-    """The views and the plan of the named campaigns; with `refresh`, the storage is checked too, not only the ledger.
+    """The views and the plan of the named campaigns. With `refresh`, the storage is checked too, not only the ledger.
 
-    `lost` is the result of such a check, where it was done before: campaign → fingerprint → `gone` or `changed`.
+    `lost` is the result of an earlier check: campaign → fingerprint → `gone` or `changed`.
 
     Raises:
-        SourceUnavailable: something cannot be read that a campaign depends on; with `spare` only where none can be
-            planned, and else the others are.
+        SourceUnavailable: something that a campaign depends on cannot be read. With `spare`, such a campaign is left out,
+            and the error is raised only if no campaign can be planned.
     """
     identity = read_identity(connection)
     gone: dict[str, Mapping[bytes, str]] = dict(lost or {})
@@ -165,7 +169,7 @@ def read_state_view(
             if not spare:
                 raise
             absent[name] = str(error)
-        except Exception as error:  # what nobody foresaw of one campaign is not a reason to stop the others
+        except Exception as error:  # an unexpected error in one campaign must not stop the others
             if not spare or isinstance(error, SQLAlchemyError):
                 raise
             absent[name] = note_defect(error)
@@ -184,7 +188,7 @@ def read_state_view(
 
 
 def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:
-    """The lost fingerprints by campaign, each `gone` or `changed`, that a stored plan was computed with."""
+    """The lost outputs with which a stored plan was computed: campaign → fingerprint → `gone` or `changed`."""
     found: dict[str, dict[bytes, str]] = {}
     for entry in stored["lost"]:
         name, value, trouble = entry.split(" ")

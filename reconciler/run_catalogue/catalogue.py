@@ -18,11 +18,11 @@ _OF_RUN = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.
 
 
 def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | None]:
-    """Those of the run keys that the catalogue has, each with the reason for which it was removed, or None."""
+    """The run keys that the catalogue has, each with the reason why it was removed, or None."""
     asked = keys if isinstance(keys, RunSet) else gather_runs(sorted(set(keys)))
     there = runs.c.experiment.in_(sorted({first >> 32 for first, _ in asked.intervals}))
     query = select(runs.c.experiment, runs.c.run, runs.c.removed).where(there)
-    # a set is asked twice as fast as intervals; but nobody lists more runs than the catalogue has
+    # A set is twice as fast as intervals, but too large if the ranges cover more runs than the catalogue has.
     most = connection.execute(select(func.count()).select_from(runs).where(there)).scalar_one()
     wanted: Container[int] = set(asked) if len(asked) <= most else asked
     return {
@@ -40,7 +40,7 @@ def read_inputs(connection: Connection, level: str, experiments: Sequence[int]) 
 
 
 def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
-    """Run key → what is wrong with the number of its RAW files, where another number is declared."""
+    """Run key → what is wrong with the number of its RAW files, if the run declares another number."""
     query = (
         select(runs.c.experiment, runs.c.run, inputs.c.files, runs.c.files)
         .join(inputs, _OF_RUN)
@@ -53,7 +53,7 @@ def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[
 
 
 def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
-    """Run key → what stands for its beam energy in paths: its label, or `cosmics`; without runs whose energy is not known."""
+    """Run key → the name of its beam energy in paths: its label, or `cosmics`. Runs of unknown energy are left out."""
     columns = (runs.c.experiment, runs.c.run, runs.c.type, runs.c.energy)
     query = select(*columns).where(runs.c.experiment.in_(experiments))
     return {
@@ -66,9 +66,9 @@ def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[in
 def find_excessive(
     connection: Connection, levels: Iterable[str], experiments: Sequence[int]
 ) -> dict[str, dict[int, str]]:
-    """Data level → run key → how many events its files hold, where that is more than the run has: some are there twice.
+    """Data level → run key → how many events its files hold, if this is more than the run has: some events are there twice.
 
-    Where the events of some files of a run are not known, those of the others are held against the run.
+    If the events of some files of a run are not known, only those of the other files are counted.
     """
     unit = (inputs.c.level, runs.c.experiment, runs.c.run, runs.c.events)
     here = and_(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
@@ -94,7 +94,7 @@ def find_excessive(
 def find_simulated(
     connection: Connection, levels: Iterable[str], experiments: Sequence[int]
 ) -> dict[str, dict[int, str]]:
-    """Data level → run key → what says that its events are simulated: the run's type, or files of that level."""
+    """Data level → run key → why its events count as simulated: because of the run's type, or of files of that level."""
     typed = (runs.c.type == SIMULATED, runs.c.experiment.in_(experiments))
     query = select(runs.c.experiment, runs.c.run).where(*typed)
     of_type = {run_key(*row): "it is a run of simulated events" for row in connection.execute(query)}
@@ -117,12 +117,12 @@ def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile,
 
 
 def list_run_keys(connection: Connection) -> list[int]:
-    """The keys of all runs, sorted, removed ones too."""
+    """The sorted keys of all runs, including removed ones."""
     return sorted(run_key(*row) for row in connection.execute(select(runs.c.experiment, runs.c.run)))
 
 
 def list_runs() -> Select[Any]:
-    """The query for all runs with their registered data, one row a run and level."""
+    """The query for all runs with their registered data, one row for each run and level."""
     names = ("experiment", "run", "type", "energy", "quality", "events", "start", "stop", "removed")
     registered = (inputs.c.level, inputs.c.files, inputs.c.on_disk, inputs.c.bytes)
     return (
@@ -133,24 +133,24 @@ def list_runs() -> Select[Any]:
 
 
 def list_files(level: str | None = None) -> Select[Any]:
-    """The query for the registered files, of one level where it is given, by level, run and name."""
+    """The query for the registered files, of one level if it is given, ordered by level, run and name."""
     order = (files.c.level, files.c.experiment, files.c.run, files.c.name)
     query = select(files).order_by(*order)
     return query if level is None else query.where(files.c.level == level)
 
 
 def list_removals(level: str | None = None) -> Select[Any]:
-    """The query for the files that were removed and did not come back, in the order in which they were."""
+    """The query for the removed files that did not come back, in the order of their removal."""
     query = select(removals).where(removals.c.restored.is_(None)).order_by(removals.c.id)
     return query if level is None else query.where(removals.c.level == level)
 
 
 def list_replicas() -> Select[Any]:
-    """The query for the other places of files."""
+    """The query for the replicas: the other places of files."""
     return select(replicas).order_by(replicas.c.id)
 
 
 def list_quarantine() -> Select[Any]:
-    """The query for the lines of lists that could not be trusted."""
+    """The query for the rows of lists that were refused."""
     names = ("list", "line", "reason", "text", "since")
     return select(*(quarantine.c[name] for name in names)).order_by(quarantine.c.list, quarantine.c.line)

@@ -1,4 +1,4 @@
-"""Registering files: what a file says of itself, beside what a list states of it."""
+"""File import: takes the values of a file from the file itself and from the list that names it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from renderer.event_data.trigger_results import StoredResults
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key, split_key
 
 SROOT, RAW, NTUPLE = "sroot", "raw", "ntuple"
-"""The level of raw data in the DAQ's sequential format, that of raw data in ROOT files, and that of tables."""
+"""The levels of raw data in the DAQ's sequential format, of raw data in ROOT files, and of ntuples."""
 _WITHOUT_METADATA = (SROOT, NTUPLE)
-"""Levels whose files say nothing of themselves, or say it of the events that they were made from."""
+"""Levels whose files have no metadata, or only that of the events from which they were made."""
 
 _NAME = re.compile(
     r"(?:physics|beam|cosmic|debug)\.([0-9]{4})\.r?([0-9]{5})(?:\.HLT[0-9]+\.f[0-9]{5})?"
     r"\.(?:root|sroot(?:-[0-9]+)?(?:\.gz)?)",
     re.ASCII,
 )
-"""The names of RAW files: run type, experiment, run; HLT unit and index where a run has several."""
+"""The names of RAW files: run type, experiment, run; HLT unit and index if a run has several files."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file that can be registered. `replica_of` names the one of which it is another place, where a list says so.
+    """A file that can be registered. `replica_of` names the file of which it is another place, if a list says so.
 
-    `results` are the HLT's, None where the file was not read for them; `undeclared`: it says that it is simulated, as raw
-    data did before they were declared real.
+    `results` are those of the HLT, or None if the file was not read for them. `undeclared` means that its metadata call it
+    simulated, as in raw data from before they were declared real.
     """
 
     file: File
@@ -50,9 +50,9 @@ class FoundFile:
 def read_files(
     rows: Iterable[StatedFile | RefusedRow], level: str, beside: Path
 ) -> Iterator[FoundFile | RefusedFile]:
-    """Each row as a file of the catalogue, or why it is none; relative paths are below `beside`.
+    """Each row as a file of the catalogue, or as a refused file with the reason. Relative paths start at `beside`.
 
-    A file is read for what is not stated. One in the DAQ's sequential format that is on disk is read in any case.
+    A file is read if needed values are not stated. A file on disk in the DAQ's sequential format is always read.
     """
     for row in rows:
         if isinstance(row, RefusedRow):
@@ -88,7 +88,7 @@ def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
     enough = known and (whole or "events" in numbers)
     counting = stated.storage == "disk" and (level == SROOT or not enough)
     if (counting or stated.checksum is None) and path.exists() and not path.is_file():
-        raise ValueError("it is not a plain file")  # a pipe, for one, would be waited for
+        raise ValueError("it is not a plain file")  # opening a pipe would block
     counted, metadata = None, None
     if counting:
         counted = count_events(path, path.name)
@@ -123,10 +123,10 @@ def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
 
 
 def _choose_simulated(stated: StatedFile, metadata: FileMetadata | None, level: str) -> bool | None:
-    """What the file says of its events, or else a list.
+    """Whether the events are simulated: as the file says, else as the list says.
 
     Raises:
-        ValueError: they contradict one another.
+        ValueError: file and list contradict each other.
     """
     said = None if metadata is None else metadata.tell_simulated(level)
     if stated.simulated is not None and said is (not stated.simulated):
@@ -136,12 +136,15 @@ def _choose_simulated(stated: StatedFile, metadata: FileMetadata | None, level: 
 
 
 def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
-    """Ensures that a file holds what it says of itself: basf2 takes its word for it.
+    """Ensures that a file holds what its metadata state, since basf2 trusts them.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the metadata state another number of events, or other runs.
     """
-    if metadata.events not in (counted.rows, counted.events):  # an ntuple has rows, and its events
+    if metadata.events not in (
+        counted.rows,
+        counted.events,
+    ):  # the metadata of an ntuple may count rows or events
         said = f"its metadata state {metadata.events:,} events, and it holds {counted.rows:,}"
         raise ValueError(f"{said}: put such files together with `b2file-merge`, or make it again")
     low, high = metadata.low, metadata.high
@@ -151,7 +154,7 @@ def _judge_metadata(metadata: FileMetadata, counted: EventCount) -> None:
 
 
 def _choose_level(stated: StatedFile, level: str) -> str:
-    """The level that is stated; raw data in the DAQ's format are at theirs, whatever raw data were said to be."""
+    """The stated level; but raw data in the DAQ's format always have the level `SROOT`."""
     level = stated.level or level
     sequential = read_part(os.path.basename(stated.path)) is not None
     if sequential and level not in (SROOT, RAW):
@@ -162,10 +165,10 @@ def _choose_level(stated: StatedFile, level: str) -> str:
 
 
 def _judge_count(path: Path, counted: EventCount, said: Mapping[str, int]) -> dict[str, int]:
-    """Run and events as they were counted, where they are of one run and nobody says otherwise.
+    """Returns experiment, run and events as counted in the file.
 
     Raises:
-        ValueError: something speaks against it.
+        ValueError: the file has several runs or repeated events, or other values are stated.
     """
     if len(counted.runs) > 1:
         shown = ", ".join(map(format_run, counted.runs[:5]))

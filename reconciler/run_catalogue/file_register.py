@@ -1,4 +1,4 @@
-"""The register of files: what imports and removals write into it, each in one transaction."""
+"""The register of files: imports and removals write into it, each in one transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from renderer.identity.fingerprint import digest_files
 from schemas.manifest.runs import format_run, run_key
 
 CHUNK = 900
-"""How many values one query asks for: SQLite before 3.32 takes 999."""
+"""How many values one query has at most: SQLite before 3.32 takes 999."""
 
 _RUN = ("level", "experiment", "run")
 FILE = (*_RUN, "name")
@@ -50,7 +50,7 @@ RunAt = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """What an import of files came to; `excess` tells of its runs with more events than their records state."""
+    """The result of a file import. `excess` describes runs with more events than their records state."""
 
     decision: Decision
     excess: tuple[str, ...]
@@ -63,13 +63,13 @@ class Filed:
 
 
 class Disk:
-    """What this machine sees of files. What takes long, checksums, is asked for once."""
+    """The files that this machine can see. A checksum is computed only once, since it takes long."""
 
     def __init__(self) -> None:
         self._digests: dict[tuple[str, str], str | None] = {}
 
     def judge(self, file: File) -> FilePlace:
-        """Whether a file is at its path. Where nothing of its folders is here, or they are empty, that is not known."""
+        """Whether a file is at its path. This is not known if its folder is missing or empty here."""
         if file.storage != "disk":
             return FilePlace.UNKNOWN
         place = find_place(file.path)
@@ -77,14 +77,14 @@ class Disk:
         return FilePlace.UNKNOWN if unsure else place
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two paths lead to one file."""
+        """Whether two paths lead to the same file."""
         try:
             return os.path.realpath(one) == os.path.realpath(other)
         except OSError:
             return False
 
     def digest(self, path: str, algorithm: str) -> str | None:
-        """The checksum of the file at a path; None where it cannot be told."""
+        """The checksum of the file at a path, or None if it cannot be computed."""
         if (path, algorithm) not in self._digests:
             try:
                 self._digests[path, algorithm] = digest_file(Path(path), algorithm)
@@ -94,7 +94,7 @@ class Disk:
 
 
 def find_place(path: str) -> FilePlace:
-    """Whether anything is at a path, as far as this machine can tell."""
+    """Whether a file or folder is at a path, as far as this machine can tell."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -105,7 +105,7 @@ def find_place(path: str) -> FilePlace:
 
 
 def _has_neighbours(path: Path) -> bool:
-    """Whether the nearest folder of a path that exists holds anything: what is not mounted is an empty folder."""
+    """Whether the nearest existing folder of a path holds anything. A folder that is not mounted is empty."""
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent
@@ -125,15 +125,15 @@ def import_files(
     named: Iterable[str] = (),
     when: str = "",
 ) -> Filed:
-    """Registers files, and `others` as further places of files; what is refused changes nothing, and none is removed.
+    """Registers files, and `others` as further places of files. Refused files change nothing, and no file is removed.
 
-    `named` are paths that were given one by one: such a file comes back, at the time `when`, if it was removed.
+    `named` are paths that were given one by one. Such a file is registered again, at the time `when`, if it was removed.
     """
     disk = Disk()
     with engine.begin() as connection:
         known, serial = _read_known(connection, found, others), _read_serial(connection)
     asked = list_comparisons(found, known)
-    for path, algorithm in asked:  # now, since nobody else writes while the catalogue is written
+    for path, algorithm in asked:  # computed before the transaction, which lets nobody else write
         disk.digest(path, algorithm)
     with engine.begin() as connection:
         if asked or _read_serial(connection) != serial:
@@ -162,7 +162,7 @@ def _read_serial(connection: Connection) -> int:
 
 
 def _read_known(connection: Connection, found: Sequence[File], others: Sequence[Replica]) -> Known:
-    """What the catalogue has that an import has to do with."""
+    """The part of the catalogue that concerns an import."""
     known: dict[Key, File] = {}
 
     def take(conditions: Iterable[ColumnElement[bool]]) -> None:
@@ -171,7 +171,7 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
     everything = [*found, *(one.file for one in others)]
     runs_at = {key_of(file)[:3] for file in everything}
     take(match_runs(files, runs_at))
-    # What is there as it was says nothing that could contradict.
+    # A file that is registered unchanged cannot contradict.
     everything = [file for file in everything if known.get(key_of(file)) != file]
     checksums = {one for file in everything for one in list_spellings(file.checksum)}
     take(_match_any(files.c.checksum, checksums))
@@ -193,21 +193,21 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
 
 
 def select_files(connection: Connection, conditions: Iterable[ColumnElement[bool]]) -> Iterator[File]:
-    """The registered files that meet one of the conditions, condition by condition."""
+    """The registered files that meet one of the conditions, in the order of the conditions."""
     query = select(*(files.c[name] for name in COLUMNS))
     for condition in conditions:
         yield from (File(*row) for row in connection.execute(query.where(condition)))
 
 
 def _find_paths(connection: Connection, table: Table, paths: set[str]) -> list[int]:
-    """The ids of the rows with one of these paths: no index holds paths, so that one pass over the table is made."""
-    common = os.path.commonprefix(sorted(paths))  # noqa: RUF071 -- of the texts, not of their folders
+    """The ids of the rows with one of these paths. There is no index of paths, so the table is read once."""
+    common = os.path.commonprefix(sorted(paths))  # noqa: RUF071 -- the common beginning of the texts, not of the folders
     query = select(table.c.id, table.c.path).where(table.c.path.startswith(common, autoescape=True))
     return [number for number, path in connection.execute(query) if path in paths] if paths else []
 
 
 def _restore(connection: Connection, back: Iterable[File], when: str) -> None:
-    """Notes of files that were removed that they came back."""
+    """Records that removed files came back."""
     for file in back:
         spelt = removals.c.checksum.in_(list_spellings(file.checksum))
         same = and_(match_file(removals, key_of(file)), spelt)
@@ -215,7 +215,7 @@ def _restore(connection: Connection, back: Iterable[File], when: str) -> None:
 
 
 def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt]) -> None:
-    """Writes again what units read of the runs that moved; `members` has all files of these."""
+    """Updates the input of units for the runs in `moved`. `members` are all files of these runs."""
     by_run: dict[RunAt, list[File]] = {}
     for file in members:
         if (place := key_of(file)[:3]) in moved:
@@ -233,7 +233,7 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
 
 
 def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
-    """Of the runs that were touched, those of which more events are registered than their records state."""
+    """The touched runs that have more registered events than their records state, in words."""
     levels, experiments = {one[0] for one in touched}, sorted({one[1] for one in touched})
     excessive = find_excessive(connection, levels, experiments)
     for level, experiment, run in sorted(touched):
@@ -247,13 +247,13 @@ def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:
 
 
 def match_runs(table: Table, places: set[RunAt]) -> Iterator[ColumnElement[bool]]:
-    """Conditions that the rows of these runs meet, one of them each."""
+    """Conditions for the rows of these runs: each row meets one of them."""
     for (level, experiment), group in groupby(sorted(places), key=itemgetter(0, 1)):
         for within in _match_any(table.c.run, [run for _, _, run in group]):
             yield and_(table.c.level == level, table.c.experiment == experiment, within)
 
 
 def _match_any(column: Column[Any], values: Iterable[Any]) -> Iterator[ColumnElement[bool]]:
-    """Conditions that rows with one of these values meet, one of them each."""
+    """Conditions for the rows with one of these values: each row meets one of them."""
     listed = sorted(values)
     return (column.in_(listed[start : start + CHUNK]) for start in range(0, len(listed), CHUNK))

@@ -1,4 +1,4 @@
-"""Files that leave the run catalogue: what is gone from its place, and what a person takes out, with the reason."""
+"""Removes files from the run catalogue: files that are gone, and files that a person takes out, with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DESCRIBED = re.compile(r"([a-z]+)/([0-9]{1,9}):([0-9]{1,9})/(.+)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A file that leaves the catalogue, or one of its places; `stays` is where it is read from now on."""
+    """A removed file, or one removed place of a file. `stays` is the path from which the file is read from now on."""
 
     file: File
     path: str
@@ -37,17 +37,17 @@ class Removal:
 
 
 class AmbiguousFileError(Exception):
-    """What was given names several files; the text lists them."""
+    """A given text names several files. The message lists them."""
 
 
 def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, when: str) -> list[Removal]:
-    """Takes files out of the catalogue, for a reason that is kept; of a file with replicas, a path is that place alone.
+    """Removes files from the catalogue and records the reason. For a file with replicas, a path removes only that place.
 
-    Each of `wanted` is a file's path, its name, or `LEVEL/RUN/NAME` as in `mdst/12:1/a.root`.
+    Each item of `wanted` is a file's path, its name, or `LEVEL/RUN/NAME` as in `mdst/12:1/a.root`.
 
     Raises:
         SourceUnavailable: the catalogue lacks one of them; nothing was changed.
-        AmbiguousFileError: one names several files; nothing was changed.
+        AmbiguousFileError: one of them names several files; nothing was changed.
     """
     removed: list[Removal] = []
     with engine.begin() as connection:
@@ -79,7 +79,7 @@ def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, w
 
 
 def _find_named(connection: Connection, text: str) -> tuple[File, str | None]:
-    """The file that is meant, and its place where a path was given."""
+    """Returns the file that the text names, and its place if the text is a path."""
     path = os.path.abspath(text)
     if found := [*select_files(connection, [files.c.path == path])]:
         return _choose(text, found), path
@@ -120,7 +120,7 @@ def _list_replicas(connection: Connection, key: Key) -> dict[str, str]:
 
 
 def find_gone(connection: Connection, folder: str) -> list[tuple[File, list[str]]]:
-    """The files below a folder that are registered as on disk and are not there; each with its other places."""
+    """The files below a folder that are registered as on disk and are gone, each with its other places."""
     below = f"{folder.rstrip('/')}/"
     on_disk = and_(files.c.path.startswith(below, autoescape=True), files.c.storage == "disk")
     here = select_files(connection, [on_disk])

@@ -1,6 +1,6 @@
-"""What an import makes of the files that are registered: which are new, moved or changed, and which are refused. Pure.
+"""Decides for each imported file whether it is new, moved, changed or refused, given the registered files. Pure.
 
-A file is identified by level, run and name; a path belongs to one file, and a content to one file too.
+A file is identified by level, run and name. Each path and each content belongs to one file only.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ Key = tuple[str, int, int, str]
 """Level, experiment, run, name."""
 
 Content = tuple[str, int | None]
-"""Checksum, and size where the checksum alone does not tell."""
+"""Checksum, and the size if the checksum alone does not identify the content."""
 
 SHORT = ("adler32", "crc32")
-"""Checksums of 32 bits: of a million files, some hundred have one in common, so that the size must be equal too.
+"""Checksums of 32 bits. Of a million files, some hundred share one, so the sizes must be equal too.
 
-Lists may no longer state a crc32; what was registered by one once stays."""
+Lists may no longer state a crc32, but files that were registered with one keep it.
+"""
 
 
 class FilePlace(Enum):
-    """Whether a file is where it was registered; a folder that may not be mounted does not tell."""
+    """Whether a file is where it was registered. It is not known if the folder may not be mounted."""
 
     THERE = "there"
     GONE = "gone"
@@ -39,21 +40,21 @@ class FilePlace(Enum):
 
 
 class Storage(Protocol):
-    """What can be seen of files."""
+    """How an import looks at files."""
 
     def judge(self, file: File) -> FilePlace:
         """Whether a registered file is at its path."""
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two paths lead to one file."""
+        """Whether two paths lead to the same file."""
 
     def digest(self, path: str, algorithm: str) -> str | None:
-        """The checksum of the file at a path; None where it cannot be told."""
+        """The checksum of the file at a path, or None if it cannot be computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedFile:
-    """A file that was not registered, and why; where a list names it, its line there and its text."""
+    """A file that was not registered, and the reason; if a list names it, also its line there and its text."""
 
     path: str
     reason: str
@@ -63,9 +64,9 @@ class RefusedFile:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """Another place of a file: `file` as it was found there, `of` the path or name of the one that is registered.
+    """Another place of a file: `file` as found there, `of` the path or name of the registered file.
 
-    Where `of` is None, it is a replica of whichever registered file has its content.
+    If `of` is None, it is a replica of the registered file with the same content.
     """
 
     file: File
@@ -74,10 +75,10 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Of the catalogue, what an import has to do with.
+    """The part of the catalogue that concerns an import.
 
-    `files` are all files of the runs that it names, and those with a path or a content that it names; `replicas` maps
-    a path to the file of which a replica is there; `removed` are files that were taken out, with their checksums.
+    `files` are all files of the imported runs, and all files with an imported path or content. `replicas` maps the path of a
+    replica to its file. `removed` are removed files with their checksums.
     """
 
     files: Mapping[Key, File] = field(default_factory=dict)
@@ -87,9 +88,9 @@ class Known:
 
 @dataclass(slots=True)
 class Decision:
-    """What an import comes to. `moved` and `changed` have the file as it was, then as it is.
+    """The result of an import. `moved` and `changed` have pairs of the file before and after.
 
-    `kept_out` are files that were removed once, and are not named alone; `replicas` are places to be added.
+    `kept_out` are files that were removed earlier and were not given one by one. `replicas` are places to be added.
     """
 
     new: list[File] = field(default_factory=list)
@@ -100,33 +101,33 @@ class Decision:
     replicas: list[tuple[Key, str, str]] = field(default_factory=list)
     refused: list[RefusedFile] = field(default_factory=list)
     alone: list[tuple[str, str]] = field(default_factory=list)
-    """Files of a set, each with the path of the part that basf2 reads after it and that is not registered."""
+    """Files of a set, each with the path of the next part, which basf2 reads too but which is not registered."""
 
 
 def key_of(file: File) -> Key:
-    """What identifies a file."""
+    """The values that identify a file."""
     return file.level, file.experiment, file.run, file.name
 
 
 def describe_key(key: Key) -> str:
-    """A file as messages and `files remove` call it, as in `mdst/12:1/a.root`."""
+    """The name of a file in messages and in `files remove`, as in `mdst/12:1/a.root`."""
     level, experiment, run, name = key
     return f"{level}/{format_run(run_key(experiment, run))}/{name}"
 
 
 def describe_file(file: File) -> str:
-    """A file as `describe_key` calls it."""
+    """The name of a file as in `describe_key`."""
     return describe_key(key_of(file))
 
 
 def content_of(file: File) -> Content:
-    """What two files with equal bytes have in common, whatever they are called."""
+    """The value that is equal for two files with equal bytes."""
     checksum = spell_checksum(file.checksum)
     return checksum, file.size if checksum.startswith(SHORT) else None
 
 
 def list_paths(found: Iterable[File]) -> set[str]:
-    """The paths that decide about files: their own, and those of their neighbours in a set."""
+    """The paths that the decision depends on: those of the files, and those of their neighbours in a set."""
     paths = set()
     for file in found:
         part = part_of(file)
@@ -136,14 +137,14 @@ def list_paths(found: Iterable[File]) -> set[str]:
 
 
 def list_comparisons(found: Sequence[File], known: Known) -> list[tuple[str, str]]:
-    """The paths that must be read to tell whether a file changed, each with the algorithm of what is registered."""
+    """The paths that must be read to tell whether a file changed, each with the algorithm of the registered checksum."""
     pairs = ((known.files.get(key_of(file)), file) for file in found)
     asked = ((file.path, _find_algorithm(before, file)) for before, file in pairs)
     return [(path, algorithm) for path, algorithm in asked if algorithm is not None]
 
 
 def _find_algorithm(before: File | None, file: File) -> str | None:
-    """The algorithm by which a file on disk must be read to be compared; None where it can be compared as it is."""
+    """The algorithm of the checksum that must be computed to compare a file on disk, or None if none is needed."""
     if before is None:
         return None
     algorithm = before.checksum.partition(":")[0]
@@ -158,10 +159,10 @@ def decide(
     storage: Storage,
     named: frozenset[str] = frozenset(),
 ) -> Decision:
-    """What an import of `found` and `replicas` comes to; `named` are paths that were given one by one.
+    """The result of an import of `found` and `replicas`. `named` are paths that were given one by one.
 
-    Of files that contradict one another within the import, none is taken; what is registered stays unless the same
-    file was found changed or moved.
+    Files of the import that contradict each other are all refused. A registered file stays as it is, unless the same file
+    was found changed or moved.
     """
     return _Filing(known, storage, named).decide(found, replicas)
 
@@ -182,7 +183,7 @@ class _Filing:
             if (judged := self.judge(key, file)) is not None:
                 coming[key] = judged
         while self.refuse_equal(coming):
-            pass  # what is refused keeps the content that it had, which another may have now
+            pass  # a refused file keeps its old content, which another file of the import may have too
         self.refuse_parts(coming)
         for key, file in coming.items():
             before = self.known.files.get(key)
@@ -196,7 +197,7 @@ class _Filing:
         return made
 
     def choose_consistent(self, found: Sequence[File]) -> dict[Key, File]:
-        """The files of which the import says one thing; the others are refused."""
+        """The files that the import describes without contradiction. The others are refused."""
         chosen: dict[Key, File] = {}
         owners: dict[str, Key] = {}
         clashes: dict[Key, dict[File, None]] = {}
@@ -226,7 +227,7 @@ class _Filing:
         return chosen
 
     def judge(self, key: Key, file: File) -> File | None:
-        """The file as it is to be written; None where it is unchanged, kept out, or refused for what is registered."""
+        """The file to be written, or None if it is unchanged, kept out, or refused because of a registered file."""
         before, here = self.known.files.get(key), self.paths.get(file.path)
         if here is not None and here is not before:
             known, found = map(describe_file, (here, file))
@@ -258,9 +259,9 @@ class _Filing:
         return None
 
     def put_alike(self, before: File, file: File) -> File:
-        """The file in the terms in which it is registered: by the same checksum, and with the events that were known.
+        """The file with the checksum by which it is registered, and with the known number of events if it states none.
 
-        A checksum of another algorithm says nothing of the one that is registered, so the file is read for it.
+        Checksums of different algorithms cannot be compared, so the file is then read.
         """
         algorithm = _find_algorithm(before, file)
         if algorithm and self.storage.digest(file.path, algorithm) == spell_checksum(before.checksum):
@@ -272,7 +273,7 @@ class _Filing:
         return file
 
     def refuse_equal(self, coming: dict[Key, File]) -> bool:
-        """Takes out of `coming` the files whose content another file has; whether there were any."""
+        """Removes from `coming` the files whose content another file has. Returns whether there were any."""
         count = len(coming)
         wanted = Counter(map(content_of, coming.values()))
         holders: dict[Content, list[File]] = {}
@@ -298,7 +299,7 @@ class _Filing:
         return len(coming) < count
 
     def refuse_parts(self, coming: dict[Key, File]) -> None:
-        """Takes out of `coming` the parts of a set without the part before; tells of parts that would be read unregistered."""
+        """Removes parts of a set without the part before from `coming`; records parts after them that are not registered."""
         parts = [(part, key, file) for key, file in coming.items() if (part := part_of(file)) is not None]
         paths = {file.path: file for _, _, file in parts}
         for part, key, file in sorted(parts, key=lambda one: one[0].number):
@@ -359,12 +360,12 @@ def _say(file: File) -> str:
 
 
 def part_of(file: File) -> Part | None:
-    """Where a file stands in a set that basf2 reads as one; None for other files."""
+    """The place of a file in a set that basf2 reads as one; None for other files."""
     return read_part(os.path.basename(file.path)) if ".sroot" in file.path else None
 
 
 def beside(file: File, name: str) -> str:
-    """The path of that name in the file's folder."""
+    """The path of the file with this name in the same folder."""
     return os.path.join(os.path.dirname(file.path), name)
 
 

@@ -1,4 +1,4 @@
-"""Luminosity: what was measured of each run, and the totals of what campaigns produced, alone and beside others.
+"""Luminosity: measured values of runs, and totals of what campaigns produced, for one or to compare two.
 
 A measurement belongs to a method, a version and a correction.
 """
@@ -23,10 +23,10 @@ UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
 """Inverse units of cross section, in inverse nanobarn."""
 
 MOST = 1e12
-"""No run has a luminosity of so many inverse nanobarn: it is twenty times what the collider is built for in its life."""
+"""A run has less than this, in inverse nanobarn: it is twenty times the collider's goal for its whole life."""
 
 Where = tuple[str, str, str]
-"""What values belong together by: method, version and correction ("" for none)."""
+"""The key of values that belong together: method, version and correction ("" for none)."""
 
 _WHERE = ("method", "version", "correction")
 _RUN = ("experiment", "run")
@@ -43,7 +43,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Measurement:
-    """The luminosity of one run, in inverse nanobarn, with its uncertainties where they are known."""
+    """The luminosity of one run, in inverse nanobarn, with its uncertainties if they are known."""
 
     run: int
     value: float
@@ -55,9 +55,9 @@ class Measurement:
 class Total:
     """The luminosity of several runs by one method, version and correction, in inverse nanobarn.
 
-    Statistical uncertainties are added in quadrature, systematic ones linearly, since within a method they are one.
-    An uncertainty is None if it is not known for every run. `runs` is how many runs have a value, `without` are those
-    that have none, sorted; `value` is None if no run has one, and 0 where there is no run at all.
+    Statistical uncertainties are added in quadrature. Systematic ones are added linearly, since they are fully correlated
+    within a method. An uncertainty is None if it is not known for every run. `runs` is the number of runs with a value,
+    `without` are the sorted runs without one. `value` is None if no run has one, and 0 if there is no run at all.
     """
 
     method: str
@@ -73,10 +73,10 @@ class Total:
 def collect_measurements(
     listing: RunListing, unit: str, advance: Callable[[], None] = lambda: None
 ) -> tuple[tuple[Measurement, ...], tuple[RefusedRow, ...]]:
-    """The measurements of a list, whose numbers are in one of `UNITS`, and the rows that were refused.
+    """Returns the measurements of a list, whose numbers are in the unit `unit` of `UNITS`, and the refused rows.
 
     Raises:
-        SourceUnavailable: the list cannot be read to its end, or holds no luminosity at all.
+        SourceUnavailable: the list cannot be read to its end, or has no luminosity.
     """
 
     def read(key: int, values: Sequence[Any]) -> Measurement:
@@ -100,7 +100,7 @@ def import_luminosity_list(
     """Records a list of measurements, and its refused rows.
 
     Raises:
-        SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
+        SourceUnavailable: runs of the earlier list are neither in it nor removed; nothing was changed.
     """
     name = f"luminosity {' '.join(where)}".strip()
     keys = {one.run for one in found} | {row.run for row in refused if row.run is not None}
@@ -111,7 +111,7 @@ def import_luminosity_list(
 
 
 def import_luminosity(connection: Connection, where: Where, found: Iterable[Measurement]) -> ImportedRuns:
-    """Records measurements: new ones are added, others are put in the place of those of the same run."""
+    """Records measurements. A new value replaces the earlier one of the same run."""
     here = and_(*(luminosity.c[name] == value for name, value in zip(_WHERE, where, strict=True)))
     known = {one.run: one for _, one in _read(connection, here)}
     wanted = {one.run: one for one in found}
@@ -127,7 +127,7 @@ def import_luminosity(connection: Connection, where: Where, found: Iterable[Meas
 
 
 def read_luminosity(connection: Connection, runs: Collection[int]) -> dict[Where, dict[int, Measurement]]:
-    """The measurements of the run keys `runs` by run key, for every method, version and correction that has any."""
+    """The measurements of the run keys `runs`: key of the values → run key → measurement."""
     wanted = set(runs)
     found: dict[Where, dict[int, Measurement]] = {}
     for where, one in _read(connection, luminosity.c.experiment.in_({key >> 32 for key in wanted})):
@@ -137,12 +137,12 @@ def read_luminosity(connection: Connection, runs: Collection[int]) -> dict[Where
 
 
 def list_versions(connection: Connection) -> list[str]:
-    """The versions of which there is any value, by name."""
+    """The versions that have any value, sorted by name."""
     return list(connection.scalars(select(luminosity.c.version).distinct().order_by(luminosity.c.version)))
 
 
 def add_luminosity(where: Where, measured: Mapping[int, Measurement], runs: Collection[int]) -> Total:
-    """The total of the run keys `runs`, of which `measured` has those that have a value, and may have more."""
+    """The total of the run keys `runs`. `measured` may lack some of these runs and have others."""
     found = [measured[run] for run in sorted({*runs}) if run in measured]
     statistical = [one.statistical for one in found if one.statistical is not None]
     systematic = [one.systematic for one in found if one.systematic is not None]
@@ -168,9 +168,9 @@ Measured = Mapping[Where, Mapping[int, Measurement]]
 
 @dataclass(frozen=True, slots=True)
 class RunSelection:
-    """The sorted run keys that a name stands for: those that a campaign, or a step of it, produced and selected.
+    """The sorted run keys that a campaign, or a step of it, produced and selected; or runs that were listed.
 
-    `version` is that of its own values, None for runs that were listed. `selected` is None where nothing tells them.
+    `version` is that of the campaign's own values, or None for listed runs. `selected` is None if it is not known.
     """
 
     name: str
@@ -180,11 +180,11 @@ class RunSelection:
 
     @property
     def missing(self) -> tuple[int, ...] | None:
-        """The runs that are selected and not produced."""
+        """The runs that are selected and not produced; None if the selected runs are not known."""
         return None if self.selected is None else tuple(sorted({*self.selected} - {*self.produced}))
 
     def owns(self, version: str, other: RunSelection | None = None) -> bool:
-        """Whether a version of the values is its own: of listed runs all are, save that of the other side."""
+        """Whether values of a version belong to it. To listed runs belong all versions except that of the other side."""
         if self.version is None:
             return other is None or version != other.version
         return version == self.version
@@ -192,9 +192,9 @@ class RunSelection:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The totals of one method, version and correction over what is produced, was selected, and is missing.
+    """The totals of one method, version and correction over the produced, selected and missing runs.
 
-    The last two are None where nothing tells which runs were selected.
+    `selected` and `missing` are None if the selected runs are not known.
     """
 
     produced: Total
@@ -204,7 +204,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class RunValue:
-    """One run by one method, version and correction; `state` is produced, missing, or "" where nobody makes it."""
+    """One run by one method, version and correction. `state` is produced, missing, or "" for other runs."""
 
     run: int
     state: str
@@ -214,9 +214,9 @@ class RunValue:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two totals over the same runs, or two values of one run; None where one side has none by this method.
+    """Two totals over the same runs, or two values of one run; None if one side has no value by this method.
 
-    `where` is that of the first side. `left` are the runs that both produced, and that lack a value on one side.
+    `where` is that of the first side. `left` are the runs that both produced and that lack a value on one side.
     """
 
     where: Where
@@ -227,13 +227,13 @@ class Pair:
 
     @property
     def ratio(self) -> float | None:
-        """The first over the second, None where one is not known, or the second is 0."""
+        """The first value divided by the second; None if one is not known, or the second is 0."""
         here, there = (None if one is None else one.value for one in (self.here, self.there))
         return here / there if here is not None and there else None
 
 
 def share_luminosity(side: RunSelection, measured: Measured) -> list[Share]:
-    """The totals of a side by everything that was measured, its own version first."""
+    """The totals of a selection for everything that was measured, its own version first."""
     return [
         Share(
             add_luminosity(where, found, side.produced),
@@ -245,7 +245,7 @@ def share_luminosity(side: RunSelection, measured: Measured) -> list[Share]:
 
 
 def list_values(side: RunSelection, measured: Measured) -> Iterator[RunValue]:
-    """The values of a side run by run, its own version first; a run without any has one without a value."""
+    """The values of a selection run by run, its own version first. A run without any value has one entry without a value."""
     produced = set(side.produced)
     ordered = _order(side, measured)
     for run in sorted({*produced, *(side.selected or ())}):
@@ -255,10 +255,10 @@ def list_values(side: RunSelection, measured: Measured) -> Iterator[RunValue]:
 
 
 def pair_luminosity(here: RunSelection, there: RunSelection, measured: Measured) -> Iterator[Pair]:
-    """The totals of two sides by method and correction, over the runs that both produced and measured.
+    """The totals of two selections by method and correction, over the runs that both produced and measured.
 
-    A total's `without` are the runs of its side that are not counted. By a method that one side alone has, what it has
-    of the runs that both produced is counted.
+    `without` of a total are the runs that are not counted. If only one selection has a method, its total covers its values
+    of the runs that both produced.
     """
     common = {*here.produced} & {*there.produced}
     for where, mine, theirs in _match(here, there, measured):
@@ -274,7 +274,7 @@ def pair_luminosity(here: RunSelection, there: RunSelection, measured: Measured)
 
 
 def pair_values(here: RunSelection, there: RunSelection, measured: Measured) -> Iterator[Pair]:
-    """The values of two sides run by run, of all runs that either produced, by method and correction."""
+    """The values of two selections run by run, for all runs that either produced, by method and correction."""
     matched = [*_match(here, there, measured)]
     produced = {*here.produced}, {*there.produced}
     for run in sorted(produced[0] | produced[1]):
@@ -295,7 +295,7 @@ def _order(side: RunSelection, measured: Measured) -> list[tuple[Where, Mapping[
 def _match(
     here: RunSelection, there: RunSelection, measured: Measured
 ) -> Iterator[tuple[Where, Mapping[int, Measurement], Mapping[int, Measurement]]]:
-    """What stands beside one another, by method and correction: each own version of the first side with the second's."""
+    """The values to compare, by method and correction: each own version of the first selection with that of the second."""
     theirs = {(where[0], where[2]): found for where, found in measured.items() if there.owns(where[1])}
     mine = [(where, found) for where, found in measured.items() if here.owns(where[1], there)]
     rows = [(where, found, theirs.get((where[0], where[2]), {})) for where, found in mine]

@@ -1,4 +1,4 @@
-"""The run database's REST service as a listing of runs.
+"""Lists runs from the REST service of the run database.
 
 Address, parameters and fields are those of basf2 `framework/scripts/rundb.py` and `analysis/tools/b2info-luminosity`.
 """
@@ -31,7 +31,7 @@ ENERGY_WINDOWS: Mapping[str, tuple[float, float]] = {
     "5S_offres": (10.820, 10.855),
     "5S": (10.855, 10.865),
 }
-"""Open intervals of the energy in the centre of mass, in GeV; what is outside, or on a border, has no label."""
+"""Open intervals of the centre-of-mass energy, in GeV. An energy outside, or at an end, has no label."""
 
 _FIELDS = ("experiment", "run", "run_type", "time_start", "time_stop")
 _NAMES = (*_FIELDS, "energy", "quality")
@@ -40,11 +40,10 @@ _ORDER = ("bad", "recoverable", "good")
 
 
 class RunDatabase:
-    """The runs of one experiment, or of some of its runs, in the order of the service's pages.
+    """The runs of one experiment, or some of them, in the order of the service's pages.
 
-    `luminosity` has, once all was read, what the service knows of it: run key → inverse nanobarn, recorded, online; also
-    of runs that are refused.
-    The token, where there is one, is sent as `Authorization: Bearer`, never over plain http nor to another host.
+    After everything was read, `luminosity` maps run keys to the luminosity in inverse nanobarn (recorded, online), also for
+    refused runs. The token is sent as `Authorization: Bearer`, never over plain http or to another host.
     """
 
     experiment: int | None
@@ -73,7 +72,7 @@ class RunDatabase:
         """All runs, page by page.
 
         Raises:
-            SourceUnavailable: a page is missing, or is none, or leads elsewhere or back.
+            SourceUnavailable: a page is missing or malformed, or leads to another service or back.
         """
         path: str | None = self._path
         seen: set[str] = set()
@@ -92,7 +91,7 @@ class RunDatabase:
             path = self._continue(answer, page["next"])
 
     def _continue(self, answer: JsonAnswer, following: Any) -> str | None:
-        """The path of the next page, which is at the same service."""
+        """The path of the next page, which must be at the same service."""
         if following is None:
             return None
         if isinstance(following, str):
@@ -125,7 +124,7 @@ class RunDatabase:
 
 
 def name_energy(low: float | None, high: float | None) -> str | None:
-    """The label of the energy of two beams, given by their momenta in GeV; None where there is no label."""
+    """The label of the energy of two beams, given by their momenta in GeV, or None if there is no label."""
     if low is None or high is None or low <= 0 or high <= 0:
         return None
     energy = math.sqrt(4 * low * high)
@@ -133,12 +132,12 @@ def name_energy(low: float | None, high: float | None) -> str | None:
 
 
 def _read_inner(item: Mapping[str, Any], outer: str, name: str) -> float | None:
-    """A number inside an object of a run; None where there is none."""
+    """A number inside an object of a run, or None if it is missing."""
     inside = item.get(outer)
     if inside is None:
         return None
     if not isinstance(inside, dict):
-        raise ValueError(f"{outer} is {str(inside)[:60]!r}")  # noqa: TRY004 -- as any other content that is wrong
+        raise ValueError(f"{outer} is {str(inside)[:60]!r}")  # noqa: TRY004 -- an error of content, like the others
     value = inside.get(name)
     if value is None:
         return None
@@ -148,11 +147,11 @@ def _read_inner(item: Mapping[str, Any], outer: str, name: str) -> float | None:
 
 
 def _judge_quality(experts: Any) -> str | None:
-    """A run is as good as its worst detector, one without events as a bad one; None where nobody judged it."""
+    """The quality of a run: that of its worst detector, bad if it has no events, None if nobody judged it."""
     if not experts:
         return None
     if not isinstance(experts, dict):
-        raise ValueError(f"quality_expert is {str(experts)[:60]!r}")  # noqa: TRY004 -- as any other content that is wrong
+        raise ValueError(f"quality_expert is {str(experts)[:60]!r}")  # noqa: TRY004 -- an error of content, like the others
     for detector, word in experts.items():
         if word is not None and not (isinstance(word, str) and word in _VERDICTS):
             raise ValueError(f"quality_expert says {str(word)[:60]!r} of {detector[:60]}")

@@ -1,4 +1,4 @@
-"""Importing into the run catalogue: runs, files, and what is remembered of the lists that they came in."""
+"""Imports runs into the run catalogue, and remembers the lists from which they came."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _RUN = ("experiment", "run")
 
 @dataclass(frozen=True, slots=True)
 class ImportedRuns:
-    """How many rows an import found to be new, changed and unchanged; and how many of these were removed once.
+    """How many rows of an import are new, changed and unchanged, and how many of these were removed earlier.
 
-    `refused` are runs that contradict what is known of them: these stay as they are known.
+    `refused` are runs that contradict what is known. The known values stay.
     """
 
     new: int = 0
@@ -37,10 +37,10 @@ class ImportedRuns:
 def import_run_list(
     engine: Engine, name: str, found: Sequence[Run], refused: Sequence[RefusedRow], when: str
 ) -> ImportedRuns:
-    """Records the runs of a list as it is at the time `when`, and its refused lines in the place of earlier ones.
+    """Records the runs of a list at the time `when`. Its refused rows replace those of its last version.
 
     Raises:
-        SourceUnavailable: runs that the list had before are neither in it nor removed; nothing was changed.
+        SourceUnavailable: runs of the earlier list are neither in it nor removed; nothing was changed.
     """
     wanted = _by_key(found)
     with engine.begin() as connection:
@@ -52,15 +52,15 @@ def import_run_list(
 
 
 def import_runs(engine: Engine, found: Iterable[Run]) -> ImportedRuns:
-    """Records runs: new ones are added, known ones brought up to date where more is known, none is removed."""
+    """Records runs: adds new ones, and updates known ones with values that are now known. No run is removed."""
     with engine.begin() as connection:
         return _import_runs(connection, _by_key(found))
 
 
 def mark_runs(engine: Engine, keys: Iterable[int], removed: str | None) -> int:
-    """Takes runs out of use for the reason `removed`, or with None brings them back. Returns how many runs it changed.
+    """Removes runs for the reason `removed`, or with None brings them back. Returns how many runs it changed.
 
-    What is known of the runs stays.
+    The known values of the runs stay.
 
     Raises:
         SourceUnavailable: the catalogue lacks some of them; nothing was changed.
@@ -80,10 +80,10 @@ def mark_runs(engine: Engine, keys: Iterable[int], removed: str | None) -> int:
 
 
 def remember_list(connection: Connection, name: str, keys: set[int], when: str) -> None:
-    """Remembers the runs of a list for its next version.
+    """Remembers the runs of a list, to compare them with its next version.
 
     Raises:
-        SourceUnavailable: runs that it had before are neither in it nor removed.
+        SourceUnavailable: runs of the earlier list are neither in it nor removed.
     """
     at = run_lists.c.name == name
     stored = connection.execute(select(run_lists.c.runs).where(at)).scalar()
@@ -103,7 +103,7 @@ def remember_list(connection: Connection, name: str, keys: set[int], when: str) 
 
 
 def replace_quarantine(connection: Connection, name: str, refused: Sequence[RefusedRow], when: str) -> None:
-    """Puts the refused lines of a list in the place of those of its last version; one that stayed keeps its date."""
+    """Replaces the refused rows of the last version of a list. A row that is refused again keeps its date."""
     here = quarantine.c.list == name
     columns = ("list", "line", "text", "reason", "since")
     query = select(*(quarantine.c[column] for column in columns)).where(here).order_by(quarantine.c.id)
@@ -138,7 +138,7 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
         after = wanted[key]
         after = (before if before == after else _merge(before, after)).settle_type()
         if after != before:
-            # two lists know one half each
+            # two lists may each state one of the two times
             if after.start is not None and after.stop is not None and after.stop < after.start:
                 when = f"it stops ({after.stop}) before it starts ({after.start})"
                 values = wanted[key]._asdict().items()
@@ -160,7 +160,7 @@ def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedR
 
 
 def _merge(before: Run, after: Run) -> Run:
-    """A run as a list has it now; what the list does not know of it stays as it was known."""
+    """A run with the values of a list; values that the list does not state stay as they were."""
     return Run._make(
         known if stated in (None, "unknown") and known is not None else stated
         for known, stated in zip(before, after, strict=True)
@@ -168,7 +168,7 @@ def _merge(before: Run, after: Run) -> Run:
 
 
 def _count_seconds(run: Run) -> int | None:
-    """How long a run took."""
+    """How long a run took, in seconds."""
     if run.start is None or run.stop is None:
         return None
     took = datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)
@@ -176,5 +176,5 @@ def _count_seconds(run: Run) -> int | None:
 
 
 def move_serial(connection: Connection) -> None:
-    """Says that the run catalogue is another than before: plans that were made from it do not hold any more."""
+    """Records that the run catalogue changed: plans that were made from it are no longer valid."""
     connection.execute(update(ledger).values(catalogue_serial=ledger.c.catalogue_serial + 1))

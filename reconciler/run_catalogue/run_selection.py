@@ -1,4 +1,4 @@
-"""Which runs of the catalogue a campaign takes, and why not the others."""
+"""Which runs of the catalogue a campaign takes, and why it does not take the others."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from schemas.manifest.runs import RunRange, RunSet, format_runs, gather_runs, ru
 from schemas.rules.support.intervals import contain, take
 
 RANGES_IN_SQL = 200
-"""Up to so many ranges are handed to the database; beyond, membership is found here."""
+"""The largest number of ranges that a query has. More ranges are compared in Python."""
 
 _NO_RUN = "the run catalogue has no such run"
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The sorted run keys that a campaign takes. `refused` are those of them that are not to be made, with reasons.
+    """The sorted run keys that a campaign takes. `refused` maps those of them that must not be made to the reasons.
 
     `entrants` are the runs that its open selections take in for the first time.
     """
@@ -39,10 +39,10 @@ class Chosen:
 
 
 def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chosen:
-    """The runs of a locked campaign: the lock's, and those that its open selections took in or take in now.
+    """The runs of a locked campaign: the lock's, and those that its open selections took in earlier or take in now.
 
-    An open selection takes in runs in the order of their arrival in the catalogue, up to its cap; those behind it are
-    among the refused.
+    An open selection takes in runs in the order of their arrival in the catalogue, up to its cap. The runs above the cap
+    are refused.
 
     Raises:
         SourceUnavailable: the run catalogue lacks runs of the lock: it shrank, or is another one.
@@ -73,7 +73,7 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
 
 
 def select_runs(connection: Connection, selector: Selector) -> list[int]:
-    """The run keys that fulfil a selector: of a closed one sorted, of an open one in their order of arrival, all."""
+    """All run keys that fulfil a selector: sorted if it is closed, in the order of their arrival if it is open."""
     query = select(runs.c.run).where(*_write_conditions(selector))
     query = query.order_by(runs.c.id if selector.is_open else runs.c.run)
     base = run_key(selector.experiment, 0)
@@ -84,9 +84,9 @@ def select_runs(connection: Connection, selector: Selector) -> list[int]:
 
 
 def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict[int, str]:
-    """Those of a lock's runs that no closed selector takes as the catalogue has them today, each with the reason.
+    """The runs of a lock that no closed selector takes with today's catalogue, each with the reason.
 
-    A run that was removed from the catalogue is none of them for that.
+    A run is not included only because it was removed from the catalogue.
     """
     taken: list[tuple[int, int]] = []
     for selector in campaign.selectors:
@@ -107,7 +107,7 @@ def find_foreign(connection: Connection, campaign: Campaign, lock: Lock) -> dict
 
 
 def find_lacking(connection: Connection, campaign: Campaign, lock: Lock) -> RunSet:
-    """The runs that closed selectors take as the catalogue has them today, and that a lock does not have."""
+    """The runs that closed selectors take with today's catalogue and that the lock does not have."""
     closed = [selector for selector in campaign.selectors if not selector.is_open]
     taken = (gather_runs(select_runs(connection, selector)) for selector in closed)
     lacking = {key for some in taken for key in some.subtract(lock.runs.intervals)}
@@ -115,7 +115,7 @@ def find_lacking(connection: Connection, campaign: Campaign, lock: Lock) -> RunS
 
 
 def read_admissions(connection: Connection, campaign: str) -> set[int]:
-    """The run keys that open selections of a campaign have taken in."""
+    """The run keys that open selections of a campaign took in earlier."""
     query = select(admissions.c.experiment, admissions.c.run).where(admissions.c.campaign == campaign)
     return {run_key(*row) for row in connection.execute(query)}
 
@@ -146,12 +146,12 @@ def _explain(campaign: Campaign, locked: RunSet, row: Any) -> str:
         reasons.append(", ".join(objections))
     if not reasons:
         return f"no selection is of experiment {row.experiment}"
-    # of several selections, the one that comes nearest is the one that its author means
+    # of several selections, show the one that the run almost fulfils
     return min(reasons, key=lambda text: (text.startswith("it is not in"), text.count(",")))
 
 
 def judge_run(selector: Selector, row: Any) -> Iterator[str]:
-    """What keeps a run of the selector's experiment out: nothing, exactly if `select_runs` finds it."""
+    """The reasons why a selector does not take a run of its experiment; empty exactly if `select_runs` finds it."""
     if selector.first is None and not contain(selector.ranges, row.run):
         yield "it is not in `ranges`"
     if selector.first is not None and row.run < selector.first:
@@ -190,13 +190,13 @@ def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
 
 
 def _list_labels(selector: Selector) -> dict[str, tuple[str, ...]]:
-    """Column → the labels of which a run must have one there, for the columns that a selector asks for."""
+    """Column → the labels that the selector accepts, for the columns that it restricts."""
     labels = {"type": selector.types, "energy": selector.energies, "quality": selector.quality}
     return {what: wanted for what, wanted in labels.items() if wanted}
 
 
 def _write_qualities(selector: Selector) -> Iterator[ColumnElement[bool]]:
-    """What a selector asks of a run beside its number."""
+    """The conditions of a selector besides the run number."""
     for what, wanted in _list_labels(selector).items():
         yield runs.c[what].in_(wanted)
     if selector.min_events is not None:
@@ -208,11 +208,11 @@ def _write_qualities(selector: Selector) -> Iterator[ColumnElement[bool]]:
 
 
 def _find_failing(connection: Connection, selector: Selector) -> list[int]:
-    """The sorted run keys of a selector's experiment that are in use, and not what it asks for beside their numbers."""
+    """The sorted run keys in use of a selector's experiment that do not fulfil its conditions besides the run number."""
     asked = list(_write_qualities(selector))
     if not asked:
         return []
-    fits = case((and_(*asked), 1), else_=0)  # what is not known does not fit
+    fits = case((and_(*asked), 1), else_=0)  # an unknown value does not fulfil a condition
     there = (runs.c.experiment == selector.experiment, runs.c.removed.is_(None), fits == 0)
     base = run_key(selector.experiment, 0)
     query = select(runs.c.run).where(*there).order_by(runs.c.run)
@@ -220,14 +220,14 @@ def _find_failing(connection: Connection, selector: Selector) -> list[int]:
 
 
 def _names(selector: Selector, key: int) -> bool:
-    """Whether an open selector is about a run that it took in: what it is like may have changed, and does not count."""
+    """Whether an open selector still covers a run that it took in. Only the number counts, since other values may change."""
     experiment, run = split_key(key)
     first = selector.first or 0
     return experiment == selector.experiment and run >= first and not contain(selector.exclude, run)
 
 
 def _are_within(keys: Sequence[int], base: int, ranges: Sequence[RunRange]) -> NDArray[np.bool_]:
-    """For each run key of an experiment, of which `base` is the first, whether it is in sorted, disjoint ranges."""
+    """Whether each run key of an experiment lies in sorted, disjoint ranges. `base` is the first key of the experiment."""
     edges = np.array([edge for one in ranges for edge in (one.first, one.last + 1)], dtype=np.int64)
     passed = np.searchsorted(edges, np.array(keys, dtype=np.int64) - base, "right")
     return np.asarray(passed % 2 == 1)

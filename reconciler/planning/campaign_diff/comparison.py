@@ -1,4 +1,4 @@
-"""What differs between two campaigns, as values; `reconciler.planning.campaign_diff.inputs` reads them. Pure."""
+"""The comparison of two campaigns. Pure; `reconciler.planning.campaign_diff.inputs` reads what is compared."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from schemas.manifest.step import Step
 from schemas.rules.support.intervals import Ranges, intersect, subtract, unite
 
 NAMES = ("title", "description", "ticket", "contact")
-"""Keys of a manifest that are about the campaign and change nothing that is done."""
+"""Keys of a manifest that describe the campaign and do not change what is done."""
 _TOLD = ("schema", "runs", "release", "global_tags", "steps", "site", "layout", "limits", "kind", "state")
 _TOLD_OF_STEPS = ("title", "application", "template", "input", "outputs", "skims", "parameters", "split")
 
 
 def compare_campaigns(before: ComparedCampaign, after: ComparedCampaign) -> Difference:
-    """What differs between two campaigns.
+    """All differences between two campaigns.
 
-    Steps with one name are compared; so are two steps with different names, if each is the only one of its campaign with
-    that application and that input.
+    Steps with the same name are compared. Two steps with different names are also compared, if each is the only step of
+    its campaign with that application and that input.
     """
     pairs = pair_steps(before.campaign.steps, after.campaign.steps)
     renamed = {one.name: other.name for one, other in pairs if one is not None and other is not None}
@@ -86,7 +86,7 @@ def _role(step: Step) -> tuple[str, str, bool]:
 
 
 def _compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Field, ...]:
-    """The keys of either whose values differ. A key that is missing has the value None."""
+    """The keys whose values differ in the two mappings. A missing key has the value None."""
     return tuple(
         Field(name, before.get(name), after.get(name))
         for name in dict.fromkeys((*before, *after))
@@ -95,15 +95,15 @@ def _compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Field
 
 
 def _list_names(side: ComparedCampaign, steps: Mapping[str, str]) -> dict[str, Any]:
-    """What a campaign and its steps are called. `steps` maps names of its steps to those that the later campaign has."""
+    """What a campaign and its steps are called. `steps` maps the names of its steps to the names in the later campaign."""
     titles = {f"title of {later}": side.manifest["steps"][name].get("title") for name, later in steps.items()}
     return {**{name: side.manifest.get(name) for name in NAMES}, **titles}
 
 
 def _describe(side: ComparedCampaign) -> dict[str, dict[str, Any]]:
-    """What a campaign states, by groups of which each value is compared alone.
+    """The values that a campaign states, by group. Each value is compared separately.
 
-    The limits are with the keys of the manifest that no other group shows, such as later additions to the schema.
+    The group of limits also has all keys of the manifest that no other group shows, such as later additions to the schema.
     """
     campaign, here = side.campaign, side.repository
     release, site = here.releases.get(campaign.release or ""), here.sites[campaign.site]
@@ -135,7 +135,7 @@ def _compare_tags(before: Campaign, after: Campaign) -> Iterator[Field]:
 
 
 _Use = tuple[str, str] | None
-"""Revision and checksum of a payload as a run uses it."""
+"""Revision and checksum of the payload that a run uses."""
 
 
 def _compare_payloads(
@@ -157,7 +157,7 @@ def _compare_payloads(
 
 
 def _find_read(side: ComparedCampaign) -> set[str] | None:
-    """The payloads that the campaign's templates read, or None where one may read any."""
+    """The payloads that the campaign's templates read, or None if a template may read any payload."""
     templates = [side.repository.templates[step.template] for step in side.campaign.steps if step.template]
     if any(template.payloads is None for template in templates):
         return None
@@ -169,7 +169,7 @@ def _identify(segment: Segment | None) -> _Use:
 
 
 def _divide(before: Chains, after: Chains, both: Ranges) -> Iterator[tuple[int, int, Ranges]]:
-    """The runs in both by the places of the chains that they use on either side."""
+    """For each pair of chains (before, after): the places of both chains, and the runs of both campaigns that use them."""
     bound: dict[tuple[int, int], list[int]] = {}
     for run in sorted(before.bound.keys() | after.bound.keys()):
         bound.setdefault((before.bound.get(run, 0), after.bound.get(run, 0)), []).append(run)
@@ -181,7 +181,7 @@ def _divide(before: Chains, after: Chains, both: Ranges) -> Iterator[tuple[int, 
 
 
 def _cut(runs: Ranges, lasts: Sequence[int], first: int, last: int) -> Iterator[RunRange]:
-    """The part of sorted ranges that is in `first` to `last`, both included."""
+    """The part of sorted ranges that lies between `first` and `last`, both included."""
     for place in range(bisect_left(lasts, first), len(runs)):
         if runs[place].first > last:
             return
@@ -241,7 +241,7 @@ def _render(side: ComparedCampaign, step: Step) -> list[str]:
 
 
 def _read_settings(side: ComparedCampaign, step: Step) -> dict[str, dict[str, Any]]:
-    """The parameters of a step with their values, and which of these the manifest does not give."""
+    """The parameters of a step, each with its value; `default` marks values that the manifest does not state."""
     given = dict(step.parameters)
     every = side.repository.templates[step.template].settings(given) if step.template else given
     settings: dict[str, dict[str, Any]] = {}

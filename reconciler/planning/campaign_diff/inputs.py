@@ -1,4 +1,4 @@
-"""The inputs of a campaign diff: what two campaigns mean with today's repository and run catalogue. Reads only.
+"""The inputs of a campaign diff, read from the repository and the run catalogue as they are now. Reads only.
 
 Locks and the run catalogue may be absent. What is not known is left out, and a note says so.
 """
@@ -52,11 +52,11 @@ def read_both(
     *,
     later: Repository | None = None,
 ) -> tuple[ComparedCampaign, ComparedCampaign, Basis]:
-    """The campaign before, the campaign after, and where their runs come from.
+    """Returns the campaign before, the campaign after, and the `Basis`: where their runs come from.
 
-    Runs come from the locks and the run catalogue; where these do not have them, from the declared ranges of both. The
-    runs of one lock are never compared with the declared ranges of the other, since ranges include runs that the
-    detector did not record. `later` is the repository of the second campaign where it is not that of the first.
+    Runs come from the locks and the run catalogue. If these do not have them, the declared ranges of both campaigns are
+    used. The runs of one lock are never compared with the declared ranges of the other campaign, since ranges include
+    runs that the detector did not record. `later` is the repository of the second campaign, if it is another one.
     """
     notes: list[str] = []
     places = ((repository, before), (later or repository, after))
@@ -137,7 +137,7 @@ def _gather(
     campaign = declared.campaign
     units = None
     if keys is not None and chains is not None:
-        # both campaigns read the files of one catalogue: any text that differs from run to run serves as digest
+        # Both campaigns read the files of one catalogue, so any text that differs from run to run serves as digest.
         levels = {step.input.level for step in campaign.steps if step.input.step is None}
         inputs = {level: {key: f"{level} {key}" for key in keys} for level in sorted(levels)}
         units = declare_units(campaign, repository, keys, inputs, chains)

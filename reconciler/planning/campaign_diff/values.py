@@ -1,4 +1,4 @@
-"""What differs between two campaigns, and what of each is compared: values alone; `comparison` compares them."""
+"""The values of a campaign diff: two compared campaigns, and the differences that `comparison` finds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ComparedCampaign:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing that differs, with its value before and after; None where the manifest does not state it."""
+    """One value that differs: before and after. None means that the manifest does not state it."""
 
     name: str
     before: Any
@@ -50,7 +50,7 @@ class Field:
 class PayloadChange:
     """A payload that differs for some runs of both campaigns: its revision and checksum before and after, and those runs.
 
-    None: the runs have no such payload.
+    `before` or `after` is None if the runs have no such payload there.
     """
 
     payload: str
@@ -91,9 +91,9 @@ class OutputChange:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """How many units both campaigns have, and how many of these have equal fingerprints, so that the later can reuse them.
+    """How many units both campaigns have, and how many of them have equal fingerprints, so that the later can reuse them.
 
-    `hindrance` is the reason why the later campaign does not reuse them all the same; None where it does.
+    `hindrance` is the reason why the later campaign cannot reuse them although they are equal, else None.
     """
 
     units: int
@@ -103,10 +103,10 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All differences between two campaigns, by group; an empty group means no difference. Ranges are of run keys.
+    """All differences between two campaigns, by group. An empty group means no difference. Ranges are of run keys.
 
-    `payloads` is None where payloads could not be compared, `shared` where units could not. `selection` is what narrows
-    the selection of runs, or leaves it open.
+    `payloads` is None if payloads could not be compared, `shared` is None if units could not. `selection` has the conditions
+    of the run selections, and whether they are open.
     """
 
     before: str
@@ -127,7 +127,7 @@ class Difference:
 
     @property
     def changes_data(self) -> bool:
-        """Whether anything differs that decides which data are made, and of what; names of tags and steps do not."""
+        """Whether the campaigns differ in which data they make, or from what. Names of tags and steps do not count."""
         tags = self.tags if self.payloads is None else self.payloads
         steering = any(not change.is_renaming for change in self.steering)
         runs = self.selection or self.only_before or self.only_after
@@ -135,9 +135,9 @@ class Difference:
 
     @property
     def is_nominal(self) -> bool:
-        """Whether nothing differs but titles, descriptions, tickets and contacts."""
+        """Whether only titles, descriptions, tickets, contacts or names of steps differ."""
         return not (self.changes_data or self.tags or self.steering or self.site or self.limits)
 
     def touched(self) -> Ranges:
-        """The runs in both of which any payload differs."""
+        """The runs of both campaigns for which a payload differs."""
         return unite(item for change in self.payloads or () for item in change.runs)

@@ -1,4 +1,4 @@
-"""Lists of files, as a folder or somebody else has them: which files there are, and what is stated of each."""
+"""Lists of files, from a folder or a table: the files, and the values that are stated for each."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT
 
 _STATED = ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated")
 COLUMNS: Mapping[str, tuple[str, ...]] = {"path": ("path",), **KEY, **{name: (name,) for name in _STATED}}
-"""The columns of a list of files, with all their names; only `path` is needed, what is missing is read from the file.
+"""The columns of a list of files, with all their names. Only `path` is required; missing values are read from the file.
 
-`replica_of` is the path or name of the file of which this is another place; `simulated` whether its events are: yes or no.
+`replica_of` is the path or name of the file of which this is another place. `simulated` is yes or no.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StatedFile:
-    """What a source states of one file; None: it does not say. `path` is as it is written there.
+    """The values that a source states of one file; None if it does not state them. `path` is as written there.
 
-    Where a list says so, `line` is its line there, or its number, and `text` the row; else the line is 0.
+    For a row of a list, `line` is its line or its number there, and `text` the row; else `line` is 0.
     """
 
     path: str
@@ -48,15 +48,15 @@ class StatedFile:
 
 
 def is_event_file(name: str) -> bool:
-    """Whether a file of that name holds events: a ROOT file, or raw data in the sequential format of the DAQ."""
+    """Whether a file with this name holds events: a ROOT file, or raw data in the sequential format of the DAQ."""
     return name.endswith(".root") or read_part(name) is not None
 
 
 def list_event_files(folder: Path) -> list[Path]:
-    """The paths of all files of events below a folder, sorted; folders behind symbolic links too, each folder once.
+    """The sorted paths of all event files below a folder. Symbolic links to folders are followed; no folder is read twice.
 
     Raises:
-        OSError: a folder below cannot be listed, so that files in it would be missing without a word.
+        OSError: a folder below cannot be listed, so the result would be incomplete.
     """
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
@@ -72,7 +72,7 @@ def list_event_files(folder: Path) -> list[Path]:
                 seen.add((status.st_dev, status.st_ino))
                 linked += [path for name in folders if os.path.islink(path := os.path.join(here, name))]
                 found += [Path(here, name) for name in names if is_event_file(name)]
-        waiting = linked  # what has a place of its own keeps it
+        waiting = linked  # linked folders come last, so a file keeps its own path
     return sorted(found)
 
 
@@ -81,9 +81,9 @@ def _raise(error: OSError) -> None:
 
 
 def find_files(source: Path, separator: str | None = None) -> list[StatedFile | RefusedRow]:
-    """The files of a source: all files of events below a folder, one such file, or the rows of a list.
+    """The files of a source: all event files below a folder, one such file, or the rows of a list.
 
-    A list is a JSON list of objects, or a table whose `separator`, a value of `SEPARATORS`, else is found by its header.
+    A list is a JSON list of objects, or a table. `separator` is a value of `SEPARATORS`; None means that the header tells it.
 
     Raises:
         SourceUnavailable: the source cannot be read to its end, or names no file.
@@ -129,7 +129,7 @@ def _judge(columns: Columns, row: Row) -> StatedFile | RefusedRow:
         path, experiment, run, level, name, size, checksum, events, storage, of, simulated = columns.take(row)
         where = read_path("path", path, 4096)
         if where is None:
-            raise ValueError("path is missing")  # noqa: TRY301 -- refused as the rest
+            raise ValueError("path is missing")  # noqa: TRY301 -- refused like the other errors
         called = read_path("name", PurePath(where).name if is_blank(name) else name, 255)
         if called in (None, ".", "..") or "/" in called:
             raise ValueError(f"{called or where!r} is the name of no file")  # noqa: TRY301 -- as above
@@ -153,7 +153,7 @@ def _judge(columns: Columns, row: Row) -> StatedFile | RefusedRow:
 
 
 def _read_simulated(value: object) -> bool | None:
-    if isinstance(value, bool):  # as JSON has it
+    if isinstance(value, bool):  # in JSON
         return value
     said = read_label("simulated", value, ("yes", "no", "true", "false"))
     return None if said is None else said in ("yes", "true")

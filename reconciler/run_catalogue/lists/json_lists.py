@@ -1,4 +1,4 @@
-"""Lists in JSON, read item by item, so that one that is wrong is refused alone and with its own text."""
+"""Lists in JSON, read item by item, so that a wrong item is refused alone and with its own text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECTION_LIMIT = 2**31 - 1
 
 
 class Item(NamedTuple):
-    """An item of a JSON list, or of an object, where it has a key: its number from 1, its value, its text, what is wrong."""
+    """An item of a JSON list or object: its number from 1, its key in an object, its value, its text, and what is wrong."""
 
     number: int
     key: str | None
@@ -31,19 +31,17 @@ class Item(NamedTuple):
 
 
 def is_json(text: str) -> bool:
-    """Whether a list is in JSON, by its first character."""
+    """Whether a list is in JSON, judged by its first character."""
     return text[_end_of_blanks(text, 0) :][:1] in _BRACKETS
 
 
 def read_objects(text: str) -> Iterator[Row]:
-    """The objects of a JSON list as rows; the names of their columns are in small letters.
+    """The objects of a JSON list as rows. The column names are in lower case.
 
     Raises:
         ValueError: it is not a list in JSON.
     """
-    name_columns = cache(
-        _name_columns
-    )  # so that rows of one shape have the same names, as `Columns` wants it
+    name_columns = cache(_name_columns)  # rows of one shape share their names, as `Columns` needs it
     for item in read_items(text, "["):
         if item.flaw is not None or not isinstance(item.value, dict):
             broken = item.flaw or "it is not an object with columns and values"
@@ -70,7 +68,7 @@ def read_certification(text: str) -> Iterator[Row]:
 
 
 def judge_sections(sections: Any) -> str | None:
-    """What is wrong with the luminosity sections of a run; they may stand in any order."""
+    """What is wrong with the luminosity sections of a run, else None. Their order does not matter."""
     if not isinstance(sections, list):
         return f"its luminosity sections are {str(sections)[:60]!r}, no list"
     if not sections:
@@ -90,10 +88,10 @@ def judge_sections(sections: Any) -> str | None:
 
 
 def read_items(text: str, opening: str) -> Iterator[Item]:
-    """The items of the JSON list or object that `text` is.
+    """The items of the JSON list or object in `text`.
 
     Raises:
-        ValueError: it is not whole JSON, or another value.
+        ValueError: it is not complete JSON, or another value.
     """
     flaws: list[str] = []
     decoder = make_decoder(flaws.append)

@@ -1,7 +1,7 @@
-"""Records of a table: rows of cells, which may be quoted and then hold separators, line ends and, doubled, quotes.
+"""Records of a table: rows of cells. A quoted cell may hold separators, line ends and doubled quotes.
 
-The form is that of RFC 4180, with more separators and line ends. A cell is quoted where a quote is its first character
-but for blanks; a quote further inside is a character as any other.
+The form is RFC 4180, with more separators and line ends. A cell is quoted if its first character after blanks is a quote.
+A quote further inside is an ordinary character.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any, NamedTuple
 from reconciler.run_catalogue.lists.values import is_blank
 
 SEPARATORS: Mapping[str, str] = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|", "blanks": " "}
-"""What may stand between cells. `blanks` are any number of blanks and tabs."""
+"""The separators between cells. `blanks` means any number of blanks and tabs."""
 
 _DECLARED = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
-"""What spreadsheets write above the header, and read there."""
+"""The line above the header by which spreadsheets declare the separator."""
 
 _QUOTED = r'"([^"]*+(?:""[^"]*+)*+)"'
 
 
 class Row(NamedTuple):
-    """One row as a source states it: the line where it begins, or its number, and its values by the names of the columns.
+    """One row of a source: the line where it begins, or its number, and its values by the names of the columns.
 
-    `broken` says what is wrong with it as a whole; then `values` are not to be used. `text` is what was written.
+    `broken` says what is wrong with the whole row; then `values` must not be used. `text` is the row as written.
     """
 
     line: int
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 class QuoteError(ValueError):
-    """Quotes that are wrong. `closed` is where the quoted text ends, None where it does not."""
+    """Wrong quotes. `closed` is the position where the quoted text ends, or None if it does not end."""
 
     def __init__(self, message: str, closed: int | None = None) -> None:
         super().__init__(message)
@@ -53,16 +53,16 @@ def read_table(
     *,
     comments: bool = True,
 ) -> Iterator[Row]:
-    """The rows of the table in `text`, whose first line with content is its header; rows without content are left out.
+    """The rows of the table in `text`. The first line with content is the header; rows without content are left out.
 
-    `needed` are the columns that it must have, each with all its names; `known` are further ones. The
-    separator is the one by which the header has the needed columns, then most known ones, then most columns; blanks are
-    it where no other is. A header with one column has no separator: then each line is a cell.
+    `needed` are the columns that must be there, each with all its names; `known` are further ones. The separator is the
+    one by which the header has the needed columns, then most known ones, then most columns; blanks are used only if no
+    other fits. A header with one column has no separator: then each line is one cell.
     With `comments`, lines that begin with `#` are not read. A row with too many or too few cells is broken.
 
     Raises:
-        ValueError: the header lacks a needed column, or has two of one name, or its quotes are wrong.
-        QuoteError: it is not sure where a record ends.
+        ValueError: the header lacks a needed column, or has two with the same name, or its quotes are wrong.
+        QuoteError: the end of a record is not certain.
     """
     begin, line, declared = _find_header(text, comments=comments)
     given, ending = separator or declared, find_ending(text)
@@ -102,7 +102,7 @@ def read_table(
 
 
 def _find_header(text: str, *, comments: bool) -> tuple[int, int, str | None]:
-    """Where the first line with content begins, its number, and the separator that is declared above it."""
+    """Returns the position of the first line with content, its number, and the separator that is declared above it."""
     declared = None
     for number, begin, line in read_lines(text):
         said = _DECLARED.fullmatch(line)
@@ -114,7 +114,7 @@ def _find_header(text: str, *, comments: bool) -> tuple[int, int, str | None]:
 
 
 def read_lines(text: str) -> Iterator[tuple[int, int, str]]:
-    """The lines of a text: of each its number, where it begins, and its text without its end."""
+    """For each line of a text: its number, its position, and its text without the line end."""
     ending = find_ending(text)
     begin, size, number = 0, len(text), 0
     while begin < size:
@@ -126,9 +126,9 @@ def read_lines(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def find_ending(text: str) -> str:
-    r"""What ends the lines of a text: `\n`, which may follow an `\r`; or `\r` alone, where the first line ends so.
+    r"""The line end of a text: `\n`, which may follow an `\r`; or `\r` alone, if the first line ends with it.
 
-    Where lines end with `\n`, an `\r` inside a line is a character as any other, and the other way round.
+    If lines end with `\n`, an `\r` inside a line is an ordinary character, and vice versa.
     """
     carriage, feed = text.find("\r"), text.find("\n")
     return "\r" if carriage >= 0 and (feed < 0 or carriage + 1 < feed) else "\n"
@@ -137,9 +137,9 @@ def find_ending(text: str) -> str:
 def _read_records(
     text: str, begin: int, number: int, separator: str, *, comments: bool
 ) -> Iterator[tuple[int, list[str], str, str | None]]:
-    """From a position, which is in line `number`: of each record its line, its cells, its text, what is wrong with it.
+    """For each record from the position `begin` in line `number`: its line, cells, text, and what is wrong with it.
 
-    A record is wrong where text follows a closing quote. It ends with its line if the quotes of the line pair.
+    A record is wrong if text follows a closing quote. It ends with its line if the quotes of the line are paired.
     """
     size, ending, carriage = len(text), find_ending(text), "\r" in text
     wrong: int | None = None
@@ -152,7 +152,7 @@ def _read_records(
         begin, number = end + 1 if end >= 0 else size, number + 1
         if not line or line.isspace() or (comments and line[0] == "#"):
             continue
-        if '"' not in line:  # nearly all lines; the expression below costs five times as much
+        if '"' not in line:  # nearly all lines; the expression below is five times slower
             cells = line.split(separator if separator != " " else None) if separator else [line]
             yield first, cells, line, None
             continue
@@ -177,7 +177,7 @@ def _read_records(
 
 
 def _split(text: str, begin: int, line: int, separator: str, ending: str) -> tuple[list[str], int]:
-    """The cells of the record that begins at a position, which is in `line`, and where the next one begins."""
+    """Returns the cells of the record that begins at a position in `line`, and the position of the next record."""
     match = _compile(separator, ending).match
     cells: list[str] = []
     at = begin
@@ -194,7 +194,7 @@ def _split(text: str, begin: int, line: int, separator: str, ending: str) -> tup
 
 @cache
 def _compile(separator: str, ending: str) -> re.Pattern[str]:
-    """A cell with what follows it: the text in quotes, or without, and the separator, or none at the end of the record."""
+    """A cell, quoted or not, and the separator behind it, which is missing at the end of the record."""
     end = r"\r?\n|\r?\Z" if ending == "\n" else r"\r|\Z"
     if separator == " ":
         blank = rf"[^\S{ending}]"
@@ -207,7 +207,7 @@ def _compile(separator: str, ending: str) -> re.Pattern[str]:
 
 
 def _explain(text: str, begin: int, line: int, at: int, ending: str) -> QuoteError:
-    """What is wrong with the quotes of the cell at a position, in the record that begins at another, in `line`."""
+    """The error in the quotes of the cell at the position `at`, in the record that begins at `begin` in `line`."""
 
     def locate(place: int) -> str:
         column = place - text.rfind(ending, 0, place)
@@ -223,7 +223,7 @@ def _explain(text: str, begin: int, line: int, at: int, ending: str) -> QuoteErr
 
 
 class Columns:
-    """Takes the values of some columns out of rows. `names` maps each column to all names that it may have."""
+    """Takes the values of some columns from rows. `names` maps each column to all names that it may have."""
 
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
         self._names = names
@@ -232,16 +232,16 @@ class Columns:
         self._several: Sequence[tuple[int, str, tuple[int, ...]]] = ()
 
     def take(self, row: Row) -> tuple[Any, ...]:
-        """The values of the columns, in their order; None where the row has no such column.
+        """The values of the columns, in their order; None if the row has no such column.
 
         Raises:
-            ValueError: the row is broken, or has several columns of one meaning, with different values.
+            ValueError: the row is broken, or has several columns with the same meaning and different values.
         """
         if row.broken is not None:
             raise ValueError(row.broken)
         if (
             row.names is not self._seen
-        ):  # once a table: to look for names in each row costs more than the rest
+        ):  # once for each table: searching the names in each row is slower than everything else
             self._find(row.names)
         values = self._take((*row.values, None))
         return self._choose(row, values) if self._several else values

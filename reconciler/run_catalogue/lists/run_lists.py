@@ -1,4 +1,4 @@
-"""Run lists as they come: tables, JSON, plain lines, certifications. A row that cannot be trusted is refused with its reason."""
+"""Run lists in several forms: tables, JSON, plain lines, certifications. An unreliable row is refused with the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.files.text import decode_text
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, parse_ranges, run_key, split_key
 
 KEY: Mapping[str, tuple[str, ...]] = {"experiment": ("experiment", "exp"), "run": ("run",)}
-"""The columns by which every list says its runs, with all the names that they have in the field's lists."""
+"""The columns that identify a run in every list, with all names that the field's lists use."""
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     **KEY,
@@ -34,17 +34,17 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """The columns of a list of runs, with their other names."""
 
 RANGE_LIMIT = 1_000_000
-"""Runs that one line may list."""
+"""The largest number of runs in one line."""
 
 FILES_LIMIT = 2**31 - 1
-"""RAW files that one run may have."""
+"""The largest number of RAW files of one run."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A row that was not taken: its line or number in the list, its text, why; and the key of its run, if that is sure."""
+    """A refused row: its line or number in the list, its text, the reason, and the key of its run, if that is certain."""
 
     line: int
     text: str
@@ -53,27 +53,27 @@ class RefusedRow:
 
 
 class RunListing(Protocol):
-    """Something that lists runs. `experiment` is that of all its runs, where it does not say so itself."""
+    """A source that lists runs. `experiment` is that of all its runs, or None if each row states it."""
 
     name: str
     experiment: int | None
     total: int | None
-    """How many rows there may be, as far as it is known beforehand."""
+    """The number of rows, if it is known before reading."""
 
     def read(self) -> Iterator[Row]:
         """Its rows, in the columns of `COLUMNS`.
 
         Raises:
-            SourceUnavailable: it cannot be read to its end.
+            SourceUnavailable: the source cannot be read to its end.
         """
 
 
 class RunList:
-    """A list of runs in a file; the form is known by the content.
+    """A list of runs in a file, in one of three forms that the content determines.
 
     - JSON: objects with the columns of `COLUMNS`, or a certification `{"529": [[1, 40]], …}`;
-    - a table with a header; the separator is found by the header, or is `separator`, one of `SEPARATORS`' values;
-    - plain lines `experiment,run`, or with `experiment` given run ranges, `529-613, 620`.
+    - a table with a header; `separator` is a value of `SEPARATORS`, and None means that the header tells it;
+    - plain lines `experiment,run`, or run ranges `529-613, 620` if `experiment` is given.
 
     `mapping` gives the list's own names of columns, `{"run": "RunNumber"}`.
 
@@ -128,7 +128,7 @@ class RunList:
         return self._rename(read_table(text, needed, COLUMNS, self._separator))
 
     def _rename(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """The rows under our names, where the list has its own: what it calls so itself is then another column."""
+        """The rows with our column names in place of the list's own. Other columns with one of these names are ignored."""
         if not self._mapping:
             return rows
         own = {theirs: ours for ours, theirs in self._mapping.items()}
@@ -144,10 +144,10 @@ class RunList:
 def collect_runs(
     source: RunListing, advance: Callable[[], None] = lambda: None
 ) -> tuple[tuple[Run, ...], tuple[RefusedRow, ...]]:
-    """The runs of a source, and the rows that were refused; `advance` is called for each row.
+    """Returns the runs of a source, and the refused rows. `advance` is called for each row.
 
     Raises:
-        SourceUnavailable: the source cannot be read to its end, or holds no run at all.
+        SourceUnavailable: the source cannot be read to its end, or has no run.
     """
     return collect_rows(source, COLUMNS, _read_run, "run", advance)
 
@@ -160,13 +160,13 @@ def collect_rows(
     what: str,
     advance: Callable[[], None],
 ) -> tuple[tuple[T, ...], tuple[RefusedRow, ...]]:
-    """What `read` makes of each row's run key and values, and the rows for which it raised ValueError.
+    """Returns what `read` makes of each row's run key and values, and the rows for which it raised ValueError.
 
-    `names` maps columns to their names, those of `KEY` first. `advance` is called for each row. A run that is listed twice with different
-    values is refused the second time. `what` names what is listed.
+    `names` maps columns to their names, those of `KEY` first. `advance` is called for each row. If a run is listed twice with
+    different values, the second row is refused. `what` names the listed things.
 
     Raises:
-        SourceUnavailable: the source cannot be read to its end, or holds nothing that can be read.
+        SourceUnavailable: the source cannot be read to its end, or has nothing that can be read.
     """
     columns = Columns(names)
     found: dict[int, T] = {}
@@ -180,7 +180,7 @@ def collect_rows(
             one = read(key, values)
             before = found.setdefault(key, one)
             if before is not one and before != one:
-                raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301 -- refused as the rest
+                raise ValueError(f"run {format_run(key)} was listed before, differently")  # noqa: TRY301 -- refused below
         except ValueError as error:
             refused.append(RefusedRow(row.line, row.text, str(error), key))
     if not found:
@@ -191,10 +191,10 @@ def collect_rows(
 
 
 def read_key(experiment: Any, run: Any, declared: int | None) -> int:
-    """The key of a row's run; `declared` is the experiment that the whole list was said to be of.
+    """The key of a row's run. `declared` is the experiment of the whole list, if it was given.
 
     Raises:
-        ValueError: the values say no run that can exist, or one of another experiment.
+        ValueError: the values are not those of a possible run, or of another experiment.
     """
     experiment = read_count("experiment", experiment, EXPERIMENT_LIMIT)
     run = read_count("run", run, RUN_LIMIT)

@@ -16,12 +16,12 @@ COUNT_LIMIT = 10**18 - 1
 """The largest count that a list may state."""
 
 CHECKSUMS: Mapping[str, int] = {"adler32": 8, "md5": 32, "sha256": 64}
-"""Algorithms of checksums, and how many hexadecimal digits each has: those of the grid's catalogues, and our own."""
+"""Algorithm of a checksum → its number of hexadecimal digits. They are those of the grid's catalogues and our own."""
 
 _SHORTEST = 5
-"""Digits of an adler32 that lost its zeros: of a file of events, hardly one in a hundred thousand has fewer."""
+"""The fewest digits of an adler32 without its leading zeros: hardly one event file in a hundred thousand has fewer."""
 _EXACT = 2**53
-"""Beyond, a float stands for several whole numbers."""
+"""Above this, a float stands for several whole numbers."""
 
 _WHOLE = re.compile(r"([0-9]{1,18})(?:\.0*)?", re.ASCII)
 _REAL = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -51,7 +51,7 @@ def read_count(what: str, value: object, most: int = COUNT_LIMIT) -> int | None:
     816
 
     Raises:
-        ValueError: it is none, as are `-99`, `1_000`, `1e3`, `816.5` and True.
+        ValueError: it is not such a number; `-99`, `1_000`, `1e3`, `816.5` and True are not.
     """
     if isinstance(value, str):
         if value.isdecimal() and value.isascii() and len(value) <= 18:  # nearly all
@@ -79,7 +79,7 @@ def read_real(what: str, value: object) -> float | None:
     """A number that is not negative, such as `503.5` or `5.035e2`.
 
     Raises:
-        ValueError: it is none, as are `1_000`, `nan`, `-99` and True, or it is beyond what a float holds.
+        ValueError: it is not such a number (as `1_000`, `nan`, `-99` and True), or too large for a float.
     """
     if is_blank(value):
         return None
@@ -93,18 +93,18 @@ def read_real(what: str, value: object) -> float | None:
 
 
 def read_time(what: str, value: object) -> str | None:
-    """A time in UTC, to the second; one that does not say its zone is UTC.
+    """A time in UTC, to the second. A time without a zone is taken as UTC.
 
     >>> read_time("start", "2019-01-05 21:00+0900")
     '2019-01-05T12:00:00Z'
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a time.
     """
     try:
         if isinstance(value, str) and _PLAIN_TIME.fullmatch(
             value
-        ):  # nearly all; others cost six times as much
+        ):  # nearly all; other forms take six times as long
             datetime.fromisoformat(value)
             return value
         if is_blank(value):
@@ -119,10 +119,10 @@ def read_time(what: str, value: object) -> str | None:
 
 
 def read_label(what: str, value: object, labels: tuple[str, ...]) -> str | None:
-    """One of the labels, whatever its case.
+    """One of the labels. Upper and lower case are equal.
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: it is not one of the labels.
     """
     if isinstance(value, str) and value in labels:  # nearly all
         return value
@@ -136,13 +136,13 @@ def read_label(what: str, value: object, labels: tuple[str, ...]) -> str | None:
 
 
 def read_checksum(value: object) -> str | None:
-    """A checksum with its algorithm, in small letters; zeros that an adler32 lacks at its beginning are there.
+    """A checksum with its algorithm, in lower case. An adler32 gets back its missing leading zeros.
 
     >>> read_checksum("adler32:A1B2C3D")
     'adler32:0a1b2c3d'
 
     Raises:
-        ValueError: the algorithm is missing or not one of `CHECKSUMS`, or has another number of digits.
+        ValueError: the algorithm is missing or not in `CHECKSUMS`, or the number of digits is wrong.
     """
     if is_blank(value):
         return None
@@ -155,14 +155,14 @@ def read_checksum(value: object) -> str | None:
     if wanted is None:
         raise ValueError(f"checksum {_show(value)} is of none of the algorithms {', '.join(CHECKSUMS)}")
     if algorithm == "adler32" and _SHORTEST <= len(digits) < wanted and digits[0] != "0":
-        digits = digits.zfill(wanted)  # a sum that was printed as a number
+        digits = digits.zfill(wanted)  # the leading zeros are lost if it was printed as a number
     if len(digits) != wanted:
         raise ValueError(f"checksum {_show(value)} has {len(digits)} digits; {algorithm} has {wanted}")
     return f"{algorithm}:{digits}"
 
 
 def spell_checksum(checksum: str) -> str:
-    """A checksum that was registered once, in the one way in which `read_checksum` writes it; what it refuses, as it is.
+    """A registered checksum in the form of `read_checksum`; unchanged if that function refuses it.
 
     >>> spell_checksum("adler32:a1b2c3d"), spell_checksum("sha1:0a")
     ('adler32:0a1b2c3d', 'sha1:0a')
@@ -175,23 +175,22 @@ def spell_checksum(checksum: str) -> str:
 
 
 def list_spellings(checksum: str) -> tuple[str, ...]:
-    """A checksum, and how it may have been registered once: an adler32 without zeros at its beginning."""
+    """The forms in which a checksum may be registered: also without the leading zeros of an adler32."""
     digits = checksum.removeprefix("adler32:0")
     return (checksum,) if digits == checksum else (checksum, f"adler32:{digits.lstrip('0') or '0'}")
 
 
 def read_path(what: str, value: object, most: int) -> str | None:
-    """A path or a name of at most `most` characters, as it is.
+    """A path or a name of at most `most` characters, unchanged.
 
     Raises:
-        ValueError: it is not text, or longer, or a database cannot hold it, or a blank stands at one of its ends; or it has
-            a line end or another control character, which no file of events has in its name, and a list whose quotes do
-            not pair.
+        ValueError: it is not text, too long, cannot be stored in a database, begins or ends with a blank, or has a control
+            character such as a line end, which a list with wrong quotes can have.
     """
     if is_blank(value):
         return None
     if not isinstance(value, str):
-        raise ValueError(f"{what} {_show(value)} is not text")  # noqa: TRY004 -- as any other content that is wrong
+        raise ValueError(f"{what} {_show(value)} is not text")  # noqa: TRY004 -- an error of content, like the others
     if value != value.strip():
         raise ValueError(f"{what} {_show(value)} has a blank at one of its ends")
     if len(value) > most:
