@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
@@ -39,11 +39,11 @@ class NoToken(Exception):
     """There is no token; the text says why and what to do, and shows no secret."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
     """An access token, and when it and its refresh token (if any) end, in seconds since 1970."""
 
-    access: str = field(repr=False)
+    access: str
     ends: float
     refresh_ends: float | None
 

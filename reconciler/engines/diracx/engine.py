@@ -78,7 +78,7 @@ class DiracxEngine:
         return f"as {settings.user}, say `dirac login {settings.vo} --group {settings.group}`"
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """A sandbox for each, and one call for all; if the service refuses one of them, one call for each.
+        """A sandbox for each, and one call for as many as it may submit; if the service refuses one of them, one call for each.
 
         What fails before anything was ordered is uncertain too: a refusal would count against attempts that did
         nothing wrong, and a search will soon tell that they are not there.
@@ -99,7 +99,9 @@ class DiracxEngine:
                 break
             except (NoToken, NotSent, NoAnswer) as error:
                 answers[handle.name] = Uncertain(f"not ordered: {error}")
-        answers |= self._order(descriptions, deadline)
+        prepared = list(descriptions.items())
+        for start in range(0, len(prepared), MOST):
+            answers |= self._order(dict(prepared[start : start + MOST]), deadline)
         return [answers[handle.name] for handle in batch.handles]
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
@@ -204,8 +206,6 @@ class DiracxEngine:
 
     def _order(self, descriptions: Mapping[str, str], deadline: Deadline) -> dict[str, Answer]:
         """The answers by name; if one of several jobs is refused, none is taken and nobody says which: so each is ordered alone."""
-        if not descriptions:
-            return {}
         try:
             answer = self._client.ask("POST", "jobs/jdl", deadline, list(descriptions.values()))
             numbers = _read_numbers(answer.read_json(), len(descriptions))
