@@ -1,1 +1,1 @@
-"""What may be said: JSON Schemas, and the readers that turn files into checked, frozen values."""
+"""What manifests may say: the JSON Schemas, and the readers that turn files into checked, frozen values."""

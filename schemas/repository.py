@@ -1,4 +1,4 @@
-"""The repository as one frozen value: every manifest in it, read and checked by its schema."""
+"""The repository as one frozen value: all manifests, read and checked by their schemas."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from schemas.yaml.scalars import show
 
 CAMPAIGNS = "productions/campaigns"
 ARCHIVE = "productions/archive"
-"""Where finished campaigns are kept: they are checked, and never planned."""
+"""The folder of finished campaigns: they are checked and never planned."""
 FOLDERS = (CAMPAIGNS, ARCHIVE)
 SITES = "productions/sites"
 SKIMS = "productions/skims"
@@ -36,9 +36,9 @@ LAYOUTS = "productions/layouts.yaml"
 RELEASES = "productions/releases.yaml"
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]*", re.ASCII)
-"""A name that is one word of a command, and no option, whether it is legal or not."""
+"""A name, legal or not, that is one word of a command and not an option."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}", re.ASCII)
-"""The grammar of the names of campaigns, sites and layouts; `$defs/name` of the schema `campaign/1`."""
+"""The form of the names of campaigns, sites and layouts, as `$defs/name` of the schema `campaign/1`."""
 NAME_HINT = "use letters, digits, `_`, `.`, `+`, `-`; begin with a letter or digit; 40 characters at most"
 
 
@@ -52,17 +52,17 @@ class Declared:
 
     @property
     def folder(self) -> str:
-        """The campaign's folder below the repository's root."""
+        """The campaign's folder, relative to the repository."""
         return self.document.file.rpartition("/")[0]
 
     @property
     def lock_file(self) -> str:
-        """The file of the lock below the repository's root."""
+        """The path of the lock file, relative to the repository."""
         return f"{self.folder}/campaign.lock"
 
     @property
     def is_archived(self) -> bool:
-        """Whether it is kept as finished."""
+        """Whether the campaign is in the archive."""
         return self.folder.startswith(f"{ARCHIVE}/")
 
 
@@ -78,9 +78,9 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Everything that is declared. What a finding kept from being read is not in here, but is in `broken`.
+    """All that is declared. `broken` lists the files with findings; what could not be read is missing here.
 
-    `refused` are the manifests that their schema objects to, each with the places of what it objects to.
+    `refused` are the manifests that their schema does not accept, each with the places of its findings.
     """
 
     campaigns: Mapping[str, Declared]
@@ -99,23 +99,23 @@ class Repository:
     site_documents: Mapping[str, Document] = field(default_factory=dict)
 
     def list_templates(self, release: str | None) -> list[Template]:
-        """The templates that serve a release, any where that is None, in their latest versions."""
+        """The newest versions of the templates that work with `release`; with None, of all templates."""
         latest = [one for one in self.templates.values() if one.superseded is None]
         return [one for one in latest if release is None or one.serves(release)]
 
     def list_campaigns(self) -> Iterator[tuple[Campaign, Document]]:
-        """Every campaign, with the document that it was read from."""
+        """All campaigns, each with its document."""
         return ((one.campaign, one.document) for one in self.campaigns.values())
 
     def list_steps(self) -> Iterator[tuple[Campaign, Document, Step]]:
-        """Every step as it is declared, with its campaign and the document of that."""
+        """All steps as declared, each with its campaign and the campaign's document."""
         for campaign, document in self.list_campaigns():
             for step in campaign.steps:
                 yield campaign, document, step
 
 
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:
-    """The repository in `tree`, and what its readers and schemas object to; rules come on top (`schemas.rules`)."""
+    """The repository in `tree`, and the findings of readers and schemas; `schemas.rules` finds more."""
     reading = _Reading(tree)
     campaigns = dict(reading.campaigns(templates))
     sites = dict(reading.sites())
@@ -144,7 +144,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
 
 
 class _Reading:
-    """One pass over a tree; findings accumulate."""
+    """One pass over a tree; it collects findings."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -156,7 +156,7 @@ class _Reading:
         self.findings.append(Finding(Place(file), code, message, hint))
 
     def document(self, file: str, schema: str) -> Document | None:
-        """The file as a document that the schema accepts, or None and findings."""
+        """The file as a document that its schema accepts; otherwise None, and findings are added."""
         if file not in self.tree:
             self.refuse(file, "BP305", f"{file} is missing", "add it")
             return None
@@ -169,7 +169,7 @@ class _Reading:
         return None if findings else document
 
     def files(self, folder: str, suffix: str, hint: str, beside: str = "") -> Iterator[tuple[str, str]]:
-        """The files directly in a folder, each with its stem; other files there are findings, except in folders `beside`."""
+        """The files directly in a folder, each with its stem. Others are findings, except below folders named `beside`."""
         for file in sorted(self.tree):
             path = PurePosixPath(file)
             if not path.is_relative_to(folder) or (beside and beside in path.parts[3:4]):
@@ -224,7 +224,9 @@ class _Reading:
         document = self.document(file, "campaign")
         if document is None:
             return None
-        if _PLAIN.fullmatch(name) is None:  # a rule tells it; commands are offered with names
+        if (
+            _PLAIN.fullmatch(name) is None
+        ):  # a rule reports it; hints offer commands with the names of campaigns
             self.misnamed.add(file)
             return None
         declared = Declared(read_campaign(name, document, templates), document)
@@ -299,7 +301,7 @@ class _Reading:
 
 
 def _split(file: str) -> list[str]:
-    """The folder below the root's own, as `productions/campaigns`, and the parts of the path below it."""
+    """The top folder, such as `productions/campaigns`, and the parts of the path below it."""
     room, _, rest = file.partition("/")
     top, *below = rest.split("/")
     return [f"{room}/{top}", *below]

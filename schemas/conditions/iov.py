@@ -1,9 +1,9 @@
-"""Intervals of validity (IoV) of the conditions database: reading, printing, and their algebra.
+"""Intervals of validity (IoV) of the conditions database: reading, printing and arithmetic.
 
-At the border an IoV is four numbers, `firstExp,firstRun,finalExp,finalRun`, both ends included, -1 meaning unlimited
-(basf2 `framework/scripts/conditions_db/iov.py`); so does every other negative end, as -2 and -3, which are in the database
-(basf2 `framework/database/src/IntervalOfValidity.cc`, `checkUpperBound`). Inside it is an interval of run keys whose end is not included: all
-of experiment 3 ends where experiment 4 begins, so that what is connected there is connected here.
+In texts an IoV is four numbers, `firstExp,firstRun,finalExp,finalRun`, both ends included; -1 means unlimited (basf2
+`framework/scripts/conditions_db/iov.py`). Other negative ends, such as the -2 and -3 in the database, mean unlimited too
+(basf2 `framework/database/src/IntervalOfValidity.cc`, `checkUpperBound`). In the code an IoV is an interval of run keys
+whose end is not included: all of experiment 3 ends where experiment 4 begins, so neighbouring IoVs touch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from schemas.manifest.runs import run_key, split_key
 from schemas.manifest.spans import subtract, unite
 
 FOREVER = 1 << 62
-"""The end of what has no end; beyond every run key of `NUMBER_LIMIT`."""
+"""The end of an interval without an end; larger than every run key up to `NUMBER_LIMIT`."""
 NUMBER_LIMIT = 999_999_999
 """The largest experiment or run number that an IoV may name."""
 
@@ -36,17 +36,16 @@ _READABLE = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Interval:
-    """The run keys from `first` to before `end`.
+    """The run keys from `first` to `end`; `end` is not included.
 
     Raises:
-        ValueError: there is no run in it.
+        ValueError: the interval is empty.
     """
 
     first: int
     end: int
 
     def __post_init__(self) -> None:
-        """Refuse what is empty."""
         if not 0 <= self.first < self.end <= FOREVER:
             raise ValueError(f"no run lies between the keys {self.first} and {self.end}")
 
@@ -81,7 +80,7 @@ ALWAYS = Interval(0, FOREVER)
 
 
 def make_interval(first_exp: int, first_run: int, final_exp: int, final_run: int) -> Interval:
-    """The interval of an IoV's four numbers, both ends included; an end below 0 is unlimited, and becomes -1.
+    """The interval of an IoV's four numbers, both ends included; every final number below 0 counts as -1, unlimited.
 
     Raises:
         ValueError: the numbers are not an IoV; the text says why.
@@ -104,7 +103,7 @@ def make_interval(first_exp: int, first_run: int, final_exp: int, final_run: int
 
 
 def name_ends(first: int, end: int) -> tuple[int, int, int, int]:
-    """The four numbers of an IoV, both ends included, -1 unlimited, of an interval of run keys."""
+    """The four numbers of an IoV, both ends included, -1 for unlimited, from an interval of run keys (end not included)."""
     last = (-1, -1)
     if end < FOREVER:
         experiment, run = split_key(end)
@@ -113,10 +112,10 @@ def name_ends(first: int, end: int) -> tuple[int, int, int, int]:
 
 
 def parse_iov(text: str) -> Interval:
-    """The interval that a text states, as in `3,5,3,-1` or in the words of `Interval.describe`.
+    """The interval that a text names: `3,5,3,-1`, or the words of `Interval.describe`.
 
     Raises:
-        ValueError: the text is neither, or no run lies in it.
+        ValueError: the text has neither form, or the interval is empty.
     """
     stripped = text.strip()
     if match := _NUMBERS.fullmatch(stripped):
@@ -139,17 +138,17 @@ def parse_iov(text: str) -> Interval:
 
 
 def merge_intervals(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """The same runs as sorted intervals that neither overlap nor touch."""
+    """The same runs as sorted intervals that do not overlap or touch."""
     return tuple(Interval(*span) for span in unite((one.first, one.end) for one in intervals))
 
 
 def subtract_all(intervals: Iterable[Interval], others: Iterable[Interval]) -> tuple[Interval, ...]:
-    """What the first intervals cover and the others do not, sorted, as intervals that do not touch."""
+    """The runs of `intervals` that are not in `others`, as sorted intervals that do not touch."""
     spans, without = (((one.first, one.end) for one in several) for several in (intervals, others))
     return tuple(Interval(*span) for span in subtract(spans, without))
 
 
 def touches_any(first: int, end: int, intervals: Sequence[Interval]) -> bool:
-    """Whether a run from `first` to before `end` is in one of the intervals, which are sorted and apart."""
+    """Whether a run from `first` to `end` (not included) is in one of `intervals`, which are sorted and do not touch."""
     index = bisect_right(intervals, first, key=attrgetter("end"))
     return index < len(intervals) and intervals[index].first < end

@@ -1,12 +1,12 @@
-"""How releases of basf2 read a local database, `database.txt`: which line counts where several hold for one run.
+"""How releases of basf2 read a local database, `database.txt`: which line they use when several lines are valid for one run.
 
-| releases | of several lines for a run | revisions |
+| releases | the line that is used | revisions |
 |---|---|---|
 | up to 03 | the last line (`LocalDatabase::getData`, file version 219617535) | whole numbers (`stoi`) |
 | 04 and 05 | the highest revision (`TestingPayloadStorage::get`, file version 37013668081) | whole numbers from 1 on |
 | from 06 on | the last line (the same function at commit 8e4687925 and later) | any text; basf2 writes the beginning of the md5 |
 
-A release before 06 does not refuse a hash that begins with digits: of `0c1baa` it reads 0, and so another file.
+A release before 06 accepts a hash that begins with a digit: it reads `0c1baa` as 0, and so opens another file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How some releases read it: `releases` in words, whether the last line counts, hashes are read, the lowest revision."""
+    """How some releases read it: whether the last line is used, whether hashes are read, and the smallest valid revision."""
 
     releases: str
     by_line: bool
@@ -42,7 +42,7 @@ READINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Misreading:
-    """What a release does not read as it is meant: the IoV, why not, and what to do instead."""
+    """An IoV that a release reads wrongly, the reason, and what to do instead."""
 
     iov: Iov
     reason: str
@@ -50,7 +50,7 @@ class Misreading:
 
 
 def list_readings(release: str) -> tuple[Reading, ...]:
-    """How a release reads a local database; all ways where its name does not tell which."""
+    """The ways in which a release may read a local database: one, or all when the release's name does not tell which."""
     number = number_release(release)
     if number is None:
         return READINGS
@@ -58,7 +58,7 @@ def list_readings(release: str) -> tuple[Reading, ...]:
 
 
 def find_misreadings(snapshot: Snapshot, release: str) -> Iterator[Misreading]:
-    """What `release` cannot read of a local database's snapshot, or reads in an order that is not known; one a payload."""
+    """At most one problem per payload of a local database: `release` cannot read it, or it is unknown which line it uses."""
     if snapshot.state != LOCAL:
         return
     readings = list_readings(release)
@@ -84,7 +84,7 @@ def find_misreadings(snapshot: Snapshot, release: str) -> Iterator[Misreading]:
 
 
 def settle_overlaps(snapshot: Snapshot, release: str) -> Snapshot:
-    """A local database's snapshot with one payload for each run, as `release` reads it; other snapshots as they are."""
+    """A local database's snapshot with one payload for each run, as `release` reads it; other snapshots come back unchanged."""
     if snapshot.state != LOCAL:
         return snapshot
     reading = list_readings(release)[0]
@@ -93,7 +93,7 @@ def settle_overlaps(snapshot: Snapshot, release: str) -> Snapshot:
 
 
 def number_lines(entries: Sequence[Iov]) -> tuple[Iov, ...]:
-    """IoVs, of which each has its line: of payloads with one content for each run without it, since it decides nothing."""
+    """The IoVs, sorted; the line is set to 0 for payloads with one content per run, because the order does not matter there."""
     kept: list[Iov] = []
     for _, group in _group(entries):
         kept += group if _is_open(group) else [replace(one, line=0) for one in group]
@@ -106,7 +106,7 @@ def _group(iovs: Iterable[Iov]) -> Iterator[tuple[str, list[Iov]]]:
 
 
 def _reads(reading: Reading, revision: str) -> bool:
-    """Whether it takes a revision for what it is: of a number with zeros in front it would look for another file."""
+    """Whether these releases find the file of a revision. With leading zeros they would look for another file."""
     if reading.hashes:
         return True
     number = int(revision) if revision.isdecimal() else -1
@@ -114,7 +114,7 @@ def _reads(reading: Reading, revision: str) -> bool:
 
 
 def _settle(iovs: Sequence[Iov], reading: Reading) -> list[Iov]:
-    """The IoVs of one payload, cut where another one counts; in the order of runs, without their lines."""
+    """The IoVs of one payload without overlaps, in the order of runs and without line numbers."""
     ranked = ((((-one.line,) if reading.by_line else ()) + rank_iov(one), one) for one in iovs)
     settled: list[Iov] = []
     for first, end, _, winner in sweep(ranked):
@@ -127,7 +127,7 @@ def _settle(iovs: Sequence[Iov], reading: Reading) -> list[Iov]:
 
 
 def _is_open(iovs: Sequence[Iov]) -> bool:
-    """Whether several contents hold for one run."""
+    """Whether several contents are valid for one run."""
     ordered = sorted(iovs, key=attrgetter("first"))
     reached: list[Iov] = []
     for one in ordered:

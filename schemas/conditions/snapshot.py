@@ -1,8 +1,9 @@
-"""Snapshots of global tags: `productions/global-tags/<name>.iov`, one interval of validity (IoV) a line.
+"""Snapshots of global tags: `productions/global-tags/<name>.iov`, one interval of validity (IoV) per line.
 
-A header of `# key: value` lines, then sorted lines `payload revision checksum firstExp,firstRun,finalExp,finalRun`;
-both ends of an IoV are included, -1 means unlimited (basf2 `framework/scripts/conditions_db/iov.py`). Of a local database
-` line N` follows where the order of its lines decides which payload is used (`schemas.conditions.local_database`).
+The file has a header of `# key: value` lines, then sorted lines `payload revision checksum
+firstExp,firstRun,finalExp,finalRun`. Both ends of an IoV are included, -1 means unlimited (basf2
+`framework/scripts/conditions_db/iov.py`). For a local database ` line N` follows when the order of its lines decides which
+payload is used (`schemas.conditions.local_database`).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from schemas.manifest.runs import run_key
 
 FIRST_LINE = "# b2prod snapshot/1"
 USABLE_STATES = ("TESTING", "VALIDATED", "PUBLISHED", "RUNNING")
-"""The states in which basf2 processes with a tag (`conditions.expert_settings(usable_globaltag_states=…)`)."""
+"""The states of a tag with which basf2 processes data (`conditions.expert_settings(usable_globaltag_states=…)`)."""
 LOCAL = "LOCAL"
-"""The state of what comes from a `database.txt`: no tag, but payloads on disk, whose state basf2 does not ask for."""
+"""The state of a snapshot that comes from a `database.txt`; such payloads are on disk, and basf2 asks for no state."""
 
 TAG_NAME = re.compile(r"[A-Za-z0-9+_:-]{1,120}", re.ASCII)
 """The grammar of the names of global tags; `$defs/global_tag` of the schema `campaign/1`."""
@@ -39,14 +40,14 @@ _LINE = re.compile(
 
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z", re.ASCII)
-"""Such times sort as texts."""
+"""Times of this form sort as texts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Iov:
-    """A payload and the run keys it holds for: `first` included, `end` not.
+    """A payload and the run keys for which it is valid: `first` is included, `end` is not.
 
-    `line` is its line in a local database where the order of lines counts, 0 everywhere else.
+    `line` is its line in a local database when the order of lines matters; otherwise 0.
     """
 
     payload: str
@@ -66,8 +67,9 @@ class Iov:
 class Snapshot:
     """The frozen list of a tag's IoVs. `digest` is the sha256 of its lines.
 
-    `id` is the tag's in the conditions database, `source` where it was read, `retrieved` when (UTC). The digest covers neither
-    these nor the state; a lock pins those of them that are used. `above` counts the lines of its file above the IoVs, for findings.
+    `id` is the tag's number in the conditions database, `source` is where the list was read, `retrieved` is when (UTC). The
+    digest covers neither these nor the state; a lock pins those that are used. `above` counts the header lines of the file,
+    for findings.
     """
 
     name: str
@@ -81,10 +83,10 @@ class Snapshot:
 
 
 def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, int, int]) -> Iov:
-    """The IoV of a payload; `ends` are firstExp, firstRun, finalExp, finalRun, both included, -1 unlimited.
+    """The IoV of a payload; `ends` are firstExp, firstRun, finalExp, finalRun, both ends included, -1 for unlimited.
 
     Raises:
-        ValueError: a name, revision or md5 of another form, or ends that are not an IoV.
+        ValueError: a name, revision or md5 has a wrong form, or the ends are not an IoV.
     """
     for (what, grammar), value in zip(_GRAMMARS.items(), (payload, revision, checksum), strict=True):
         if not grammar.fullmatch(value):
@@ -94,9 +96,9 @@ def make_iov(payload: str, revision: str, checksum: str, ends: tuple[int, int, i
 
 
 def name_number(tags: Sequence[str], snapshots: Mapping[str, Snapshot]) -> str | None:
-    """The number of the first of `tags` as paths and requests have it, `DB00000438`; None where it is not known.
+    """The number of the first of `tags` as paths and requests write it, `DB00000438`.
 
-    Without tags it is `none`.
+    Without tags it is `none`; when the number is not known it is None.
     """
     if not tags:
         return "none"
@@ -105,7 +107,7 @@ def name_number(tags: Sequence[str], snapshots: Mapping[str, Snapshot]) -> str |
 
 
 def rank_revision(revision: str) -> tuple[int, int]:
-    """What sorts revisions: within a tag, the payload whose revision ranks higher is used.
+    """A sort key for revisions: within a tag, basf2 uses the payload with the highest revision.
 
     >>> rank_revision("2999") > rank_revision("914")
     True
@@ -117,22 +119,24 @@ Rank = tuple[int, ...]
 
 
 def rank_iov(iov: Iov, place: int = 0) -> Rank:
-    """What sorts the IoVs of one payload in a chain of tags, where `place` is its tag's: the lowest is used.
+    """A sort key for the IoVs of one payload in a chain of tags; `place` is the tag's index. The lowest key is used.
 
-    Between tags the first of the chain wins; within a tag the higher revision.
+    The first tag of the chain wins; within a tag the highest revision wins.
     """
     length, value = rank_revision(iov.revision)
     return place, -length, -value
 
 
 def sweep(ranked: Iterable[tuple[Rank, Iov]]) -> Iterator[tuple[int, int, Rank, Iov]]:
-    """Each stretch of run keys, from `first` to before `end`, with rank and IoV of what is used there: the lowest rank.
+    """Each stretch of run keys as (first, end, rank, IoV): the IoV with the lowest rank is used there; `end` is not included.
 
-    The IoVs are those of one payload; stretches without any are left out.
+    All IoVs must be of one payload. Stretches without an IoV are left out.
     """
     waiting = sorted(ranked, key=lambda item: item[1].first, reverse=True)
     borders = sorted({border for _, iov in waiting for border in (iov.first, iov.end)})
-    valid: list[tuple[Rank, Iov]] = []  # a heap of what has begun; what has ended leaves when it surfaces
+    valid: list[
+        tuple[Rank, Iov]
+    ] = []  # a heap of IoVs that have begun; one that has ended is removed when it reaches the top
     for first, end in pairwise(borders):
         while waiting and waiting[-1][1].first <= first:
             heappush(valid, waiting.pop())
@@ -151,16 +155,16 @@ def freeze_tag(
     source: str = "",
     retrieved: str = "",
 ) -> Snapshot:
-    """The snapshot of a tag: IoVs in the order of their lines, each once."""
+    """The snapshot of a tag; the IoVs are sorted as in the file, without duplicates."""
     lines = dict(sorted((str(iov), iov) for iov in set(iovs)))
     return Snapshot(name, state, _digest(lines), tuple(lines.values()), tag_id, source, retrieved)
 
 
 def write_snapshot(snapshot: Snapshot) -> bytes:
-    """The content of the file NAME.iov; `read_snapshot` reads it. `snapshot` is one that `freeze_tag` made."""
+    """The content of NAME.iov, as `read_snapshot` reads it; `snapshot` comes from `freeze_tag`."""
     keys = ("name", "id", "state", "source", "retrieved", "digest")
     header = {key: getattr(snapshot, key) for key in keys}
-    # a value with a newline in it would be a line of its own
+    # a newline in a value would begin a new line of the file
     lines = [
         f"# {key}: {' '.join(str(value).split())}" for key, value in header.items() if value not in (None, "")
     ]
@@ -170,7 +174,7 @@ def write_snapshot(snapshot: Snapshot) -> bytes:
 def read_snapshot(
     file: str, name: str, content: bytes, *, any_state: bool = False
 ) -> tuple[Snapshot | None, tuple[Finding, ...]]:
-    """The snapshot of the tag `name` in a file, or what is wrong with the file or, unless `any_state`, with the tag's state."""
+    """The snapshot of the tag `name`, or None with findings on the file and, unless `any_state`, on the tag's state."""
     lines = content.decode("utf-8", "replace").splitlines()
     findings: list[Finding] = []
 
@@ -224,7 +228,7 @@ def _digest(lines: Iterable[str]) -> str:
 
 
 def _read_iov(payload: str, revision: str, checksum: str, *numbers: str) -> Iov | None:
-    # not through make_interval: its messages and checks cost half of the time that 50,000 lines take
+    # not by make_interval: its checks and messages cost half of the time for 50,000 lines
     *ends, place = numbers
     first_exp, first_run, last_exp, last_run = map(int, ends)
     if last_exp < 0:

@@ -1,1 +1,1 @@
-"""Files of a repository: which there are, the text in them, and strict JSON."""
+"""Files of a repository: reading the tree, text and strict JSON."""

@@ -1,4 +1,4 @@
-"""Canonical JSON and digests: the one place that decides which bytes a value is."""
+"""Canonical JSON and digests: the only place that decides on the bytes of a value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def canonical_json(value: Any) -> bytes:
     b'{"a":null,"b":[1,"\xc3\xa9"]}'
 
     Raises:
-        ValueError: a float that JSON cannot say.
+        ValueError: a float that JSON does not have.
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -25,7 +25,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def clean_text(text: str) -> str:
-    r"""The text with U+FFFD for what UTF-8 or a database cannot say: lone surrogates, and NUL.
+    r"""The text with U+FFFD for each lone surrogate and NUL, which UTF-8 or a database cannot store.
 
     >>> clean_text("a\0b\udc80")
     'a\ufffdb\ufffd'

@@ -1,4 +1,4 @@
-"""JSON as its standard has it: no key twice in one object, no NaN, no infinity."""
+"""Strict JSON: no key twice in one object, no NaN, no infinity."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 DIGITS = 30
-"""Of a whole number in a list; a longer one stays a text, since nothing that is counted has so many."""
+"""The most digits of a whole number in a list. A longer one stays a text; no count has so many digits."""
 
 
 def parse_json(text: str | bytes) -> Any:
     """The value in `text`.
 
     Raises:
-        ValueError: it is not JSON, or nested too deeply, or has a key twice, which is named.
+        ValueError: it is not JSON, is nested too deeply, or has a key twice; the message names the key.
     """
 
     def refuse(reason: str) -> None:
@@ -27,9 +27,9 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def make_decoder(object_to: Callable[[str], None]) -> json.JSONDecoder:
-    """A decoder that calls `object_to` with what is wrong, where the standard parser would pass over it.
+    """A decoder that calls `object_to` with a message for each error that the standard parser ignores.
 
-    Numbers that are not whole stay as they are written, so that none is rounded.
+    Numbers that are not whole stay texts, so that they are not rounded.
     """
     return json.JSONDecoder(
         **_object_by(object_to),
@@ -39,7 +39,7 @@ def make_decoder(object_to: Callable[[str], None]) -> json.JSONDecoder:
 
 
 def _object_by(object_to: Callable[[str], None]) -> dict[str, Any]:
-    """What json is to call where the standard parser would pass over something."""
+    """The hooks for json that report what the standard parser ignores."""
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

@@ -1,4 +1,4 @@
-"""Reading a repository's files from disk, without following a link out of it."""
+"""Reads a repository's files from disk without following links."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SIZE_LIMITS: Mapping[str, int] = {
     "allowed_signers": 256 * KIB,
     "revoked_keys": 256 * KIB,
 }
-"""Bytes that a file may have, by the ending of its name or by the whole of it; larger ones are not parsed.
+"""The largest size in bytes, by the ending of the name or by the whole name; larger files are not parsed.
 
-Files of other kinds are listed and not read, because nothing uses them. There are two exceptions: files among the sites,
-which belong to the trust root whatever their kind, and scripts, which jobs run.
+Files of other kinds are listed and not read, because nothing uses them. There are two exceptions: all files among the sites,
+which belong to the trust root, and scripts, which jobs run.
 """
 
 Tree = Mapping[str, bytes]
-"""The files of a repository: path below its root, with `/` → content; empty for the kinds that nothing reads."""
+"""The files of a repository: path below its root, with `/` → content; empty for kinds that nothing reads."""
 
 
 def find_limit(file: str) -> int | None:
-    """The bytes that a file may have; None for a file of a kind that nothing reads."""
+    """The largest size of a file in bytes, or None for a kind that nothing reads."""
     if file.startswith(f"{SCRIPTS}/"):
         return MIB
     name = file.rpartition("/")[2]
@@ -43,7 +43,7 @@ def find_limit(file: str) -> int | None:
 
 
 def describe_size(file: str, size: int) -> str:
-    """What is wrong with the size of a file; an empty text where nothing is."""
+    """The problem with the size of a file; an empty text if there is none."""
     limit = find_limit(file)
     if limit is None or size <= limit:
         return ""
@@ -51,7 +51,7 @@ def describe_size(file: str, size: int) -> str:
 
 
 def show_path(path: str) -> str:
-    r"""A path that can be printed: what is not text, or not to be seen, is written as its bytes or its code.
+    r"""A path that can be printed: bytes that are not text and invisible characters are escaped.
 
     >>> show_path("a\nb\u202ec")
     'a\\nb\\u202ec'
@@ -63,10 +63,10 @@ def show_path(path: str) -> str:
 
 
 def read_tree(root: Path, top: str = PRODUCTIONS) -> tuple[dict[str, bytes], tuple[Finding, ...]]:
-    """The regular files below `root/top`; links, devices, pipes and files over their limit are findings and are not read.
+    """The regular files below `root/top`, and findings on all others.
 
-    Neither are files whose names cannot be printed as they are. Files and folders that this user may not read are findings
-    too, each about itself.
+    Not read are links, devices, pipes, files that are too large, and files with unprintable names. Files and folders that
+    this user may not read are findings too.
     """
     tree: dict[str, bytes] = {}
     findings: list[Finding] = []

@@ -1,4 +1,4 @@
-"""The codes of findings: what each checks, why, a wrong and a right example. A released code never changes meaning."""
+"""The codes of findings: what each one checks, why, a wrong and a right example. A code in use never changes its meaning."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 WIDTH = 100
-"""Columns of a terminal that `explain` fills at most."""
+"""The largest width of the text of `explain`, in columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One class of findings. `rule`: what is checked; `why`: what happens without; `wrong` and `right`: YAML, or a path."""
+    """One kind of finding: `rule` says what is checked, `why` what happens otherwise; `wrong` and `right` are YAML or a path."""
 
     code: str
     title: str
@@ -25,14 +25,14 @@ class Code:
     right: str
 
 
-# TOML, not YAML: the examples hold just what our YAML reader refuses
+# TOML, because our YAML reader refuses some of the examples
 _TABLES = tomllib.loads(Path(__file__).with_name("codes.toml").read_text("utf-8"))
 CODES: Mapping[str, Code] = MappingProxyType({code: Code(code, **texts) for code, texts in _TABLES.items()})
-"""Every code that a finding may have, in order."""
+"""All codes of findings, in order."""
 
 
 def explain(code: str) -> str:
-    """What there is to know about a code, as plain text of at most 100 columns.
+    """The description of a code as plain text of at most 100 columns.
 
     Raises:
         KeyError: there is no such code.

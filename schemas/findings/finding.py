@@ -1,4 +1,4 @@
-"""A finding: one coded thing for the author to correct, with its place and what to write instead."""
+"""A finding: one thing for the author to correct, with a code, a place and what to write instead."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import groupby
 
 MOST = 100
-"""Findings of one file that are told."""
+"""The largest number of findings that is shown for one file."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands: a file of the repository, line and column, both counted from 1."""
+    """A place in a file of the repository; line and column count from 1."""
 
     file: str
     line: int = 1
@@ -24,7 +24,7 @@ class Place:
         return f"{self.file}:{self.spell()}"
 
     def spell(self) -> str:
-        """The place for a message about the same file, `7:33`."""
+        """The place as `line:column` (`7:33`), for a message about the same file."""
         return f"{self.line}:{self.column}"
 
 
@@ -43,22 +43,22 @@ class Finding:
 
 
 class Lines:
-    """Where the lines of a text begin, so that a place in it is found without counting from its start each time."""
+    """The starts of the lines of a text, so that finding a place does not count from the beginning each time."""
 
     def __init__(self, text: str) -> None:
         self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
 
     def locate(self, index: int) -> tuple[int, int]:
-        """Line and column, from 1, of the character `index`, from 0."""
+        """Line and column, both from 1, of the character at `index`, which counts from 0."""
         line = bisect_right(self._starts, index)
         return line, index - self._starts[line - 1] + 1
 
 
 def limit_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings, sorted, each once; of a file that has more than `MOST`, the first ones and how many more there are.
+    """The findings, sorted and without duplicates.
 
-    Nobody reads the rest, and a kilobyte of hostile text can lead to megabytes of it. Every file that has findings keeps
-    some.
+    A file with more than `MOST` keeps its first findings and gets one that counts the rest: a kilobyte of hostile text can
+    cause megabytes.
     """
     kept: list[Finding] = []
     for _, group in groupby(sorted(set(findings)), key=lambda one: one.place.file):

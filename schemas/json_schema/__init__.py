@@ -1,1 +1,1 @@
-"""Values held against JSON Schemas: what does not fit becomes findings."""
+"""Checking values against JSON Schemas: what does not fit becomes findings."""

@@ -1,4 +1,4 @@
-"""At which levels of a schema a key is legal."""
+"""The levels of a schema at which a key is allowed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TOP = "the top level"
 
 
 def resolve(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A subschema of `schema` with the definitions that it refers to, all in `$defs`; its own keywords win."""
+    """A subschema together with the definitions of `$defs` that it refers to; its own keywords win."""
     found: Mapping[str, Any] = part if isinstance(part, dict) else {}
     while "$ref" in found:
         named = schema["$defs"][found["$ref"].removeprefix("#/$defs/")]
@@ -19,7 +19,7 @@ def resolve(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def find_levels(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """For every key that `schema` names anywhere, the levels where it is legal: `the top level`, `steps.<name>.input`."""
+    """For every key of `schema`, the levels where it is allowed: `the top level`, `steps.<name>.input`."""
     levels: dict[str, dict[str, None]] = {}
     for level, key in _walk(schema, schema, "", 0):
         levels.setdefault(key, {})[f"`{level}`" if level else _TOP] = None
@@ -27,7 +27,7 @@ def find_levels(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _walk(part: Any, whole: Mapping[str, Any], level: str, depth: int) -> Iterator[tuple[str, str]]:
-    """The level and name of each key in `part`, which stands at `level` of the schema `whole`."""
+    """The level and name of each key in `part`, which is at `level` of the schema `whole`."""
     if depth > _DEPTH or not isinstance(part, dict):
         return
     schema = resolve(part, whole)

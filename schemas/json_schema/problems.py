@@ -1,4 +1,4 @@
-"""Errors of a JSON Schema validator, translated into what their author needs to know."""
+"""Translates the errors of a JSON Schema validator into problems that an author understands."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from schemas.yaml.wording import (
 )
 
 Error = Any
-"""A `ValidationError` of jsonschema, whose types say of each attribute that it may be unset."""
+"""A `ValidationError` of jsonschema; its type hints say that every attribute may be unset."""
 
 KEY_LIMIT = 50
-"""Unknown keys of one mapping that are told one by one."""
+"""The largest number of unknown keys of one mapping that are reported one by one."""
 
 _RESERVED = frozenset({"attempt", "fingerprint"})
 _RESERVED_PREFIX = "b2p-"
@@ -38,9 +38,10 @@ _RESERVED_PREFIX = "b2p-"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to correct. `at_key`: it is the key at `path`, not the value. `unknown`: no schema covers what is inside.
+    """One thing to correct.
 
-    `others`: where else to look, keys or values as `path` is.
+    `at_key`: the problem is the key at `path`, not the value. `unknown`: the schema says nothing about the content.
+    `others`: paths of other places to look at, keys or values as for `path`.
     """
 
     path: Path
@@ -58,9 +59,9 @@ def translate(
     schema: Mapping[str, Any],
     text: Callable[[Path], Raw | None],
 ) -> list[Problem]:
-    """The problems behind `errors`, in no particular order; where a value has the wrong type, only that is said.
+    """The problems behind `errors`, unsorted; a value of the wrong type gets no other problem.
 
-    `text` gives a scalar as it was written, or None where that is not known.
+    `text` returns a scalar as it was written, or None when that is not known.
     """
     translation = _Translation(data, schema, text)
     problems: list[Problem] = []
@@ -80,7 +81,7 @@ class _Translation:
     text: Callable[[Path], Raw | None]
 
     def is_of_name(self, error: Error) -> bool:
-        """Whether it is about a key: `propertyNames` gives the path of the mapping, and the key as the instance."""
+        """Whether the error is about a key: for `propertyNames`, the path is the mapping's and the instance is the key."""
         at = tuple(error.absolute_path)
         return "propertyNames" in error.absolute_schema_path and isinstance(find_value(self.data, at), dict)
 
@@ -151,7 +152,7 @@ class _Translation:
             yield Problem((*path, rest[0]), "BP201", message, hint, at_key=True, unknown=True)
 
     def suggest(self, key: str, known: Mapping[str, Any]) -> str:
-        """What an unknown key may have been meant to be."""
+        """A hint on the key that the author may have meant."""
         before, colon, after = key.partition(":")
         if colon and before in known:
             return f"write a blank after the colon: {show(f'{before}: {after}')}"
@@ -237,7 +238,7 @@ def _code(error: Error, default: str) -> str:
 
 
 def _hint(error: Error, default: str) -> str:
-    """What the schema says to write, or `default`, or else an example of the schema."""
+    """The schema's own hint, else `default`, else an example from the schema."""
     examples = _annotate(error, "examples", ())
     example = f"for example {write_flow(examples[0])}" if examples else ""
     return str(_annotate(error, "x-hint", default or example))
@@ -250,7 +251,7 @@ def _annotate(error: Error, key: str, default: Any) -> Any:
 def _problem(
     error: Error, path: Path, code: str, message: str, hint: str = "", *, at_key: bool = False
 ) -> Problem:
-    """A problem whose code and hint are those that the schema has beside the keyword, else these."""
+    """A problem; if the schema has a code and a hint beside the keyword, they replace the given ones."""
     return Problem(path, _code(error, code), message, _hint(error, hint), at_key)
 
 
@@ -313,24 +314,24 @@ def _clash(
     message: str = "",
     hint: str = "keep one of them",
 ) -> Problem:
-    """A problem of several keys of one mapping, told at the one that the author wrote last."""
+    """A problem of several keys of one mapping, reported at the last one of the file."""
     *others, last = [(*path, key) for key in error.instance if key in keys]
     message = message or f"{list_words(keys)} exclude each other"
     return Problem(last, _code(error, "BP207"), message, _hint(error, hint), True, tuple(others))
 
 
 def _find_branch(error: Error) -> int:
-    """Which alternative of its parent the error is about."""
+    """The index of the alternative of its parent to which the error belongs."""
     return int(error.relative_schema_path[0])
 
 
 def _is_shape(error: Error) -> bool:
-    """Whether the alternative itself, not what is inside, has the wrong type."""
+    """Whether the alternative itself has the wrong type, not something inside it."""
     return error.validator == "type" and not error.relative_path
 
 
 def _rules_out(error: Error) -> bool:
-    """Whether this error of one alternative shows that another alternative was meant."""
+    """Whether this error shows that the author meant another alternative."""
     if _is_shape(error):
         return True
     keyword, rule = error.validator, error.validator_value
@@ -339,7 +340,7 @@ def _rules_out(error: Error) -> bool:
 
 
 def _wanted(error: Error) -> list[str]:
-    """The types that the failing schema would take."""
+    """The types that the failing schema accepts."""
     if error.validator != "type":
         return []
     wanted = error.validator_value

@@ -1,4 +1,4 @@
-"""Checking values against the JSON Schemas beside this module: findings for authors, short lines for our own files."""
+"""Checks values against the JSON Schemas beside this module: findings for authors, short lines for our own files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from schemas.yaml.document import Document, read_yaml
 from schemas.yaml.scalars import plain_form, quote, show
 
 _OF_A_TEXT = frozenset(("type", "pattern", "title", "description", "examples", "x-code", "x-hint"))
-"""Keywords of a schema that asks of a text no more than its pattern."""
+"""The keywords of a schema that checks only the pattern of a text."""
 
 
 @cache
 def load_schema(name: str) -> Mapping[str, Any]:
-    """The schema in `NAME.schema.json` beside this module; nothing is ever fetched.
+    """The schema in `NAME.schema.json` beside this module; nothing is downloaded.
 
     Raises:
         FileNotFoundError: there is no such schema.
@@ -38,10 +38,10 @@ def load_schema(name: str) -> Mapping[str, Any]:
 
 
 def check_rendered(data: Any, name: str) -> None:
-    """Ensures that what a program wrote is valid, at a hundredth of the cost of findings: it is done 10⁵ times.
+    """Checks that a generated value is valid. It runs 10⁵ times, and costs a hundredth of a check with findings.
 
     Raises:
-        ValueError: it is not valid for the schema `name`; the first thing that is wrong.
+        ValueError: the value is not valid for the schema `name`; the text says the first problem.
     """
     try:
         _load_quick(name).validate(data)
@@ -56,17 +56,17 @@ def _load_quick(name: str) -> jsonschema_rs.Validator:
 
 
 def read_valid(file: str, content: bytes, schema: str) -> Document | None:
-    """The YAML document that `content` is; None where it is none, or the schema of this name refuses it."""
+    """The YAML document in `content`, or None when it is not a document or not valid for `schema`."""
     document, findings = read_yaml(file, content)
     return None if document is None or findings or validate(document, load_schema(schema)) else document
 
 
 def validate(document: Document, schema: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """What `schema` objects to in `document`, sorted by place, each thing once.
+    """What `schema` finds wrong in `document`, sorted by place, without duplicates.
 
-    Annotations of the schema that steer the findings: `x-code` (the code of a failing keyword beside it), `x-hint` (what
+    Annotations of the schema that steer the findings: `x-code` (the code for a failing keyword beside it), `x-hint` (what
     to write), `x-retired` (`{"key": {"since": …, "instead": …}}`). Patterns match the whole text, in ASCII terms. What the
-    reader has already refused is not reported again.
+    reader has already reported is not reported again.
     """
     problems = translate(_errors(document.data, schema), document.data, schema, document.text)
     problems = [one for one in problems if not _is_refused(document, one.path)]
@@ -83,10 +83,9 @@ def validate(document: Document, schema: Mapping[str, Any]) -> tuple[Finding, ..
 
 
 def validate_json(value: Any, schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """What `schema` objects to in a value read from JSON, one line for each thing: `/units/3: …`; sorted.
+    """What `schema` finds wrong in a value read from JSON: sorted lines such as `/units/3: …`.
 
-    Of very much that is wrong, what is found first: each objection costs more than what it is about, and who wrote a
-    hundred thousand of them reads none.
+    Of many problems only the first ones are reported, because each one is expensive and nobody reads a hundred thousand lines.
     """
     errors = islice(_errors(value, schema), MOST)
     problems = translate(errors, value, schema, lambda _path: None)
@@ -117,15 +116,15 @@ def _errors(value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
 
 
 def _match_whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """JSON Schema searches, and `$` lets a line break pass; we match the whole text."""
+    """Matches the whole text; JSON Schema only searches, and its `$` accepts a final line break."""
     if isinstance(instance, str) and re.fullmatch(pattern, instance, re.ASCII) is None:
         yield ValidationError(f"does not match {pattern}")
 
 
 def _check_items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """As JSON Schema has it; a list of texts under one pattern, as of a hundred thousand runs, at a tenth of the cost.
+    """The keyword `items` of JSON Schema, ten times faster for a long list of texts with one pattern, such as runs.
 
-    What is in a list that is too long is not looked at: that it is too long is said of it.
+    A list that is too long has its own error, so its items are not checked.
     """
     if isinstance(instance, list) and len(instance) > schema.get("maxItems", len(instance)):
         return

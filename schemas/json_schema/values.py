@@ -1,4 +1,4 @@
-"""JSON data that a schema has accepted, as frozen dataclasses."""
+"""Turns JSON data that a schema has accepted into frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def read_value(kind: type[T], data: Mapping[str, Any], **made: Any) -> T:
-    """The dataclass `kind` with the values of `data`, each field from the key of its name; keys without a field are left out.
+    """A `kind` whose fields have the values of the keys with the same names; other keys are ignored.
 
-    `made` are fields whose values are not simply those of their keys. Lists become tuples or sets, mappings dataclasses,
-    and texts days, as the fields' types say. A field whose key is absent has its default.
+    `made` gives fields whose values are computed otherwise. Lists become tuples or sets, mappings become dataclasses and texts
+    become days, as the types of the fields say. A field without a key has its default.
 
     Raises:
-        ValueError: a day that the calendar does not have.
+        ValueError: a day is not in the calendar.
     """
     hints = _find_hints(cast("Any", kind))
     read = {key: _read(hints[key], value) for key, value in data.items() if key in hints and key not in made}
@@ -27,7 +27,7 @@ def read_value(kind: type[T], data: Mapping[str, Any], **made: Any) -> T:
 
 
 def read_named(kind: type[T], data: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
-    """The dataclasses `kind` that `data` has by name; each has its key as the field `name`."""
+    """The dataclasses `kind` in `data`, by name; the field `name` of each one is its key."""
     return {name: read_value(kind, value, name=name) for name, value in data.items()}
 
 

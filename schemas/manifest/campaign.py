@@ -1,4 +1,4 @@
-"""Campaigns as frozen values. They are made from documents that the schema has accepted."""
+"""Campaigns as frozen values, made from documents that the schema has accepted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from schemas.yaml.document import Document
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Runs of one experiment. Closed: `ranges`. Open: from `first` on, up to `until`, at most `max_runs`.
+    """Runs of one experiment. Closed: those in `ranges`. Open: from `first` on, up to `until`, at most `max_runs`.
 
-    What else is set narrows it: a run of which the catalogue does not know the property is left out.
+    All other fields narrow the selection: a run is left out when the run catalogue does not know that property of it.
     """
 
     experiment: int
@@ -35,11 +35,11 @@ class Selector:
 
     @property
     def is_open(self) -> bool:
-        """Whether runs that appear after the review are taken in."""
+        """Whether it takes in runs that appear after the review."""
         return self.first is not None
 
     def describe(self) -> dict[str, Any]:
-        """The selector as JSON data, in a normal form; what is not set is left out."""
+        """The selector as JSON data in a normal form, without the fields that are not set."""
         entries = asdict(self)
         entries["from"] = entries.pop("first")
         entries |= {key: ", ".join(map(str, getattr(self, key))) for key in ("ranges", "exclude")}
@@ -49,9 +49,9 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class GlobalTag:
-    """One global tag of a chain. `on_change` is what a running tag's changes mean: restate, forward or ignore.
+    """One global tag of a chain. `on_change` says what a change of a running tag causes: restate, forward or ignore.
 
-    `role` is as which skims of basf2's registry are handed the tag: analysis or pid (`schemas.skims.global_tags`).
+    `role` (analysis or pid) says for which purpose skims of basf2's registry get the tag (`schemas.skims.global_tags`).
     """
 
     name: str
@@ -62,7 +62,7 @@ class GlobalTag:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Ceilings; `max_restate` is for one plan."""
+    """Upper limits; `max_restate` is for one plan."""
 
     max_units: int
     max_restate: int = 0
@@ -70,13 +70,13 @@ class Limits:
     max_in_flight: int | None = None
 
     def describe(self) -> dict[str, int | None]:
-        """Each limit by its name in manifests; None: there is none."""
+        """The limits by their names in manifests; None means no limit."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """How many runs, the first ones, are made before all others; with `hold`, these then wait for a person."""
+    """The first `runs` runs are made before all others; with `hold`, the others then wait for a person."""
 
     runs: int
     hold: bool = False
@@ -84,7 +84,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Restate:
-    """That data may be made again, why, and for how many units of one plan."""
+    """Permission to make data again: the reason, and the largest number of units in one plan."""
 
     reason: str
     limit: int
@@ -117,20 +117,20 @@ class Campaign:
 
     @property
     def tag_names(self) -> tuple[str, ...]:
-        """The names of its global tags, the first of which wins."""
+        """The names of the global tags; the first has the highest priority."""
         return tuple(tag.name for tag in self.global_tags)
 
     @property
     def skim_tags(self) -> dict[str, str]:
-        """Role → name of the global tags that skims are handed."""
+        """Role → name of the global tags that have a role for skims."""
         return {tag.role: tag.name for tag in self.global_tags if tag.role is not None}
 
     def expand(self) -> tuple[Step, ...]:
-        """The steps as units are made of them: each once for every variant, by the skims that it reads and its scans."""
+        """The steps with their variants: one step for each skim that is read and each point of the scans."""
         return expand_steps(self.steps)
 
     def describe_output(self, step: Step, output: str) -> dict[str, str]:
-        """The fields of a layout that hold for an output of every run."""
+        """The fields of a layout that are the same for all runs of an output."""
         return {
             "campaign": self.name,
             "step": step.path,
@@ -142,23 +142,23 @@ class Campaign:
 
     @property
     def max_restate(self) -> int:
-        """How many units one plan may produce again, by the limits and by what the last change of the data allowed."""
+        """How many units one plan may make again: the lower of `limits.max_restate` and `restate.limit`."""
         allowed = self.limits.max_restate
         return allowed if self.restate is None else min(allowed, self.restate.limit)
 
     @property
     def scripts(self) -> tuple[str, ...]:
-        """Name and version of each script that it runs, sorted."""
+        """NAME/VERSION of each script that the campaign runs, sorted."""
         return tuple(sorted({step.script for step in self.steps if step.script is not None}))
 
     @property
     def is_live(self) -> bool:
-        """Whether the campaign is planned at all."""
+        """Whether the campaign is planned."""
         return self.state != "stopped"
 
 
 def read_campaign(name: str, document: Document, templates: Mapping[str, Template] | None = None) -> Campaign:
-    """The campaign that `document`, accepted by the schema `campaign/1`, declares; `templates` are those it may name."""
+    """The campaign in `document`, which the schema `campaign/1` has accepted; `templates` are those that it may name."""
     data: Mapping[str, Any] = document.data
     steps = tuple(read_step(key, value, templates or {}) for key, value in data["steps"].items())
     canary = data.get("canary")

@@ -1,4 +1,4 @@
-"""Deviations from the standard: overrides of module parameters, testing payloads, scans over either, additional branches."""
+"""Deviations from the standard: overrides of module parameters, testing payloads, scans of either, additional branches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Parameter = Scalar | tuple[Scalar, ...]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A module parameter that is set after the standard path was built; why, and where that was agreed."""
+    """A module parameter that is set after the standard path is built, with the reason and the ticket."""
 
     module: str
     parameter: str
@@ -23,7 +23,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class TestingPayloads:
-    """Payloads that beat those of all global tags: the name of their snapshot; why, and where that was agreed."""
+    """Payloads that have priority over all global tags: the name of their snapshot, the reason and the ticket."""
 
     name: str
     reason: str
@@ -32,7 +32,7 @@ class TestingPayloads:
 
 @dataclass(frozen=True, slots=True)
 class AdditionalBranch:
-    """A branch that is written beside those of the data level; why, and where that was agreed."""
+    """A branch that is written in addition to those of the data level, with the reason and the ticket."""
 
     name: str
     reason: str
@@ -41,7 +41,7 @@ class AdditionalBranch:
 
 @dataclass(frozen=True, slots=True)
 class Deviations:
-    """What makes a step deviate from the standard. Of testing payloads the first wins, of overrides the last."""
+    """The deviations of a step. The first testing payloads win; the last override wins."""
 
     overrides: tuple[Override, ...] = ()
     testing_payloads: tuple[TestingPayloads, ...] = ()
@@ -60,9 +60,9 @@ class Deviations:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A study of one module parameter, or of one payload (`payload`): name of each point → what it deviates in.
+    """A scan of one module parameter, or of one payload (`payload`): name of each point → its deviations.
 
-    One that does not say which of the two has no points.
+    A scan with neither, or with both, has no points.
     """
 
     name: str
@@ -74,13 +74,13 @@ STANDARD = Deviations()
 
 
 def read_scans(data: Mapping[str, Any]) -> tuple[Scan, ...]:
-    """The scans of a step's data, in their order."""
+    """The scans in a step's data, in their order."""
     scans = data.get("scan", {}).items()
     return tuple(Scan(name, tuple(_read_points(scan)), scan.get("payload")) for name, scan in scans)
 
 
 def freeze(value: Any) -> Parameter:
-    """A scalar, or a list of them as a tuple."""
+    """The value; a list becomes a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 

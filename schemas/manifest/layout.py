@@ -1,4 +1,4 @@
-"""Layouts: families of output paths, and the names of the files in them, each readable in both directions."""
+"""Layouts: patterns of output paths and of file names; they can be filled and read."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FIELDS: Mapping[str, str] = {
     "stream": r"all|skim/[A-Za-z][A-Za-z0-9_]*",
     "version": r"v[1-9][0-9]*",
 }
-"""The fields that a campaign fills, and what each looks like in a path; of a variant, `cdst.hlt_bhabha.adc0`."""
+"""The fields that a campaign fills, with the pattern of each; `step` may have a variant, as in `cdst.hlt_bhabha.adc0`."""
 
 COSMICS = "cosmics"
-"""What stands in the place of the beam energy where there is no beam, as in the paths of GCR1."""
+"""The beam energy in the paths of cosmic runs, as in GCR1."""
 
 _SPECIAL = r"(?!(?:Unofficial|PromptSkim|OfficialReco|GoodRuns|pro[cd][0-9]{8})(?:/|$))"
 
@@ -48,17 +48,17 @@ HISTORIC_FIELDS: Mapping[str, str] = {
     "user": r"[a-z][a-z0-9_-]*",
     "project": r"[A-Za-z0-9_-]{1,32}",
 }
-"""The fields of paths that others wrote (`Layout.historic`)."""
+"""The fields of historic paths, which were not written by b2prod (`Layout.historic`)."""
 
 NEEDED = ("campaign", "step", "experiment", "run", "level", "stream")
-"""Without one of these, two outputs would share a folder."""
+"""The fields that every layout needs; without one of them two outputs would share a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One family of paths; `folder` has the fields of `FIELDS` in braces, a historic one those of `HISTORIC_FIELDS`.
+    """One pattern of paths: `folder` has fields of `FIELDS` in braces, or of `HISTORIC_FIELDS` if `historic`.
 
-    A `historic` one is for reading, of paths as they were, whole: they may end without the data block `{part}`.
+    A historic layout only reads existing, whole paths; these may lack the data block `{part}` at the end.
     """
 
     name: str
@@ -68,20 +68,20 @@ class Layout:
 
     @property
     def versioned(self) -> bool:
-        """Whether a second version of an output has a place of its own; without one, nothing can be restated."""
+        """Whether each version of an output has its own folder; without that, nothing can be restated."""
         return "{version}" in self.folder
 
     def needs(self, field: str) -> bool:
-        """Whether a field is in it."""
+        """Whether the layout has a field."""
         return f"{{{field}}}" in self.folder
 
     def fill(self, fields: Mapping[str, str]) -> str:
-        """The folder of one output, relative to the site's storage; that of a historic path with `storage`."""
+        """The folder of one output, relative to the site's storage; a historic path begins with the field `storage`."""
         folder = self.folder if "part" in fields else self.folder.removesuffix(_PART)
         return folder.format_map(fields)
 
     def read(self, folder: str) -> dict[str, str] | None:
-        """The fields from which `fill` makes `folder`, or None when it does not belong to this layout."""
+        """The fields from which `fill` makes `folder`, or None if the folder does not fit this layout."""
         fields = HISTORIC_FIELDS if self.historic else FIELDS
         return _read(self.folder, fields, folder) or _read(self.folder.removesuffix(_PART), fields, folder)
 
@@ -98,7 +98,7 @@ FILE_FIELDS: Mapping[str, str] = {
     "index": r"f[0-9]{5}",
     "suffix": r"root|sroot",
 }
-"""The fields of the names of files: {number} is the experiment's, {unit} the part of the HLT, {index} counts files."""
+"""The fields of file names: {number} is the experiment's, {unit} the part of the HLT, {index} counts files."""
 
 FILE_NAMES = (
     "{kind}.{number}.{run_number}.{suffix}",
@@ -108,11 +108,11 @@ FILE_NAMES = (
     "{level}.{kind}.{number}.{run_number}.{unit}.{skim}.{index}.{suffix}",
     "{level}.{kind}.{skim}.{number}.{run_number}.{suffix}",
 )
-"""The names of files as public paths have them: RAW, skims of RAW, what was processed, skims of that, those of bucket 4."""
+"""The patterns of file names in public paths: RAW, skims of RAW, processed data, skims of those, and bucket 4."""
 
 
 def read_file_name(name: str) -> dict[str, str] | None:
-    """The fields of a file's name, one of `FILE_FIELDS` each, or None where it is of no family of `FILE_NAMES`.
+    """The fields in a file name, or None if it fits no pattern of `FILE_NAMES`.
 
     >>> read_file_name("mdst.physics.0003.05241.HLT0.hlt_hadron.f00000.root")["skim"]
     'hlt_hadron'
@@ -122,13 +122,13 @@ def read_file_name(name: str) -> dict[str, str] | None:
 
 
 def find_layouts(layouts: Iterable[Layout], path: str) -> list[tuple[str, dict[str, str]]]:
-    """The layouts that a folder belongs to, with the fields that they read from it: none, one, or several."""
+    """All layouts that fit a folder, each as (name, fields)."""
     found = ((layout.name, layout.read(path)) for layout in layouts)
     return [(name, fields) for name, fields in found if fields is not None]
 
 
 def digest_historic(layouts: Iterable[Layout]) -> str:
-    """The digest of the folders of the historic layouts: of all that decides what `find_layouts` reads by them."""
+    """The digest of the folders of the historic layouts, which decide what `find_layouts` reads."""
     return digest(sorted(layout.folder for layout in layouts if layout.historic))
 
 
@@ -139,7 +139,7 @@ def _read(family: str, fields: Mapping[str, str], text: str) -> dict[str, str] |
 
 @cache
 def _compile(family: str, fields: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
-    """A pattern of the texts of a family; a field that is there twice has one value."""
+    """The compiled pattern of a family; a field that occurs twice must have the same value both times."""
     grammar, pattern, seen = dict(fields), "", set[str]()
     for literal, field, _, _ in string.Formatter().parse(family):
         pattern += re.escape(literal)
@@ -150,7 +150,7 @@ def _compile(family: str, fields: tuple[tuple[str, str], ...]) -> re.Pattern[str
 
 
 def check_folder(folder: str, *, historic: bool = False) -> str | None:
-    """What is wrong with a layout's folder, or None."""
+    """The problem of a layout's folder, or None."""
     try:
         parts = list(string.Formatter().parse(folder))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Locks: every moving reference of a campaign, pinned. Written by `b2prod resolve`, reviewed with the manifest."""
+"""Locks: everything in a campaign that could change, pinned. `b2prod resolve` writes them; people review them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from schemas.manifest.tool import Tool
 _NAMED = ("steps", "testing_payloads", "templates", "skims", "scripts")
 """The fields of a lock that map names to digests."""
 RUN_BOUND = 2_000_000
-"""Runs of one lock: twice as many as a campaign is built for."""
+"""The largest number of runs in a lock: twice the design size of a campaign."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedTag:
-    """A global tag of the chain. `digest` is that of the lines of its snapshot; a running tag's is that of its baseline.
+    """A global tag of the chain. `digest` is that of its snapshot's lines; for a running tag, of its baseline's.
 
-    `id` and `state` are those in the snapshot's header; jobs and requests have them. Only a running tag has `on_change` and
-    `retrieved`, after which a later snapshot takes the place of the baseline. Only a tag that skims are handed has a `role`.
-    None and "": not known.
+    `id` and `state` come from the snapshot's header and are written into jobs and requests. Only a running tag has
+    `on_change` and `retrieved`: a snapshot that is later than `retrieved` replaces the baseline. Only a tag for skims has a
+    `role`. None and "" mean unknown.
     """
 
     name: str
@@ -38,22 +38,20 @@ class PinnedTag:
     retrieved: str = ""
 
     def describe(self) -> dict[str, Any]:
-        """The tag as JSON data, in the order of the fields; what is not known is left out."""
+        """The tag as JSON data in the order of the fields, without unknown values."""
         return {key: value for key, value in asdict(self).items() if value not in (None, "")}
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What a campaign means today.
+    """All that a campaign's data depend on, pinned.
 
-    `runs` are the runs of the closed selections, `selection` is the digest of all selectors. `open_runs` are the open
-    selectors as they were declared, in canonical JSON.
-    `scopes` maps the parts that people answer for to their digests (`schemas.policy.scopes`), `since` to the generations in
-    which they last changed.
-    `tags` are the chain's. `templates`, `skims`, `scripts`, `testing_payloads` map names to digests; `commit` is the release's, where it
-    is known. `steps` maps each step, and each variant of it, to the digest of how its outputs are made. `historic` is the
-    digest of the layouts by which paths of the grid's input are read, where the grid makes the campaign. `tool` is the b2prod
-    that wrote the lock; it is shown, and is not part of the decision.
+    `runs` are the runs of the closed selectors, `selection` is the digest of all selectors, `open_runs` are the open
+    selectors in canonical JSON. `scopes` maps scopes to their digests (`schemas.policy.scopes`), `since` to the generations
+    of their last change. `tags` is the chain. `templates`, `skims`, `scripts` and `testing_payloads` map names to digests;
+    `commit` is the release's, if known. `steps` maps each step and variant to the digest of how its outputs are made. For
+    campaigns of the grid, `historic` is the digest of the layouts that read the paths of input files. `tool` is the b2prod
+    that wrote the lock; it is shown, and nobody approves it.
     """
 
     campaign: str
@@ -78,7 +76,7 @@ class Lock:
     tool: Tool | None = None
 
     def content(self) -> dict[str, Any]:
-        """The lock as JSON data, without its generation and the tool; absent things are left out."""
+        """The lock as JSON data, without generation, tool and absent values."""
         since = dict(self.since)
         scopes = {
             name: {"digest": value, "generation": since.get(name, self.generation)}
@@ -87,7 +85,7 @@ class Lock:
         return self.pinned() | ({"scopes": scopes} if scopes else {})
 
     def pinned(self) -> dict[str, Any]:
-        """The content without the scopes, whose digests are computed from it."""
+        """The content without the scopes, because their digests are computed from it."""
         pinned: dict[str, Any] = {
             "schema": "lock/1",
             "campaign": self.campaign,
@@ -104,18 +102,18 @@ class Lock:
         return {key: value for key, value in pinned.items() if value not in (None, [], {})}
 
     def digest(self) -> str:
-        """The digest of everything but the generation and the tool."""
+        """The digest of all but the generation and the tool."""
         return digest(self.content())
 
     def text(self) -> str:
-        """The file's text: JSON, one entry a line, so that its difference reads well in a review."""
+        """The text of the file: JSON with one entry per line, for readable diffs."""
         tool = {} if self.tool is None else {"tool": self.tool.describe()}
         whole = {**self.content(), **tool, "generation": self.generation}
         return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ...]]:
-    """The lock in a file, or what is wrong with the file."""
+    """The lock in a file, or None and the findings on the file."""
     hint = "do not edit locks; write it again with `b2prod resolve`"
 
     def refuse(code: str, *messages: str, hint: str = hint) -> tuple[None, tuple[Finding, ...]]:
@@ -123,7 +121,7 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
 
     try:
         data = json.loads(content)
-        canonical_json(data)  # raises for NaN and for half a character, which json.loads lets pass
+        canonical_json(data)  # refuses NaN and lone surrogates, which json.loads accepts
     except (ValueError, RecursionError) as error:
         return refuse("BP112", f"not JSON: {error}")
     if problems := validate_json(data, load_schema("lock")):
@@ -143,10 +141,10 @@ def read_lock(file: str, content: bytes) -> tuple[Lock | None, tuple[Finding, ..
 
 
 def make_lock(data: Mapping[str, Any]) -> Lock:
-    """The lock that JSON data are, which the schema `lock/1` has accepted.
+    """The lock in JSON data that the schema `lock/1` has accepted.
 
     Raises:
-        ValueError: its runs are none, or too many.
+        ValueError: the text of its runs is wrong, or names too many runs.
     """
     scopes = sorted(data.get("scopes", {}).items())
     return read_value(
@@ -163,7 +161,7 @@ def make_lock(data: Mapping[str, Any]) -> Lock:
 
 
 def _wrap(runs: str) -> list[str]:
-    """Lines of about 100 characters, each a list of runs by itself."""
+    """Lines of about 100 characters; each is a valid list of runs."""
     lines: list[str] = []
     for word in runs.split():
         experiment, _, listed = word.partition(":")

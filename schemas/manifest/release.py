@@ -1,4 +1,4 @@
-"""What the name of a release of basf2 says: its number, and what releases of that number can do."""
+"""What the name of a basf2 release tells: its number, and what releases with that number can do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _LIGHT = re.compile(r"light-(2[2-9])[0-9]{2}-")
 
 
 def number_release(release: str) -> int | None:
-    """The first number of a release, as 3 of `prerelease-03-00-00b`; 6 for light releases of 2022 and later.
+    """The first number of a release: 3 for `prerelease-03-00-00b`; 6 for light releases from 2022 on.
 
-    None for any other name. These light releases have what release 06 has, and more.
+    None for other names. These light releases can do at least what release 06 can.
     """
     if match := _RELEASE.match(release):
         return int(match[1])
@@ -19,10 +19,10 @@ def number_release(release: str) -> int | None:
 
 
 def reads_metadata(release: str) -> bool:
-    """Whether jobs of a release can be held to the payloads in a conditions metadata file (`conditions.sqlite`).
+    """Whether jobs can be restricted to the payloads in a conditions metadata file (`conditions.sqlite`).
 
-    Releases from 04 on can: `basf2.conditions` came with them (basf2 `framework/database/src/Configuration.cc`). For names
-    that do not tell it is False.
+    This needs `basf2.conditions`, so release 04 or later (basf2 `framework/database/src/Configuration.cc`). False if the number
+    is not known.
     """
     number = number_release(release)
     return number is not None and number >= 4

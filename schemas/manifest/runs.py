@@ -1,7 +1,7 @@
 """Runs, run ranges and their texts.
 
-A run is counted within its experiment. Where millions of runs are handled, one is an integer: the experiment
-in the upper, the run in the lower 32 bits, so that integers sort as (experiment, run) does.
+A run number is unique within its experiment. For millions of runs, one run is one integer, the run key: the experiment in the
+upper and the run in the lower 32 bits. Run keys sort as (experiment, run) does.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from schemas.yaml.scalars import show
 EXPERIMENT_LIMIT = 9999
 RUN_LIMIT = 99_999_999
 MC_EXPERIMENTS = frozenset({0, 1002, 1003, 1004})
-"""The experiment numbers of run-independent simulation: no detector recorded them."""
+"""The experiment numbers of run-independent simulation, which have no data."""
 TEXT_LIMIT = 10_000_000
-"""Runs that one text may name."""
+"""The largest number of runs in one text."""
 _ITEM = re.compile(r"(0|[1-9][0-9]*)(?:\s*-\s*(0|[1-9][0-9]*))?", re.ASCII)
 _MASK = 0xFFFFFFFF
 
 
 def run_key(experiment: int, run: int) -> int:
-    """The one integer that stands for run `run` of experiment `experiment`."""
+    """The run key of a run of an experiment."""
     return experiment << 32 | run
 
 
@@ -60,9 +60,9 @@ class RunRange:
 
 @dataclass(frozen=True, slots=True)
 class RangeProblem:
-    """One thing that is wrong in a list of ranges: finding code, column in the list (from 0), text, hint.
+    """One problem in a list of ranges: finding code, column in the list (from 0), text, hint.
 
-    `repeats` is the column of the range that names the same runs, where that is what is wrong.
+    `repeats` is the column of the other range if two ranges name the same runs.
     """
 
     code: str
@@ -73,7 +73,7 @@ class RangeProblem:
 
 
 def parse_ranges(text: str) -> tuple[tuple[RunRange, ...], tuple[RangeProblem, ...]]:
-    """The ranges of a list such as `529-613, 620`, sorted, and all that is wrong with it.
+    """The ranges of a list such as `529-613, 620`, sorted, and all problems of the list.
 
     >>> parse_ranges("620, 529-613")[0]
     (RunRange(first=529, last=613), RunRange(first=620, last=620))
@@ -109,7 +109,7 @@ def _parse_item(item: str, column: int) -> RunRange | RangeProblem:
     if match is None:
         message = f"{show(item) if item else 'an empty item'} is not a run range"
         return RangeProblem("BP402", column, message, "write runs and ranges as in 529-613, 620")
-    # twenty digits are beyond the limit anyway
+    # twenty digits already exceed the limit
     first, last = int(match[1][:20]), int((match[2] or match[1])[:20])
     if max(first, last) > RUN_LIMIT:
         message = f"run {max(first, last)} is beyond {RUN_LIMIT}"
@@ -122,9 +122,9 @@ def _parse_item(item: str, column: int) -> RunRange | RangeProblem:
 
 @dataclass(frozen=True, slots=True)
 class RunSet:
-    """Run keys as intervals `(first, last)`, both ends included, sorted, none touching the next.
+    """Run keys as intervals `(first, last)`, both ends included, sorted; intervals do not touch.
 
-    A lock names millions of runs in twenty characters: to look at it expands nothing.
+    A lock can name millions of runs in twenty characters, so the class never expands them to look something up.
     """
 
     intervals: tuple[tuple[int, int], ...] = ()
@@ -146,7 +146,7 @@ class RunSet:
         return place >= 0 and key <= self.intervals[place][1]
 
     def subtract(self, others: Iterable[tuple[int, int]]) -> RunSet:
-        """What is left without other intervals, both ends of which are included as well."""
+        """The runs that are not in other intervals, whose ends are also included."""
         return _close(subtract(_open(self.intervals), _open(others)))
 
 
@@ -159,12 +159,12 @@ def _close(spans: Iterable[Span]) -> RunSet:
 
 
 def gather_runs(keys: Iterable[int]) -> RunSet:
-    """The set of run keys that are sorted and distinct."""
+    """The set of run keys that are sorted and without duplicates."""
     return RunSet(tuple((one.first, one.last) for one in fold_runs(keys)))
 
 
 def fold_runs(runs: Iterable[int]) -> Iterator[RunRange]:
-    """The ranges of consecutive numbers in `runs`, which are sorted and distinct."""
+    """The ranges of consecutive numbers in `runs`, which are sorted and without duplicates."""
     if isinstance(runs, RunSet):
         yield from (RunRange(first, last) for first, last in runs.intervals)
         return
@@ -180,7 +180,7 @@ def fold_runs(runs: Iterable[int]) -> Iterator[RunRange]:
 
 
 def format_runs(keys: Iterable[int], most: int | None = None) -> str:
-    """Sorted run keys as ranges, `3:529-613,620 5:1-8`; with `most`, only so many ranges and a count of the rest.
+    """Sorted run keys as ranges, `3:529-613,620 5:1-8`; with `most`, only that many ranges and a count of the others.
 
     >>> format_runs([run_key(3, 529), run_key(3, 530), run_key(3, 620), run_key(5, 1)])
     '3:529-530,620 5:1'
@@ -203,7 +203,7 @@ def parse_runs(text: str, most: int = TEXT_LIMIT) -> RunSet:
     """The runs of a text that `format_runs` wrote.
 
     Raises:
-        ValueError: the text is not of that form, names a run twice, or more than `most` runs.
+        ValueError: the text has another form, names a run twice, or names more than `most` runs.
     """
     intervals: list[tuple[int, int]] = []
     for word in text.split():

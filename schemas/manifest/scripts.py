@@ -11,14 +11,14 @@ from schemas.findings.finding import Finding, Place
 from schemas.yaml.scalars import show
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}/[1-9][0-9]{0,5}", re.ASCII)
-"""The grammar of a script's name and version; `script` of the schema `campaign/1`."""
+"""The form of NAME/VERSION of a script, as `script` of the schema `campaign/1`."""
 _BEGINNINGS = (b"#!", b"\x7fELF")
-"""How a file begins that the kernel of a worker node can start."""
+"""The first bytes of files that a worker node can execute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One version of a script. `name` is `NAME/VERSION`, `digest` the hexadecimal sha256 of its content."""
+    """One version of a script. `name` is NAME/VERSION, `digest` is the hexadecimal sha256 of the content."""
 
     name: str
     content: bytes
@@ -26,7 +26,7 @@ class Script:
 
 
 def read_scripts(tree: Tree) -> tuple[dict[str, Script], tuple[Finding, ...]]:
-    """The scripts of a repository by `NAME/VERSION`, and what is wrong with files of their folder."""
+    """The scripts of a repository by NAME/VERSION, and the findings on the files of their folder."""
     scripts: dict[str, Script] = {}
     findings = []
     for file, content in sorted(tree.items()):

@@ -1,6 +1,6 @@
-"""Arithmetic on spans of whole numbers, each `(first, end)`: the end is not included.
+"""Arithmetic on spans of whole numbers, `(first, end)`; the end is not included.
 
-What is returned is sorted, and no span overlaps or touches the next.
+Results are sorted, and their spans do not overlap or touch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ Span = tuple[int, int]
 
 
 def unite(spans: Iterable[Span]) -> list[Span]:
-    """The numbers that are in any of the spans.
+    """The numbers that are in any span.
 
     >>> unite([(7, 10), (1, 4), (4, 6), (2, 3)])
     [(1, 6), (7, 10)]
@@ -26,7 +26,7 @@ def unite(spans: Iterable[Span]) -> list[Span]:
 
 
 def subtract(spans: Iterable[Span], without: Iterable[Span]) -> list[Span]:
-    """The numbers that are in one of `spans` and in none of `without`.
+    """The numbers that are in `spans` and not in `without`.
 
     >>> subtract([(1, 10)], [(3, 5), (9, 13)])
     [(1, 3), (5, 9)]
@@ -48,7 +48,7 @@ def subtract(spans: Iterable[Span], without: Iterable[Span]) -> list[Span]:
 
 
 def intersect(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """The numbers that are in one of `spans` and in one of `others`.
+    """The numbers that are in `spans` and in `others`.
 
     >>> intersect([(1, 6)], [(0, 2), (4, 10)])
     [(1, 2), (4, 6)]

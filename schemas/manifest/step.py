@@ -1,4 +1,4 @@
-"""Steps of campaigns as frozen values, and what manifests may say of the steps of each application."""
+"""Steps of campaigns as frozen values, and the manifest keys of each application."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from schemas.manifest.template import Template
 
 @dataclass(frozen=True, slots=True)
 class ApplicationKeys:
-    """What a step of the application says.
+    """What a manifest must and may say of a step of an application.
 
-    `needs` are the keys that it must have beside those of every step, `refuses` those that mean nothing to it. `writes`
-    are `levels`, `skims` or `levels or skims`. `split` is how input is divided where the step does not say it. `level` is
-    the data level of its skims; None: that of the input. With `software` it is made with a release and global tags.
-    `parameters` maps each name that it reads to what that is; None: a template says it, or the step itself.
+    `needs` are keys that the step must have, beside those of every step; `refuses` are keys that it must not have. `writes`
+    is `levels`, `skims` or `levels or skims`. `split` is the default division of the input. `level` is the data level of its
+    skims, None for the input's. With `software`, the step uses a release and global tags. `parameters` maps the names that
+    it reads to their kinds; None means that a template or the step itself defines them.
     """
 
     name: str
@@ -46,9 +46,9 @@ def load_applications() -> Mapping[str, ApplicationKeys]:
 class StepInput:
     """What a step reads: `level` of the run catalogue, or an output of `step`.
 
-    With `skims`, the step has a variant for each of them, whose input has the one that it reads as `skim`.
-    `complete` says when a run has all its files: `declared`, when there are as many as the run catalogue says, where it says
-    so; `registered`, when there are as many as are registered.
+    With `skims` the step has a variant for each of them; the input of that variant has the name in `skim`. `complete` says
+    when a run has all its files: `declared`, when there are as many as the run catalogue states, if it does; `registered`,
+    when there are as many as are registered.
     """
 
     level: str = "skim"
@@ -58,21 +58,21 @@ class StepInput:
     skims: tuple[str, ...] = ()
 
     def divide(self) -> tuple[StepInput, ...]:
-        """The inputs that variants read: one for each of `skims`, or this itself where there are none."""
+        """The inputs of the variants: one per name in `skims`, or this input if there are none."""
         return tuple(replace(self, skim=skim, skims=()) for skim in self.skims) or (self,)
 
     @property
     def output(self) -> str:
-        """The name of the upstream step's output that is read."""
+        """The name of the output of the upstream step that is read."""
         return self.skim or self.level
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What an event that is read takes; None: not known.
+    """The cost of one input event; None means unknown.
 
-    `cpu_seconds` are seconds of CPU time, `hs06_seconds` the same times the power of the core in HS06. `kilobytes`, of 1024
-    bytes, are what is written for it in all outputs together, `sizes` in each, by output.
+    `cpu_seconds` are seconds of CPU time, `hs06_seconds` the same times the power of the core in HS06. `kilobytes` (1024
+    bytes) are written per event in all outputs together; `sizes` gives them by output.
     """
 
     cpu_seconds: float | None = None
@@ -85,11 +85,10 @@ class Expectation:
 class Step:
     """One transformation. `outputs` are data levels, or with `skims` the names of skims.
 
-    `skim_level` is the data level of its skims where its template or application makes them of another level than it reads.
-    Once it is expanded (`Campaign.expand`), a step stands for one of its variants: `stream` is the skim that tells it from
-    the variants that read other ones, `variant` the point of the scans. Its name then ends with both: `cdst@hlt_bhabha.adc0`.
-    `keep` are patterns of the branches that its skims keep, sorted; all without any. `script` is the name and version of
-    what it runs, `arguments` what that is called with.
+    `skim_level` is the data level of its skims if that differs from the level that is read. After `Campaign.expand`, a step
+    is one variant: `stream` is the skim that it reads, `variant` the point of the scans, and its name ends with both:
+    `cdst@hlt_bhabha.adc0`. `keep` are sorted patterns of the branches that its skims keep; without patterns they keep all.
+    `script` is the NAME/VERSION that it runs with `arguments`.
     """
 
     name: str
@@ -112,12 +111,12 @@ class Step:
 
     @property
     def path(self) -> str:
-        """Its name as a part of paths and of names at engines: `@` is not theirs, and `.` is in no name of a step, skim or point."""
+        """The name for paths and engines, which do not allow `@`; no name of a step, skim or point contains `.`."""
         return self.name.replace("@", ".")
 
     @property
     def script_name(self) -> str:
-        """The name of its script without the version; empty where it runs none."""
+        """The name of its script without the version; empty without a script."""
         return (self.script or "").partition("/")[0]
 
     @property
@@ -126,12 +125,12 @@ class Step:
         return load_applications()[self.application]
 
     def level_of(self, output: str) -> str:
-        """The data level of one of the step's outputs: a skim that basf2 selects by lines is of the level that it reads."""
+        """The data level of an output: the output itself, or for a skim `skim_level`, else the level that the step reads."""
         return (self.skim_level or self.input.level) if self.skims else output
 
 
 def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps, each after the step that it reads; steps of a cycle, and steps that read from one, come last in their order."""
+    """The steps, each after the step that it reads. Steps that read from a cycle, or are in it, come last in their own order."""
     placed: dict[str, Step] = {}
     names = {step.name for step in steps}
     waiting = list(steps)
@@ -144,7 +143,7 @@ def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps; one that reads a skim has as its level that of the step that writes the skim, which comes before it."""
+    """The steps; one that reads a skim gets as its level the level of that skim. The writing step must come before."""
     settled: dict[str, Step] = {}
     for step in steps:
         upstream = settled.get(step.input.step or "")
@@ -158,7 +157,7 @@ def settle_levels(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Template]) -> Step:
-    """The step that the data of a campaign's document declare; what its application refuses is left out."""
+    """The step in the data of a campaign's document, without keys that its application refuses."""
     application = load_applications()[data["application"]]
     data = {key: value for key, value in data.items() if key not in application.refuses}
     template = templates.get(data.get("template", ""))

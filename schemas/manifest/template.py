@@ -1,4 +1,4 @@
-"""Steering templates as values: what a template makes, of what, for which releases, and its parameters."""
+"""Steering templates as values: what they read and write, their releases and their parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from schemas.manifest.deviation import Parameter
 from schemas.yaml.document import Document
 
 DEVIATIONS = ("overrides", "testing_payloads", "additional_branches")
-"""In what a step can deviate from the standard, as the keys of a job say it."""
+"""The kinds of deviations of a step, as the keys of a job name them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateSource:
-    """A file of basf2 that was read, at a commit or as a stored version; `inferred`: how it bears on the releases."""
+    """A file of basf2 that was read, at a commit or as a stored version. `inferred` says how it applies to the releases."""
 
     path: str
     commit: str | None = None
@@ -30,13 +30,13 @@ class TemplateSource:
         return f"{self.path}{f':{self.line}' if self.line else ''}{where}"
 
     def tell(self) -> str:
-        """Whether it is of the releases themselves, or what was inferred from it, and how far that is."""
+        """Whether the file belongs to the releases themselves; otherwise what was inferred from it, and how far."""
         return "as it stands there" if self.inferred is None else f"inferred from it: {self.inferred}"
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentRule:
-    """In a template that calls `function`, detectors with all of `when` among them stand only with all of `needs`."""
+    """A rule for templates that call `function`: if a step chooses all detectors of `when`, it must choose all of `needs`."""
 
     function: str
     needs: frozenset[str]
@@ -47,10 +47,10 @@ class ComponentRule:
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """A time in which basf2's functions stayed as they were. `releases` are the beginnings of its releases' names.
+    """A period in which basf2's functions did not change. `releases` are prefixes of the names of its releases.
 
-    `components` are the detectors that they know, `light` the beginnings of the names of its light releases; `evidence`
-    is what templates were held against.
+    `components` are the detectors that these know, `light` the prefixes of its light releases, `evidence` the files of basf2
+    that were read.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Era:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """Why the version `by` is to be taken; `runs`: whether basf2 runs the script of this one at all."""
+    """The newer version `by`, and why it is better. `runs`: whether basf2 can run the script of the old version."""
 
     by: str
     why: str
@@ -73,7 +73,7 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class TemplateParameter:
-    """One option that a campaign may set. `values` lists what is allowed, for a list: as its members."""
+    """One option that a campaign may set. `values` lists what is allowed; for a list, the allowed members."""
 
     name: str
     default: Parameter
@@ -82,7 +82,7 @@ class TemplateParameter:
 
 @dataclass(frozen=True, slots=True)
 class TriggerCalculation:
-    """When a template calculates the decisions of the HLT: always, or where `parameter` has one of `values`."""
+    """When a template calculates the decisions of the HLT: always, or when `parameter` has one of `values`."""
 
     parameter: str | None = None
     values: tuple[str | bool, ...] = ()
@@ -92,16 +92,14 @@ class TriggerCalculation:
 class Template:
     """One immutable version of a steering template, `raw_to_mdst/1`; a change is a new version.
 
-    `reads` are the data levels that it takes, `writes` those that it makes, with `keeps_level` only of what it reads. With
-    `skims` it makes skims of that kind of the menu: line, registry or combined.
-    `declares_real`: what it writes is declared real data, or lacks what only simulated events have, whatever was read.
-    `holds_payloads`: a job can hold it to the payloads in a `database.txt`, with a folder of payload files.
-    `knows_prescales`: it selects by the decision before the prescale where a skim asks for that.
-    `hands_tags`: it hands skims the global tags that have a role. `deviates`: which of `DEVIATIONS` that a job states it
-    sets. `releases` are prefixes of the releases whose functions the text calls. `text` is the Jinja2 source. `payloads` are
-    the names of the payloads that it reads; None: it may read any. `trigger`: when it calculates the decisions of the HLT;
-    None: never. `modules` are the names of the modules in its path; None: not known. `superseded` None: no later version is
-    to be taken in its place.
+    `reads` are the data levels that it reads, `writes` those that it writes; with `keeps_level` it writes only the level
+    that it reads. `skims` is the kind of skims that it makes: line, registry or combined. `declares_real`: its output is
+    declared as real data, or lacks what only simulated events have. `holds_payloads`: a job can restrict it to the payloads
+    of a `database.txt`. `knows_prescales`: it can select by the decision before the prescale. `hands_tags`: it gives skims
+    the global tags with a role. `deviates`: the deviations of a job that it applies. `releases` are prefixes of the releases
+    that have the functions in `text`, the Jinja2 source. `payloads` are the names of the payloads that it reads; None means
+    any. `trigger` says when it calculates the decisions of the HLT; None means never. `modules` are the modules in its path;
+    None means unknown. `superseded` names a newer version, if any.
     """
 
     name: str
@@ -126,30 +124,30 @@ class Template:
 
     @property
     def skim_level(self) -> str | None:
-        """The data level of the skims that it makes; None where it makes none, or of the level that it reads."""
+        """The data level of the skims that it makes; None if it makes none, or if they have the level that it reads."""
         return self.writes[0] if self.skims is not None and self.writes else None
 
     def serves(self, release: str) -> bool:
-        """Whether the template's calls exist in `release`."""
+        """Whether `release` has all functions that the template calls."""
         return release.removeprefix("pre").startswith(self.releases)
 
     def may_have(self, module: str) -> bool:
-        """Whether its path may have a module of that name; True where its modules are not known.
+        """Whether its path may have that module; True if its modules are not known.
 
-        A name that ends with `_` stands for all that begin so.
+        A name that ends with `_` means all modules whose names begin with it.
         """
         if self.modules is None or module in self.modules:
             return True
         return any(name.endswith("_") and module.startswith(name) for name in self.modules)
 
     def calculates_trigger(self, given: Mapping[str, Parameter]) -> bool:
-        """Whether it calculates the decisions of the HLT where a step gives these parameters."""
+        """Whether it calculates the decisions of the HLT with these parameters of a step."""
         if self.trigger is None or self.trigger.parameter is None:
             return self.trigger is not None
         return self.settings(given).get(self.trigger.parameter) in self.trigger.values
 
     def find_component_rules(self) -> Iterator[ComponentRule]:
-        """The rules of its eras on sets of detectors, as far as it calls the functions that they are about."""
+        """The rules of its eras on sets of detectors, for the functions that it calls."""
         for rule in dict.fromkeys(rule for era in self.eras for rule in era.component_rules):
             if f"{rule.function}(" in self.text:
                 yield rule
@@ -159,12 +157,12 @@ class Template:
         return next((item for item in self.parameters if item.name == name), None)
 
     def settings(self, given: Mapping[str, Parameter]) -> dict[str, Parameter]:
-        """The value of every parameter: as given, else the default."""
+        """The value of every parameter: the given one, else the default."""
         return {item.name: given.get(item.name, item.default) for item in self.parameters}
 
 
 def read_eras(document: Document) -> dict[str, Era]:
-    """The eras in a document that the schema `eras/1` accepts, by name."""
+    """The eras by name, from a document that the schema `eras/1` has accepted."""
     return {
         name: read_value(Era, data, name=name, evidence=tuple(map(_read_evidence, data["evidence"])))
         for name, data in document.data["eras"].items()
@@ -176,9 +174,9 @@ def _read_evidence(data: Mapping[str, Any]) -> TemplateSource:
 
 
 def read_template(name: str, document: Document, text: str, eras: Sequence[Era] = ()) -> Template:
-    """The template that `document`, accepted by the schema `template/1`, describes; `text` is its Jinja2 source.
+    """The template in `document`, which the schema `template/1` has accepted; `text` is its Jinja2 source.
 
-    `eras` are those that it names.
+    `eras` are those that the template names.
     """
     data = document.data
     deviates, trigger = data.get("deviates", False), data.get("calculates_trigger", False)

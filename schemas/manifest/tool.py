@@ -1,4 +1,4 @@
-"""The tool: which b2prod wrote a lock, or made a job. It is told beside a decision, and is not part of it."""
+"""The b2prod that wrote a lock or made a job. It is recorded beside a decision and is not part of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A b2prod as it is installed: `code` is the digest of all its files, `runtime` of those that jobs begin with.
+    """An installed b2prod: `code` is the digest of all its files, `runtime` of those that are copied into jobs.
 
-    `commit` is that of its sources, with `-modified` where they were changed since; None: it is not known.
+    `commit` is that of its sources, with `-modified` if they changed since; None means unknown.
     """
 
     version: str
@@ -19,7 +19,7 @@ class Tool:
     commit: str | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The tool as JSON data; a commit that is not known is left out."""
+        """The tool as JSON data, without an unknown commit."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
-"""Variants: a step that reads several skims, or scans, is a step of its own for each when units are made.
+"""Variants: a step that reads several skims, or has scans, becomes several steps when units are made.
 
-`cdst@hlt_bhabha` reads one of the skims, `cdst@adc0` is made at one point of the scans, `cdst@hlt_bhabha.adc0` is both. So
-is every step that reads from one of them. What it reads determines its data by the fingerprint of what it reads, as for
-any other step: a variant by skim has the fingerprints of a step that was written out for that skim.
+`cdst@hlt_bhabha` reads one of the skims, `cdst@adc0` is one point of the scans, `cdst@hlt_bhabha.adc0` is both. A step that
+reads from a step with variants has the same variants. A variant of one skim has the same fingerprints as a step that is
+written for that skim alone, because the fingerprint contains the fingerprint of the input.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from schemas.manifest.deviation import Deviations
 from schemas.manifest.step import Step
 
 MOST_VARIANTS = 50
-"""Of one step."""
+"""The largest number of variants of one step."""
 
 
 def list_points(step: Step) -> list[tuple[str, Deviations]]:
-    """The points of a step's own scans, each with its name and its deviations; without scans, one point without a name."""
+    """The points of a step's own scans, each with its deviations; without scans, one point without a name."""
     return [
         ("+".join(name for name, _ in points), sum((one for _, one in points), step.deviations))
         for points in product(*(scan.points for scan in step.scans))
@@ -28,7 +28,7 @@ def list_points(step: Step) -> list[tuple[str, Deviations]]:
 
 
 def count_variants(steps: Sequence[Step]) -> dict[str, int]:
-    """How many variants each step has, with those of the steps that it reads; it expands nothing."""
+    """The number of variants of each step, including those of the steps that it reads. Nothing is expanded."""
     counts: dict[str, int] = {}
     for step in steps:
         own = prod(len(scan.points) for scan in step.scans) * len(step.input.divide())
@@ -37,14 +37,14 @@ def count_variants(steps: Sequence[Step]) -> dict[str, int]:
 
 
 def is_expandable(steps: Sequence[Step]) -> bool:
-    """Whether every step has a number of variants that is allowed: others are not to be expanded."""
+    """Whether every step has at most the allowed number of variants; other campaigns must not be expanded."""
     return all(0 < count <= MOST_VARIANTS for count in count_variants(steps).values())
 
 
 def expand_steps(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps as units are made of them: each once for every variant. Upstream steps come first, as in `steps`.
+    """The steps with one step for each variant, in the order of `steps`: upstream steps come first.
 
-    A step that reads from one with variants has them too, and their names first.
+    A step that reads from a step with variants has those variants too; their names come first.
     """
     expanded: dict[str, list[Step]] = {}
     for step in steps:
@@ -53,7 +53,7 @@ def expand_steps(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def find_declared(name: str) -> str:
-    """The name of the step as it is declared, of which `name` is a variant.
+    """The declared name of the step of which `name` is a variant.
 
     >>> find_declared("cdst@hlt_bhabha.adc0")
     'cdst'
@@ -62,7 +62,7 @@ def find_declared(name: str) -> str:
 
 
 def _expand(step: Step, upstream: Sequence[Step]) -> Iterator[Step]:
-    # what a step reads: each variant of the step upstream, None where that was not expanded, with each of its skims
+    # each variant of the upstream step (None if that was not expanded), with each of its skims
     for above, source in product(upstream or (None,), step.input.divide()):
         for name, deviations in list_points(step):
             stream = _join(above.stream if above else None, source.skim if step.input.skims else None)

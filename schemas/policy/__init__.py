@@ -1,1 +1,1 @@
-"""The policy: roles, keys, statements and sites, by which a reconciler judges."""
+"""The policy by which a reconciler judges: roles, keys, statements and sites."""

@@ -1,4 +1,4 @@
-"""The policy: roles, keys and revocations in one value, and the trust root that a reconciler pins."""
+"""The policy (roles, keys and revocations) and the trust root that a reconciler pins."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ SITES = "productions/sites"
 class Policy:
     """Who may sign what, with which key.
 
-    `digest` is that of roles and keys, which statements name. `root` is the digest of all that a reconciler pins: these, the
-    revocations, and `sites`, file by file, since a site's commands and folders decide what is run with whose rights. A
-    root that differs in revocations, sites, version or expiry alone has the same `digest`: approvals outlive the move.
+    `digest` covers roles and keys; statements name it. `root` is the digest of all that a reconciler pins: the files of
+    roles, keys and revocations and those of `sites`, because a site's commands and folders decide what runs with whose
+    rights. If a new root changes only revocations, sites, version or expiry, `digest` stays the same, and so approvals stay
+    valid.
     """
 
     roles: Roles
@@ -38,16 +39,16 @@ class Policy:
     root: str
 
     def find_principal(self, key: bytes) -> str | None:
-        """Whose key it is; None: nobody's."""
+        """The owner of a key, or None."""
         return next((name for name, signer in self.signers.items() if signer.key == key), None)
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether the root is no longer to be trusted."""
+        """Whether the root's expiry date has passed."""
         return now.date() > self.roles.expires
 
 
 def select_root(tree: Tree) -> dict[str, bytes]:
-    """The files of a repository that make its trust root."""
+    """The files of a repository that form its trust root."""
     return {
         file: content
         for file, content in sorted(tree.items())
@@ -56,7 +57,7 @@ def select_root(tree: Tree) -> dict[str, bytes]:
 
 
 def read_policy(tree: Tree) -> tuple[Policy | None, tuple[Finding, ...]]:
-    """The policy of a repository, and what is wrong with it; None without findings where it declares none."""
+    """The policy of a repository and the findings; None without findings if the repository has no policy."""
     if not {ROLES, SIGNERS, REVOKED} & set(tree):
         return None, ()
     findings = [

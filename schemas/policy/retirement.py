@@ -1,4 +1,4 @@
-"""Retirements: data that are no longer needed. Declared, checked and approved; nothing is deleted by any of it."""
+"""Retirements: data that are no longer needed. They are declared, checked and approved here, and nothing is deleted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from schemas.json_schema.values import read_value
 from schemas.yaml.document import Document
 
 RETIREMENTS = "productions/retirements"
-"""The folder of the manifests: NAME.yaml, with what people signed in NAME/approvals."""
+"""The folder of the manifests NAME.yaml; signed statements are in NAME/approvals."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class RetiredDataset:
-    """What a campaign made: of one step, or of all (None)."""
+    """The data of one step of a campaign, or of all its steps (None)."""
 
     campaign: str
     step: str | None = None
@@ -26,9 +26,9 @@ class RetiredDataset:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """Datasets that are to go, why, what takes their place, and for how many days they can still be had back.
+    """Datasets to delete, the reason, what replaces them, and the number of days in which they can be restored.
 
-    `successor` is a campaign, or `none` where nothing takes their place. What is left out is None; a rule asks for it.
+    `successor` is a campaign, or `none` if nothing replaces them. Missing values are None; a rule reports them.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Retirement:
     quarantine_days: int | None = None
 
     def actions(self) -> dict[str, Any]:
-        """What would be done, as JSON data: no more and no less is approved. The title is not part of it."""
+        """The actions as JSON data, which are exactly what people approve. The title is not included."""
         return {
             "retirement": self.name,
             "datasets": [asdict(one) for one in sorted(self.datasets, key=str)],
@@ -50,10 +50,10 @@ class Retirement:
         }
 
     def digest(self) -> str:
-        """The digest of the actions, to which approvals are bound."""
+        """The digest of the actions; approvals name it."""
         return digest(self.actions())
 
 
 def read_retirement(name: str, document: Document) -> Retirement:
-    """The retirement that a document, accepted by the schema `retirement/1`, declares."""
+    """The retirement in a document that the schema `retirement/1` has accepted."""
     return read_value(Retirement, document.data, name=name, document=document)

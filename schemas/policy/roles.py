@@ -1,4 +1,4 @@
-"""Roles: who answers for which part of a decision, where that is asked, and who stands in for whom."""
+"""Roles: who must approve which part of a decision, for which sites, and who may act as a deputy."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from schemas.yaml.document import Document, find_value
 from schemas.yaml.wording import suggest
 
 SIGNATURES, MERGE = "signatures", "merge"
-"""Modes: approvals are signed statements, or the merge is the approval."""
+"""The modes: approvals are signed statements, or the merge itself is the approval."""
 
 PROPOSER = "proposer"
-"""The role whose people count in no other for the same campaign."""
+"""The role whose people do not count in any other role for the same campaign."""
 ADMINISTRATOR = "administrator"
-"""The role in which a trust root is signed; `roles` cannot have it."""
+"""The role that signs a trust root; `roles` cannot contain it."""
 
 LONGEST_DELEGATION = 62
-"""Days."""
+"""The longest delegation in days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """People of whom `threshold` must sign the digest of a scope."""
+    """A group of people; `threshold` of them must sign the digest of a scope."""
 
     name: str
     scope: str
@@ -41,7 +41,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """A site with an area, in which other roles than the usual are needed."""
+    """A site and a part of its storage for which other roles are required than usual."""
 
     site: str
     engine: str
@@ -52,7 +52,7 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """A deputy's signature counts in a role from `first` to `last`, both included, UTC."""
+    """A deputy may sign in a role from `first` to `last`, both days included, UTC."""
 
     role: str
     deputy: str
@@ -63,7 +63,7 @@ class Delegation:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who must approve what. `default` are roles of campaigns, `retirements` those of retirements."""
+    """Who must approve what: `default` are the roles for campaigns, `retirements` those for retirements."""
 
     version: int
     expires: date
@@ -85,15 +85,14 @@ class Roles:
         return next((role for role in self.roles if role.name == name), None)
 
     def find(self, name: str) -> Role | None:
-        """The role called `name`, which may be that of the administrators; or None."""
+        """The role called `name`, including that of the administrators, or None."""
         return self.administrators if name == ADMINISTRATOR else self.role(name)
 
     def require(self, site: str, engine: str, storage: str, *, scripts: bool = False) -> tuple[str, ...]:
-        """The roles that must sign for a campaign whose outputs go there.
+        """The roles that must sign for a campaign with these outputs.
 
-        An exemption holds for the site as it describes it: one that was given another engine or storage needs what
-        every campaign needs, whatever it is called. With `scripts`, which run what the repository brings along, no
-        exemption holds that lets nobody sign.
+        An exemption holds only if the site has the engine and storage that the exemption names. With `scripts`, which run
+        code of the repository, an exemption without any role does not hold.
         """
         for one in self.exemptions:
             same = (one.site, one.engine) == (site, engine)
@@ -103,14 +102,14 @@ class Roles:
         return self.default
 
     def list_represented(self, role: Role, now: datetime) -> dict[str, tuple[str, ...]]:
-        """Who may sign in a role at that moment → for whom: for themselves, or for those for whom they stand in."""
+        """Each person who may sign in a role at `now` → the people for whom that counts: the person, or those represented."""
         represented: dict[str, tuple[str, ...]] = {person: (person,) for person in role.people}
         for one in self._list_delegations(role, now):
             represented[one.deputy] = tuple(dict.fromkeys((*represented.get(one.deputy, ()), one.principal)))
         return represented
 
     def find_last_day(self, role: Role, person: str, now: datetime) -> date | None:
-        """The last day on which somebody has a role as a deputy only; None: it is theirs without an end."""
+        """The last day of a person as a deputy in a role; None if the person has the role themselves, or not at all."""
         mine = [one.last for one in self._list_delegations(role, now) if one.deputy == person]
         return max(mine, default=None) if person not in role.people else None
 
@@ -122,10 +121,10 @@ class Roles:
 
 
 def read_roles(document: Document) -> Roles:
-    """The roles that a document declares, which the schema `roles/1` has accepted.
+    """The roles in a document that the schema `roles/1` has accepted.
 
     Raises:
-        ValueError: a day that the calendar does not have; `check_days` finds it before.
+        ValueError: a day is not in the calendar; `check_days` finds it before.
     """
     data: dict[str, Any] = document.data
     return read_value(
@@ -144,7 +143,7 @@ def _read_delegation(data: Mapping[str, Any]) -> Delegation:
 
 
 def check_days(document: Document) -> tuple[Finding, ...]:
-    """Findings on days that the calendar does not have, and on delegations that end before they begin."""
+    """Findings on days that are not in the calendar, and on delegations that end before they begin."""
     delegations = document.data.get("delegations", ())
     paths: list[Path] = [("expires",)]
     paths += [("delegations", *path) for path in product(range(len(delegations)), ("from", "until"))]
@@ -168,7 +167,7 @@ def check_days(document: Document) -> tuple[Finding, ...]:
 
 
 def check_roles(document: Document, roles: Roles, signers: frozenset[str]) -> Iterator[Finding]:
-    """Findings on roles that nobody has, people without a key, and thresholds that cannot be reached."""
+    """Findings on roles without people, people without a key, and thresholds that cannot be reached."""
     names = [role.name for role in roles.roles]
     asked = _number(roles.default, "requires", "default")
     asked += _number(roles.retirements, "requires", "retirements")

@@ -1,6 +1,6 @@
-"""Scopes: the parts of a resolved decision that people answer for, each a value with a digest.
+"""Scopes: the parts of a lock that one role answers for, each as a value with a digest.
 
-A part is what its people looked at, and nothing else: what changes outside of it leaves their approval standing.
+A scope contains exactly what its people review, so a change of anything else leaves their approval valid.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from schemas.manifest.lock import Lock
 EVERYTHING, RELEASE, CALIBRATION, RETIREMENTS = "everything", "release", "calibration", "retirements"
 
 NOMINAL = ("schema", "title", "description", "ticket", "contact", "state")
-"""Keys of a manifest that are in no scope: they decide neither data nor how much is launched. Nobody signs a hold,
-and nobody signs its end, since what is launched then was approved."""
+"""Keys of a manifest that are in no scope, because they decide neither the data nor how much is launched. Nobody signs the
+begin or the end of a hold: what is launched afterwards was approved before.
+"""
 CAPS = ("max_runs", "until")
-"""Ceilings of an open selection: limits, as `max_units` is."""
+"""Upper limits of an open selection; they count as limits, as `max_units` does."""
 DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
 _RELEASED = ("release", "commit", "templates", "skims", "scripts", "steps", "testing_payloads")
 _CALIBRATED = ("global_tags", "runs", "testing_payloads")
-"""What of a lock is in the scopes `release` and `calibration`."""
+"""What the scopes `release` and `calibration` contain of a lock."""
 
 PARTS = (CALIBRATION, RELEASE)
-"""The scopes that are not the whole."""
+"""The scopes beside `everything`."""
 
 
 def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is in each scope of a campaign, as JSON data. `manifest` is the data of the document.
+    """The content of each scope of a campaign as JSON data. `manifest` is the data of its document.
 
-    *release*: release, templates, scripts, how every output is made, deviations. *calibration*: global tags with the digests of
-    their payloads, the selection of runs without its caps, testing payloads, deviations. *everything*: the whole lock
-    and the manifest, with its limits and without `NOMINAL` keys; and the generations since which the other scopes hold.
+    *release*: release, templates, scripts, how every output is made, deviations. *calibration*: global tags with the digests
+    of their payloads, the run selection without its caps, testing payloads, deviations. *everything*: the whole lock and the
+    manifest with its limits and without `NOMINAL` keys; and the generations of the last changes of the other scopes.
     """
     pinned = lock.pinned()
     steps = {
@@ -63,18 +64,18 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
 
 
 def digest_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The digest of each scope, by name, sorted. Since when they are so is taken from the lock."""
+    """The digest of each scope by name, sorted. The lock must already have the generations of the last changes."""
     scopes = describe_scopes(lock, campaign, manifest)
     return tuple(sorted((name, digest(content)) for name, content in scopes.items()))
 
 
 def pin_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any], before: Lock | None) -> Lock:
-    """The lock with its scopes: one that is as it was in the lock before keeps the generation since which it is.
+    """The lock with its scopes; a scope that is the same as in the lock before keeps its generation.
 
-    So an approval holds while its scope does not change. A scope that changes back has a new generation.
+    So an approval is valid as long as its scope does not change. A scope that changes back gets a new generation.
     """
     pinned = lock
-    for names in (PARTS, (EVERYTHING,)):  # the whole has the generations of its parts in it
+    for names in (PARTS, (EVERYTHING,)):  # `everything` contains the generations of the other scopes
         now = dict(digest_scopes(pinned, campaign, manifest))
         since = {name: _find_since(name, now[name], lock.generation, before) for name in names}
         pinned = replace(

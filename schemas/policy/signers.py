@@ -1,6 +1,6 @@
-"""Whose key is whose: `allowed_signers` and `revoked_keys` in OpenSSH's formats, read more strictly than OpenSSH does.
+"""Who owns which key: reads `allowed_signers` and `revoked_keys` in OpenSSH's formats, more strictly than OpenSSH.
 
-OpenSSH skips lines that it cannot read, and accepts wildcards and keys for any purpose; here each is a finding.
+OpenSSH skips lines that it cannot read, and accepts wildcards and keys for any purpose; here each of these is a finding.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from schemas.policy.wire import KEY_TYPES, Malformed, read_key
 from schemas.yaml.scalars import code_points, show
 
 NAMESPACE = "b2prod-approval"
-"""What signatures are for: keys are bound to it, and a signature made for anything else does not count."""
+"""The purpose of our signatures: keys are restricted to it, and signatures for another purpose do not count."""
 
 PRINCIPAL = re.compile(r"[a-z0-9][a-z0-9._+-]{0,60}@[a-z0-9][a-z0-9.-]{0,60}", re.ASCII)
-"""One person: small letters only, so that no two differ by their case alone."""
+"""One person; only small letters, so that no two names differ by capitals alone."""
 
 _KEY_HINT = "write type and key, as `ssh-keygen` wrote them"
 _OPTION = re.compile(r'([a-z-]+)(?:="([^"]*)")?')
@@ -31,7 +31,7 @@ _TIME = re.compile(r"(\d{8})(\d{4}(?:\d{2})?)?Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A person and the one key of theirs that counts; `after` and `before` bound when it does, UTC."""
+    """A person and their only valid key; `after` and `before` limit the time in which it counts, UTC."""
 
     principal: str
     key: bytes
@@ -49,12 +49,12 @@ class Signer:
 
 
 def fingerprint(key: bytes) -> str:
-    """`SHA256:…` of a key's bytes, as `ssh-keygen -l` writes it."""
+    """The fingerprint `SHA256:…` of a key's bytes, as `ssh-keygen -l` writes it."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
 def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Finding, ...]]:
-    """The people and keys of an `allowed_signers`, and everything that is wrong with it."""
+    """The signers by name in an `allowed_signers` file, and its findings."""
     signers: dict[str, Signer] = {}
     owners: dict[bytes, str] = {}
 
@@ -73,7 +73,7 @@ def read_signers(file: str, content: bytes) -> tuple[dict[str, Signer], tuple[Fi
 
 
 def read_revoked(file: str, content: bytes) -> tuple[frozenset[bytes], tuple[Finding, ...]]:
-    """The keys of a list of public keys, one a line, and everything that is wrong with it."""
+    """The keys in a list of public keys, one per line, and its findings."""
     keys: set[bytes] = set()
 
     def add(line: str) -> None:
@@ -91,7 +91,7 @@ class _Wrong(Exception):
 
 
 def _find_hidden(file: str, content: bytes) -> list[Finding]:
-    """Lines, comments too, that some show otherwise than they are read: a lone carriage return hides what follows it."""
+    """Findings on lines that some programs show differently: a lone carriage return can hide what follows it."""
     found: list[Finding] = []
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
         plain = line.removesuffix("\r").replace("\t", " ")
@@ -104,7 +104,7 @@ def _find_hidden(file: str, content: bytes) -> list[Finding]:
 
 
 def _read_lines(file: str, content: bytes, read: Callable[[str], None]) -> tuple[Finding, ...]:
-    """Gives every line but comments to `read`; returns what is wrong with the file, up to a limit."""
+    """Calls `read` for every line that is not a comment; returns the findings, up to a limit."""
     findings = _find_hidden(file, content)
     for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -159,7 +159,7 @@ def _read_time(text: str | None) -> datetime:
             digits = match[1] + (match[2] or "").ljust(6, "0")
             return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
     except ValueError:
-        pass  # a day or an hour that there is not
+        pass  # the day or the hour does not exist
     hint = "write it in UTC, as in 20190201000000Z: without the Z it is local time"
     raise _Wrong("BP801", f"{show(text or '')} is not a time", hint)
 
@@ -172,7 +172,7 @@ def _read_blob(kind: str, text: str, *, judged: bool = True) -> bytes:
         raise _Wrong("BP801", f"this is not a key: {error}", _KEY_HINT) from None
     if key.type != kind or base64.b64encode(blob).decode() != text:
         raise _Wrong("BP801", f"this is not a key of type {show(kind)}", _KEY_HINT)
-    # a list of revoked keys may name such a one
+    # a list of revoked keys may contain weak keys
     if judged and (weakness := find_weakness(key)):
         raise _Wrong("BP801", weakness, "make another key: `ssh-keygen -t ed25519`")
     return blob

@@ -1,4 +1,4 @@
-"""Sites: where jobs go, and in what their engines differ for campaigns and approvals."""
+"""Sites: where jobs run, and what their engines can do."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from schemas.yaml.document import Document
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 CHECKSUM, SIZE = VERIFY = ("checksum", "size")
-"""What of an input is held against what was registered: its size with its checksum, or alone."""
+"""What a job compares with the registered values of an input: size and checksum, or the size alone."""
 
 
 KEPT = 14
-"""Days for which the folders of failed attempts are kept, where a site does not say."""
+"""The default number of days for which folders of failed attempts are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
-    """What holds for every site of one kind of engine.
+    """The properties of all sites with one kind of engine.
 
     `attached`: jobs are processes of the reconciler's own machine and user. `runtime`: jobs start with b2prod's runtime,
-    which compares their input with what was registered and can give them a local database; without it, the system starts
-    basf2 by itself. `logical_paths`: jobs get their input by logical paths. Historic layouts say what such a path means, so
-    the lock pins them, and units are made together only where their paths say the same.
+    which compares input with the registered values and can give jobs a local database; otherwise the system starts basf2
+    itself. `logical_paths`: jobs get their input by logical paths. Historic layouts define these, so the lock pins the
+    layouts, and units share a batch only if their paths have the same fields.
     """
 
     attached: bool
@@ -47,7 +47,7 @@ def load_engines() -> Mapping[str, EngineTraits]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a batch system's submission, without its dashes; a switch has no value."""
+    """An option of a batch system's submission command, without its dashes; a switch has no value."""
 
     name: str
     value: str | None = None
@@ -55,9 +55,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """How jobs are given to a batch system. `minutes` of run time, `memory` in MB: of one job, None: as the queue has it.
+    """How jobs are submitted to a batch system. `minutes` and `memory` (MB) are of one job; None means the queue's own.
 
-    `width` is how many jobs an array has at most, `running` how many of them run at once (None: no limit). `python`
+    `width` is the largest number of jobs in an array, `running` how many of them run at once (None: no limit). `python`
     starts the jobs on the nodes.
     """
 
@@ -72,7 +72,7 @@ class BatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What a queue allows one job (minutes, MB), and one account (jobs); None: it sets no limit."""
+    """The limits of a queue for one job (minutes, MB) and for one account (jobs); None means no limit."""
 
     cpu_minutes: int | None = None
     minutes: int | None = None
@@ -82,10 +82,10 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueSettings:
-    """Where a site's outputs are made known.
+    """The catalogue in which a site's outputs are registered.
 
-    `rule` is the expression of where Rucio is to keep them, `pfn` the address of the storage in Rucio's eyes; without
-    one the storage element itself tells where a name lies.
+    `rule` is the expression that tells Rucio where to keep them; `pfn` is the address of the storage in Rucio, None if the
+    storage element computes the paths itself.
     """
 
     kind: str
@@ -99,14 +99,14 @@ class CatalogueSettings:
 
 
 HS06_KEKCC = 24.57
-"""The power of a core of KEKCC in HS06, by which basf2's `skim/tools/b2skim-stats-print` multiplies CPU seconds."""
+"""The power of a core of KEKCC in HS06; basf2's `skim/tools/b2skim-stats-print` multiplies CPU seconds by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Hours in which jobs may be submitted: minutes of the day from `begin` up to `end`, over midnight where that is less.
+    """Hours in which jobs may be submitted: minutes of the day from `begin` up to `end`; over midnight if `end` is less.
 
-    `days` are those on which it begins, Monday is 0; `offset` is the clock's, in minutes east of UTC. `text` is for people.
+    `days` are those on which it begins, Monday is 0; `offset` is its time zone in minutes east of UTC. `text` is for people.
     """
 
     begin: int
@@ -118,7 +118,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Prestage:
-    """How files are brought from tape: `command`, which takes paths; of `batch` files a call, `in_flight` at once."""
+    """How files are staged from tape: `command` gets up to `batch` paths per call; at most `in_flight` files wait at once."""
 
     command: tuple[str, ...]
     batch: int = 500
@@ -127,7 +127,7 @@ class Prestage:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """From when on so much went wrong at once that a person is asked: a share, and a number of things, beyond which both."""
+    """When an alarm asks a person: at least `at_least` things went wrong, and more than `percent` of all."""
 
     percent: int = 10
     at_least: int = 20
@@ -135,17 +135,16 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None: the engine's default.
+    """A place where jobs run. `storage` is absolute, or relative to the state folder. `slots` None means the engine's default.
 
-    `scripts` are the names of those that may run here. `testing_payloads` is the folder that has, by name, local databases with their payload files, `payloads` that
-    of the payload files of the conditions database, as jobs of releases before 04 read them; `runs_per_request` the
-    width of a production request of the grid, in run numbers; `hs06` is the power of a core. `queues` are the limits of queues that are known.
-    Before a batch the credential must be good for `credential_minutes` (None: as long as a job may run), and `min_free`
-    gigabytes be free in the storage; without `windows` it is always the hour.
-    `catalogue` None: outputs are made known nowhere. `verify` is what of its inputs a job holds against what was
-    registered, one of `VERIFY`. `visibility` is how many seconds a job, or what it wrote, may be invisible; None: as long as
-    the engine is known to need. `engine_settings` are those of single engines by the engine's name, as the file has them:
-    each engine reads its own.
+    `scripts` are the names of the scripts that may run here. `testing_payloads` is the folder of local databases with their
+    payload files; `payloads` is the folder of payload files of the conditions database, for jobs of releases before 04.
+    `runs_per_request` is the range of run numbers of one production request of the grid; `hs06` is the power of a core.
+    `queues` are the limits of known queues. A batch needs a credential that is valid for `credential_minutes` (None: the
+    longest time of a job), `min_free` gigabytes in the storage, and one of `windows`, if there are any. `catalogue` None:
+    outputs are not registered. `verify`, one of `VERIFY`, is what a job compares of its inputs. `visibility` is how many
+    seconds a job or its output may be invisible; None means the engine's own value. `engine_settings` are settings by the
+    engine's name, as in the file; each engine reads its own.
     """
 
     name: str
@@ -176,23 +175,23 @@ class Site:
 
     @property
     def traits(self) -> EngineTraits:
-        """What holds for every site with this engine."""
+        """The properties of all sites with this engine."""
         return load_engines()[self.engine]
 
     @property
     def service(self) -> str:
-        """What takes its jobs: the engine, and where that is, if there may be several; 500 characters at most."""
+        """The service that takes the jobs: the engine and, if known, its address; at most 500 characters."""
         url = self.engine_settings.get(self.engine, {}).get("url")
         return f"{self.engine} {url}"[:500] if url else self.engine
 
     @property
     def verifies(self) -> str | None:
-        """What of its inputs a job here compares with what was registered, one of `VERIFY`; None: nothing."""
+        """What a job here compares of its inputs, one of `VERIFY`; None means nothing."""
         return self.verify if self.traits.runtime else None
 
 
 def read_site(name: str, document: Document) -> Site:
-    """The site that `document`, accepted by the schema `site/1`, describes."""
+    """The site in `document`, which the schema `site/1` has accepted."""
     data = document.data
     place = data.get("catalogue")
     return read_value(

@@ -1,6 +1,6 @@
-"""Statements: what one person declares in one role, bound to the digest of what they saw. An in-toto Statement, version 1.
+"""Statements: what one person declares in one role, with the digest of what they saw. They are in-toto Statements, version 1.
 
-The bytes that are signed are the file's bytes, and the file must equal its own canonical form.
+A signature covers the bytes of the file, which must be in canonical form.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from schemas.manifest.campaign import Limits
 from schemas.policy.wire import Malformed
 
 PRODUCE, RESTATE, RETIRE, REVOKE, TRUST = "produce", "restate", "retire", "revoke", "trust"
-"""What a statement is for: launching a campaign, restating beyond its ceiling, retiring data; taking a statement back;
-moving the trust root."""
+"""The actions of a statement: launch a campaign, restate beyond its limit, retire data; take a statement back; change
+the trust root.
+"""
 
 STATEMENT_LIMIT = 64 * 1024
-"""Bytes of a statement."""
+"""The largest size of a statement in bytes."""
 
 _SAID = ("repository", "environment", "action", "role", "principal", "generation", "comment", "of")
-"""The fields of a statement that its file has under the same names."""
+"""The fields that have the same name in the file."""
 _TYPE = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://b2prod.example.org/approval/1"
 
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """Upper limits under which a signer agreed; None: only those of the decision itself.
+    """Upper limits that a signer sets; None means only the limits of the decision itself.
 
     `max_actions` is how many units one plan may submit and restate.
     """
@@ -42,7 +43,7 @@ class Ceilings:
     max_actions: int | None = None
 
     def describe(self) -> dict[str, int]:
-        """Those that there are, by name."""
+        """The limits that are set, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -50,7 +51,7 @@ NO_CEILINGS = Ceilings()
 
 
 def bound(limits: Limits, actions: int | None) -> Ceilings:
-    """The ceilings that a campaign's limits are, and of the units that one plan may submit and restate."""
+    """The ceilings from a campaign's limits; `actions` is how many units one plan may submit and restate."""
     names = {field.name for field in fields(Ceilings)}
     found = {name: value for name, value in limits.describe().items() if name in names}
     return Ceilings(**found, max_actions=actions)
@@ -58,10 +59,10 @@ def bound(limits: Limits, actions: int | None) -> Ceilings:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One person's word. `subject` is `campaign/proc8`, `retirement/proc6`, or what else is signed.
+    """What one person declares. `subject` is `campaign/proc8`, `retirement/proc6`, or another signed thing.
 
-    `digest` is the subject's: of a scope, of a retirement's actions, of a statement that is revoked, of a trust root.
-    `policy` is the digest of roles and keys that the signer saw; `plan` that of an exact plan, where one is meant. `of` is
+    `digest` is the subject's: of a scope, a retirement's actions, a revoked statement or a trust root. `policy` is the
+    digest of roles and keys that the signer saw; `plan` is the digest of an exact plan, if one is meant. `of` is the person
     whose statements in the role a revocation takes back.
     """
 
@@ -82,7 +83,7 @@ class Statement:
     of: str | None = None
 
     def content(self) -> dict[str, Any]:
-        """The statement as JSON data; what is not said is left out."""
+        """The statement as JSON data, without values that are not set."""
         predicate = {
             **{name: getattr(self, name) for name in _SAID},
             "policy_digest": self.policy,
@@ -99,15 +100,15 @@ class Statement:
         }
 
     def data(self) -> bytes:
-        """The bytes of its file, which are those that are signed."""
+        """The bytes of its file, which are signed."""
         return canonical_json(self.content())
 
 
 def read_statement(data: bytes) -> Statement:
-    """The statement that `data`, the bytes of a file, are.
+    """The statement in `data`, the bytes of a file.
 
     Raises:
-        Malformed: they are none, or are not their own canonical form.
+        Malformed: the bytes are not a statement, or not in canonical form.
     """
     if len(data) > STATEMENT_LIMIT:
         raise Malformed(f"a statement has at most {STATEMENT_LIMIT} bytes")

@@ -1,4 +1,4 @@
-"""Keys that prove nothing: whoever knows the public half, which everybody does, can sign as their owner."""
+"""Weak keys: everybody who knows the public half can sign as their owner."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from math import gcd, isqrt, prod
 from schemas.policy.wire import ED25519, RSA, SK_ED25519, PublicKey
 
 LEAST_BITS, MOST_BITS = 2048, 16384
-"""Of an RSA key; OpenSSH makes no longer keys."""
+"""The allowed length of an RSA key in bits; OpenSSH makes no longer keys."""
 LEAST_EXPONENT, MOST_EXPONENT = 65537, 2**256
-"""Of an RSA key, the second excluded: FIPS 186-5, section 5.4."""
+"""The exponents of RSA keys, the second bound excluded: FIPS 186-5, section 5.4."""
 
 _SMALL_FACTORS = prod(n for n in range(3, 2000, 2) if all(n % d for d in range(3, isqrt(n) + 1, 2)))
 
@@ -17,7 +17,7 @@ _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 _EIGHTH = 2707385501144840649318225287225658788936804267575313519463743609750303402022
 _SMALL_ORDERS = frozenset((0, 1, _P - 1, _EIGHTH, _P - _EIGHTH))
-"""The y of all points of Curve25519's twisted form whose order is 1, 2, 4 or 8."""
+"""The y coordinates of all points of order 1, 2, 4 or 8 on the twisted form of Curve25519."""
 
 _CURVES = {
     "nistp256": (
@@ -37,9 +37,9 @@ _CURVES = {
 
 
 def find_weakness(key: PublicKey) -> str:
-    """Why a key must not count; an empty text where nothing speaks against it.
+    """Why a key is too weak to count, or an empty text.
 
-    It makes only quick tests: it does not find a modulus whose large factors its owner chose badly.
+    Only quick tests are made: they do not find a modulus with badly chosen large factors.
     """
     if key.type == RSA:
         return _find_in_modulus(*key.numbers)

@@ -1,4 +1,4 @@
-"""The wire format of SSH keys and signatures: strings with their length before them, read strictly."""
+"""The wire format of SSH keys and signatures: strings that follow their length, read strictly."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ ECDSA = {
     "ecdsa-sha2-nistp384": "nistp384",
     "ecdsa-sha2-nistp521": "nistp521",
 }
-"""Key types of the curves, with the name that is repeated inside of a key."""
+"""The types of ECDSA keys, with the name that a key repeats inside."""
 HARDWARE = (SK_ED25519, SK_ECDSA)
-"""The types of keys that only a device has: it says whether it was touched."""
+"""The types of keys in hardware; their signatures say whether a person touched the device."""
 KEY_TYPES = (ED25519, *ECDSA, RSA, *HARDWARE)
-"""The types of keys that are understood."""
+"""The types of keys that can be read."""
 
 POINTS = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
-"""Bytes of an uncompressed point of each curve."""
+"""The length in bytes of an uncompressed point of each curve."""
 
 
 class Malformed(ValueError):
-    """Bytes that are not what they should be; the text says what is wrong."""
+    """Bytes with a wrong form; the text says what is wrong."""
 
 
 @dataclass(slots=True)
 class Wire:
-    """Reads bytes from the front; what is left is in `rest`."""
+    """Reads bytes from the front; `rest` is what is left."""
 
     rest: bytes
 
@@ -43,7 +43,7 @@ class Wire:
         return taken
 
     def number(self) -> int:
-        """The next 32 bits as a number without a sign."""
+        """The next 32 bits as an unsigned number."""
         return int.from_bytes(self.take(4), "big")
 
     def string(self) -> bytes:
@@ -51,21 +51,21 @@ class Wire:
         return self.take(self.number())
 
     def text(self) -> str:
-        """The next string, which is printable ASCII."""
+        """The next string, which must be printable ASCII."""
         data = self.string()
         if not all(32 < byte < 127 for byte in data):
             raise Malformed("a name in it is not printable")
         return data.decode("ascii")
 
     def integer(self) -> int:
-        """The next integer of any length; none is negative."""
+        """The next integer of any length, which must not be negative."""
         data = self.string()
         if data[:1] > b"\x7f":
             raise Malformed("a number in it is negative")
         return int.from_bytes(data, "big")
 
     def end(self) -> None:
-        """Ensures that nothing is left."""
+        """Checks that nothing is left."""
         if self.rest:
             raise Malformed("something follows where it should end")
 
@@ -81,15 +81,15 @@ class PublicKey:
 
     @property
     def curve(self) -> str:
-        """The name of its curve, "" where it has none or needs none."""
+        """The name of its curve; "" if it has none or needs none."""
         return "nistp256" if self.type == SK_ECDSA else ECDSA.get(self.type, "")
 
 
 def read_key(blob: bytes) -> PublicKey:
-    """The public key in `blob`, the bytes that stand in base64 in a key's file.
+    """The public key in `blob`, the decoded base64 of a key's file.
 
     Raises:
-        Malformed: they are not a key of a type that is understood.
+        Malformed: the bytes are not a key of a known type.
     """
     wire = Wire(blob)
     kind = wire.text()

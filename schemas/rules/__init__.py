@@ -1,4 +1,4 @@
-"""The rules beyond the schemas: what no file by itself can show to be wrong. They see the repository only."""
+"""The rules beyond the schemas, for mistakes that no single file shows. They read the repository only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ RULES: tuple[Rule, ...] = tuple(
     for name, function in vars(module).items()
     if name.startswith("check_") and function.__module__ == module.__name__
 )
-"""Every rule: each function `check_…` of a module here. A rule takes what the schemas have accepted, raises nothing, and
-reads nothing but the repository."""
+"""All rules: the functions `check_…` of the modules here. A rule sees what the schemas have accepted, raises nothing, and reads
+only the repository.
+"""
 
 
 def check_repository(repository: Repository) -> tuple[Finding, ...]:
-    """What the rules object to, sorted by place, each thing once."""
+    """The findings of all rules, sorted by place, without duplicates."""
     return tuple(sorted({finding for rule in RULES for finding in rule(repository)}))

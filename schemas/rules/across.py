@@ -1,4 +1,4 @@
-"""Rules across campaigns: outputs that would meet, and runs that are processed twice."""
+"""Rules across campaigns: outputs in the same folder, and runs that are processed twice."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
 
 Claim = tuple[str, str, str]
-"""An output that somebody writes: campaign, step, output."""
+"""An output that a campaign writes: campaign, step, output."""
 
 
 def check_common_paths(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no two outputs of live campaigns go to one folder: by names that run together, or differ in nothing.
+    """Ensure that no two outputs of live campaigns have the same folder.
 
     A folder `{campaign}_{step}` is `a_b_c` for both step `c` of `a_b` and step `b_c` of `a`.
     """
@@ -46,10 +46,11 @@ def check_common_paths(repository: Repository) -> Iterator[Finding]:
 
 
 def check_common_runs(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a run is reprocessed to the same level or skim by one live campaign.
+    """Ensure that only one live campaign reprocesses a run to the same level or skim.
 
-    Unless one supersedes the other, or repeats it to be compared with. Superseding counts through other campaigns, stopped ones too. Selectors of types that have none in common cannot
-    meet. One finding for each campaign, on the first of those that it meets.
+    Two campaigns may do so if one supersedes the other, also through other or stopped campaigns, or repeats it for a
+    comparison. Selectors without a common type do not overlap. Each campaign gets one finding, on the first campaign that it
+    overlaps with.
     """
     live = {name: one for name, one in _live(repository) if one.campaign.kind == "reprocessing"}
     outputs = {name: _list_outputs(one.campaign) for name, one in live.items()}
@@ -72,7 +73,7 @@ def check_common_runs(repository: Repository) -> Iterator[Finding]:
 def _belong_together(
     live: Mapping[str, Declared], replaced: Mapping[str, set[str]], before: str, name: str
 ) -> bool:
-    """Whether one replaces the other, or repeats it; what a campaign repeats stands for it."""
+    """Whether one supersedes or repeats the other. A campaign that repeats another counts as that one too."""
     one, other = ({here, live[here].campaign.compare_with or here} for here in (before, name))
     pairs = [*product(one, other), *product(other, one)]
     return bool(one & other) or any(old in replaced.get(new, ()) for old, new in pairs)
@@ -83,7 +84,7 @@ def _live(repository: Repository) -> Iterator[tuple[str, Declared]]:
 
 
 def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
-    """What the campaign makes, as it is called in messages, and where that stands."""
+    """The outputs of a campaign as messages name them, each with its path in the manifest."""
     found: dict[str, Path] = {}
     for step in campaign.steps:
         for output in step.outputs:
@@ -103,7 +104,7 @@ def _locate_output(step: Step, output: str) -> Path:
 
 
 def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:
-    """The pairs of campaigns, in the order of their names, between whose first and last runs there are common ones."""
+    """The pairs of campaigns, in the order of their names, whose ranges from the first to the last run overlap."""
     spans: defaultdict[int, list[tuple[int, int, str]]] = defaultdict(list)
     for name, declared in live.items():
         for selector in declared.campaign.selectors:
@@ -120,13 +121,13 @@ def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:
 
 
 def _find_common(one: Campaign, other: Campaign) -> str:
-    """The runs that both campaigns may choose, for a message; empty when there are none."""
+    """The runs that both campaigns may select, for a message; empty if there are none."""
     pairs = product(one.selectors, other.selectors)
     return next((common for mine, theirs in pairs if (common := find_common(mine, theirs, "types"))), "")
 
 
 def _follow_superseding(repository: Repository) -> Mapping[str, set[str]]:
-    """For each campaign all those that it replaces, also through others."""
+    """All campaigns that each campaign supersedes, also through others."""
     replaced: dict[str, set[str]] = {}
     for name in repository.campaigns:
         pending, seen = [name], set[str]()

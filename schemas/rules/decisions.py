@@ -1,4 +1,4 @@
-"""Rules on decisions: what an author has left open, where it was agreed, and with which keys people sign."""
+"""Rules on decisions: open ones, the ticket of a campaign, and the keys with which people sign."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.repository import Repository
 from schemas.rules.deviations import STRICT
 
 TODO = "# TODO: "
-"""How a comment begins that leaves a decision to a person; `b2prod new NAME --from OTHER` writes such."""
+"""The beginning of a comment that leaves a decision to a person, as `b2prod new NAME --from OTHER` writes it."""
 
 _TODO = re.compile(r"#+ *TODO\b:? *(.*)")
 
 
 def check_decisions(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no comment of a manifest begins with TODO: a campaign that is not decided on is not reviewed."""
+    """Ensure that no comment of a manifest begins with TODO: a campaign with open decisions is not reviewed."""
     for _, document in repository.list_campaigns():
         for place, comment in document.comments:
             found = _TODO.match(comment)
@@ -28,7 +28,7 @@ def check_decisions(repository: Repository) -> Iterator[Finding]:
 
 
 def check_tickets(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a reprocessing says where it was agreed; one that is stopped is not asked for it any more."""
+    """Ensure that every live reprocessing has a ticket."""
     for campaign, document in repository.list_campaigns():
         if campaign.kind == STRICT and campaign.is_live and "ticket" not in document.data:
             message = f"a campaign of `kind: {STRICT}` needs `ticket`: where it was agreed"
@@ -37,7 +37,7 @@ def check_tickets(repository: Repository) -> Iterator[Finding]:
 
 
 def check_touch(repository: Repository) -> Iterator[Finding]:
-    """Ensure that where the policy asks for keys that are touched, people have such keys."""
+    """Ensure that all people have keys in hardware if the policy requires touch."""
     policy = repository.policy
     if policy is None or not policy.roles.touch:
         return

@@ -18,18 +18,18 @@ from schemas.yaml.scalars import show
 from schemas.yaml.wording import suggest
 
 STRICT = "reprocessing"
-"""The kind of campaign that is the standard, and nothing else."""
+"""The kind of campaign that may not deviate from the standard."""
 
 DERIVED = {
     ("RootInput", "inputFileNames"): "the job's input files",
     ("RootInput", "inputFileName"): "the job's input files",
     ("RootOutput", "outputFileName"): "the names that the layout and the level give",
 }
-"""Parameters that the tool sets itself, and what from."""
+"""Parameters that the tool sets itself, and where their values come from."""
 
 
 def check_deviations(repository: Repository) -> Iterator[Finding]:
-    """Ensure that deviations occur where they are allowed, and that the template of the step sets them."""
+    """Ensure that deviations occur only where they are allowed, and that the template of the step applies them."""
     for campaign, document, step in _deviating(repository):
         given = document.data["steps"][step.name]
         for key in DEVIATING:
@@ -55,7 +55,7 @@ def check_deviations(repository: Repository) -> Iterator[Finding]:
 
 
 def _find_kinds(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
-    """The keys of a step by which it deviates, and what its template must set for each."""
+    """The keys of a step with deviations, and what its template must apply for each."""
     points = [deviations for scan in step.scans for _, deviations in scan.points]
     yield from ((kind, frozenset({kind})) for kind in DEVIATIONS if getattr(step.deviations, kind))
     if points:
@@ -63,7 +63,7 @@ def _find_kinds(step: Step) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def check_overrides(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no parameter is set twice, nor one that the tool derives."""
+    """Ensure that no parameter is set twice, and that no override sets a parameter that the tool sets."""
     for _, document, step in _deviating(repository):
         first: dict[tuple[str, str], int] = {}
         for index, one in enumerate(step.deviations.overrides):
@@ -79,11 +79,11 @@ def check_overrides(repository: Repository) -> Iterator[Finding]:
 
 
 WHOLE = "dst"
-"""The data level that has all branches as it is."""
+"""The data level that always has all branches."""
 
 
 def check_branches(repository: Repository) -> Iterator[Finding]:
-    """Ensure that additional branches are each named once, and that an output has branches of its own to add them to."""
+    """Ensure that each additional branch is named once, and that an output does not have all branches already."""
     for _, document, step in _deviating(repository):
         first: dict[str, int] = {}
         path = ("steps", step.name, "additional_branches")
@@ -98,7 +98,7 @@ def check_branches(repository: Repository) -> Iterator[Finding]:
 
 
 def check_modules(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a module whose parameter is set, or scanned, is in the path that the template makes."""
+    """Ensure that a module of an override or a scan is in the template's path."""
     for _, document, step in _deviating(repository):
         template = repository.templates.get(step.template or "")
         if template is None or template.modules is None:
@@ -115,7 +115,7 @@ def check_modules(repository: Repository) -> Iterator[Finding]:
 
 
 def check_scans(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a scan is over one thing, and has different values."""
+    """Ensure that a scan has one subject and different values."""
     for _, document, step in _deviating(repository):
         for name, scan in document.data["steps"][step.name].get("scan", {}).items():
             path = ("steps", step.name, "scan", name)
@@ -138,7 +138,7 @@ def check_scans(repository: Repository) -> Iterator[Finding]:
 
 
 def check_testing_payloads(repository: Repository) -> Iterator[Finding]:
-    """Ensure that testing payloads have a snapshot of a local database, which stands in no chain of tags."""
+    """Ensure that testing payloads have a snapshot of a local database, which is not in a chain of tags."""
     for campaign, document in repository.list_campaigns():
         for index, tag in enumerate(campaign.global_tags):
             found = repository.snapshots.get(tag.name)
@@ -181,7 +181,7 @@ def _check_local(
 
 
 def _list_testing(step: Step) -> Iterator[tuple[tuple[str | int, ...], TestingPayloads, str | None]]:
-    """Testing payloads with their place in the step, and the payload that a scan is over."""
+    """The testing payloads of a step, each with its place and, for a scan, the payload that is scanned."""
     for index, one in enumerate(step.deviations.testing_payloads):
         yield ("testing_payloads", index, "name"), one, None
     for scan in step.scans:

@@ -1,6 +1,6 @@
-"""Rules on limits: of a campaign, of the variants of a step, of a queue.
+"""Rules on limits: of campaigns, of variants, of queues.
 
-The true number of units needs the run catalogue and is for `b2prod resolve` to check.
+The true number of units needs the run catalogue; `b2prod resolve` checks it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from schemas.rules.support.intervals import count, take
 from schemas.yaml.scalars import show
 
 UNIT_LIMIT = 10**8
-"""Units that a campaign may declare at most, counted as declared runs × steps, whether the runs exist or not."""
+"""The largest number of units of a campaign, counted as declared runs × steps, whether the runs exist or not."""
 
 
 def check_ceilings(repository: Repository) -> Iterator[Finding]:
-    """Ensure that what is declared can be meant: not beyond all measure, and no ceiling below one run of each step."""
+    """Ensure that a campaign declares at most `UNIT_LIMIT` units, and that `max_units` allows one run of every step."""
     for campaign, document in repository.list_campaigns():
-        # too many variants are another rule's to tell
+        # another rule reports too many variants
         counts = count_variants(campaign.steps) if is_expandable(campaign.steps) else {}
         steps = sum(counts.get(step.name, 1) for step in campaign.steps)
         each = "step" if steps == len(campaign.steps) else "step and variant"
@@ -34,7 +34,7 @@ def check_ceilings(repository: Repository) -> Iterator[Finding]:
 
 
 def check_restating(repository: Repository) -> Iterator[Finding]:
-    """Ensure that units are made again only where a second version has a place of its own, and not more than the limits allow."""
+    """Ensure that restating has a layout with versions and stays within the limits."""
     for campaign, document in repository.list_campaigns():
         layout, restate, limits = repository.layouts.get(campaign.layout), campaign.restate, campaign.limits
         if layout is not None and limits.max_restate and not layout.versioned:
@@ -48,7 +48,7 @@ def check_restating(repository: Repository) -> Iterator[Finding]:
 
 
 def check_variants(repository: Repository) -> Iterator[Finding]:
-    """Ensure that skims and scans do not make too many variants of a step; it is told of steps that make more of them."""
+    """Ensure that skims and scans do not make too many variants of a step; the finding is on the step that adds variants."""
     for campaign, document in repository.list_campaigns():
         counts = count_variants(campaign.steps)
         for step in campaign.steps:
@@ -64,7 +64,7 @@ def check_variants(repository: Repository) -> Iterator[Finding]:
 
 
 def check_queues(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a site's queue is among those whose limits it states, and that its jobs fit into it."""
+    """Ensure that a site's queue is one of its `queues`, if it states any, and that its jobs fit into the limits."""
     for name, site in repository.sites.items():
         document = repository.site_documents[name]
         if not site.queues or site.queue is None:

@@ -1,4 +1,4 @@
-"""Rules on lines of the HLT: a line is in the files of its time only, so a skim by it is of data that have it."""
+"""Rules on HLT lines: a line is in the files of some periods only, so a skim by that line needs data that have it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.yaml.scalars import show
 
 
 def check_lines(repository: Repository) -> Iterator[Finding]:
-    """Ensure that the data from which a step takes events by a line of the HLT have that line."""
+    """Ensure that a step selects by an HLT line only in data that have that line."""
     for campaign, document, step in repository.list_steps():
         for index, name in enumerate(step.outputs if step.skims else ()):
             skim = repository.skims.get(name)
@@ -80,9 +80,9 @@ def _list_outside(intervals: Sequence[Interval]) -> str:
 
 
 def _find_release(repository: Repository, campaign: Campaign, step: Step) -> str | None:
-    """The release in which a step before `step` calculates the decisions of the HLT, or None where none does.
+    """The release in which a step before `step` calculates the HLT decisions, or None.
 
-    Decisions that an input has are kept by it, and those of the release are added (basf2
+    The input's decisions stay, and those of the release are added (basf2
     `hlt/softwaretrigger/modules/basics/src/SoftwareTriggerModule.cc`).
     """
     seen: set[str] = set()
@@ -97,7 +97,7 @@ def _find_release(repository: Repository, campaign: Campaign, step: Step) -> str
 
 
 def _list_runs(campaign: Campaign) -> tuple[Interval, ...]:
-    """The runs that a campaign may take, sorted; of an open selection all to the end of the experiment."""
+    """The runs that a campaign may select, sorted; for an open selection, all up to the end of the experiment."""
     return merge_intervals(
         make_interval(here.experiment, one.first, here.experiment, -1 if one.last >= RUN_LIMIT else one.last)
         for here in campaign.selectors

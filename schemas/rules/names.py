@@ -1,4 +1,4 @@
-"""Rules on names: of folders, steps, and of all that is assembled from them."""
+"""Rules on the names of campaigns and steps, and on names that contain them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from schemas.rules.support.folders import LONGEST, fill_folders
 from schemas.yaml.scalars import code_points, show
 
 RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
-"""Names that mean something in paths, records and reports of the tool."""
+"""Names with a meaning in paths, records and reports of b2prod."""
 RESERVED_PREFIX = "b2p-"
-"""What the name of every job begins with."""
+"""The beginning of every job's name."""
 JOB_NAME_LIMIT = 128
-"""Bytes of a job's name that every engine shows in full."""
+"""The length in bytes of a job's name that every engine shows in full."""
 STEP_NAME_LIMIT = 64
-"""What the ledger keeps of the name of a step with its variant."""
+"""The length of a step's name with its variant that fits into the ledger."""
 COMPONENT_LIMIT = 255
-"""Bytes of one component of a path (POSIX NAME_MAX)."""
+"""The length in bytes of one component of a path (POSIX NAME_MAX)."""
 
 _EXPERIMENT = re.compile(r"(?<![a-z])exp0*([0-9]{1,6})(?![0-9])")
 _COSMIC = re.compile(r"gcr|cosmic")
 
 
 def check_campaign_names(repository: Repository) -> Iterator[Finding]:
-    """Ensure that the folder of every campaign has a legal name, which differs from all others in more than capitals.
+    """Ensure that every campaign's folder has a legal name, which differs from others in more than capitals.
 
-    It holds also where the manifest could not be read.
+    This includes campaigns whose manifest cannot be read.
     """
     seen: dict[str, str] = {}
     for name in sorted(find_folders(repository)):
@@ -53,7 +53,7 @@ def check_campaign_names(repository: Repository) -> Iterator[Finding]:
 
 
 def check_step_names(repository: Repository) -> Iterator[Finding]:
-    """Ensure that steps leave the tool's own names alone."""
+    """Ensure that steps do not use reserved names."""
     for _, document, step in repository.list_steps():
         if _is_reserved(step.name):
             message = f"the name {show(step.name)} belongs to the tool"
@@ -61,9 +61,9 @@ def check_step_names(repository: Repository) -> Iterator[Finding]:
 
 
 def check_assembled_names(repository: Repository) -> Iterator[Finding]:
-    """Ensure that job names and path components stay within the limits of engines and file systems."""
+    """Ensure that job names and path components are within the limits of engines and file systems."""
     for campaign, document in repository.list_campaigns():
-        # too many variants are another rule's to tell
+        # another rule reports too many variants
         steps = campaign.expand() if is_expandable(campaign.steps) else campaign.steps
         step = max(steps, key=lambda one: len(one.name))
         path = ("steps", find_declared(step.name))
@@ -85,10 +85,10 @@ def check_assembled_names(repository: Repository) -> Iterator[Finding]:
 
 
 def check_experiment_names(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a name that tells experiments or cosmic runs tells the truth.
+    """Ensure that experiments and cosmic runs in a campaign's name agree with its selection.
 
-    `exp5` in a name means experiment 5; `exp30_to_exp35` means those and all between. `GCR` or `cosmic`, in any
-    capitals, rules out selectors whose types are physics and beam only.
+    `exp5` means experiment 5; `exp30_to_exp35` means those and all between. `GCR` or `cosmic`, in any capitals, excludes
+    selectors with physics and beam runs only.
     """
     for campaign, document in repository.list_campaigns():
         name = campaign.name
@@ -108,7 +108,7 @@ def check_experiment_names(repository: Repository) -> Iterator[Finding]:
 
 
 def find_folders(repository: Repository) -> set[str]:
-    """The names of the campaigns that there are, those that could not be read among them."""
+    """The names of all campaigns, including those that cannot be read."""
     broken = (PurePosixPath(file) for file in repository.broken)
     return set(repository.campaigns) | {
         path.parts[2] for path in broken if "/".join(path.parts[:2]) in FOLDERS and len(path.parts) > 3
@@ -129,7 +129,7 @@ def _is_reserved(name: str) -> bool:
 
 
 def _assemble_job_name(campaign: Campaign, step: Step) -> str:
-    """The longest name that a job of the step can have."""
+    """The longest name of a job of the step."""
     runs = (
         (one.experiment, RUN_LIMIT if one.is_open else max((item.last for item in one.ranges), default=0))
         for one in campaign.selectors

@@ -1,6 +1,6 @@
 """Rules on what a campaign refers to: releases, global tags, sites, layouts, templates, skims, campaigns, its lock.
 
-What a file that could not be read defines is unknown, so nothing is said about references to it.
+If a file cannot be read, references to its content are not checked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from schemas.yaml.scalars import show
 from schemas.yaml.wording import list_words, suggest
 
 MOVING = frozenset({"master", "main", "latest", "online"})
-"""Names of tags that mean something else tomorrow, in any capitals."""
+"""Names of tags that change their content, in any capitals."""
 
 _Pair = tuple[Path, str, object, object]
-"""A path of the manifest, what is there, its value here and in the lock."""
+"""A path of the manifest, its name for messages, and its values in the manifest and in the lock."""
 _RESOLVE = "write the lock again: `b2prod resolve {}`"
 
 
@@ -46,7 +46,7 @@ def check_releases(repository: Repository) -> Iterator[Finding]:
 
 
 def check_global_tags(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each tag of the chain is listed once, does not move, and has a snapshot."""
+    """Ensure that each tag of the chain is listed once, does not change its content, and has a snapshot."""
     first: dict[tuple[str, str], Path] = {}
     for document, path, name in find_texts(repository, "global_tags", ANY, "name"):
         file = f"{GLOBAL_TAGS}/{name}.iov"
@@ -66,7 +66,7 @@ def check_global_tags(repository: Repository) -> Iterator[Finding]:
 
 
 def check_running(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a running tag says what its changes mean, and that others say nothing of it."""
+    """Ensure that `on_change` is set for running tags and only for them."""
     for campaign, document in repository.list_campaigns():
         for index, tag in enumerate(campaign.global_tags):
             here = ("global_tags", index, "mode")
@@ -103,7 +103,7 @@ def check_places(repository: Repository) -> Iterator[Finding]:
 
 
 def check_numbers(repository: Repository) -> Iterator[Finding]:
-    """Ensure that the first global tag's number is known where a campaign that goes on has it in its paths."""
+    """Ensure that the number of the first global tag is known if the paths of a live campaign contain it."""
     for campaign, document in repository.list_campaigns():
         layout = repository.layouts.get(campaign.layout)
         if campaign.state != "active" or layout is None or layout.historic or not layout.needs("tag_id"):
@@ -117,7 +117,7 @@ def check_numbers(repository: Repository) -> Iterator[Finding]:
 
 
 def check_skims(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each skim that is written is on the menu."""
+    """Ensure that each skim that is written is on the menu, and that its step can make it."""
     read = {place.file for place in repository.skim_places.values()}
     if any(file.startswith(f"{SKIMS}/") and file not in read for file in repository.broken):
         return
@@ -136,7 +136,7 @@ def check_skims(repository: Repository) -> Iterator[Finding]:
 def _check_kind(
     repository: Repository, release: str | None, step: Step, place: Place, skim: Skim
 ) -> Iterator[Finding]:
-    """A template makes skims of one kind; of lines many only those after the prescale. uproot selects by cuts and lines."""
+    """Findings on a skim of a kind that the template cannot make; many templates select HLT lines only after the prescale."""
     if "template" in step.keys.refuses:
         if skim.registered is not None:
             message = f"{show(skim.name)} is a skim of basf2's registry; {step.application} makes none"
@@ -159,7 +159,7 @@ def _check_kind(
 
 
 def check_superseding(repository: Repository) -> Iterator[Finding]:
-    """Ensure that `supersedes` and `compare_with` name other campaigns, without a circle; each has one successor."""
+    """Ensure that `supersedes` and `compare_with` name other campaigns, without cycles; each has one successor."""
     claims: dict[str, tuple[str, Place]] = {}
     graph: dict[str, tuple[str, ...]] = {}
     there = find_folders(repository)
@@ -199,7 +199,7 @@ def _suggest_another(repository: Repository, name: str, word: str) -> str:
 
 
 def check_locks(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each lock is of its manifest and repository, as far as that can be told without the run catalogue."""
+    """Ensure that each lock fits its manifest and repository, as far as this is visible without the run catalogue."""
     for name, declared in repository.campaigns.items():
         if declared.lock is not None:
             stale = list(_find_stale(repository, declared, declared.lock, _RESOLVE.format(name)))
@@ -223,7 +223,7 @@ def _find_stale(repository: Repository, declared: Declared, lock: Lock, hint: st
 
 
 def _check_scopes(declared: Declared, lock: Lock, hint: str) -> Iterator[Finding]:
-    """What people approve is what the lock says that it is; what no entry shows is limits, reasons and the like."""
+    """Findings on scopes whose digests differ from the lock; only they show changes of limits, reasons and the like."""
     pinned = dict(lock.scopes)
     scopes = digest_scopes(lock, declared.campaign, declared.document.data)
     moved = [name for name, value in scopes if value != pinned.get(name)]
@@ -296,7 +296,7 @@ def _compare_tags(repository: Repository, campaign: Campaign, lock: Lock) -> Ite
 
 
 def _name(value: object) -> str:
-    """A value of a lock for a message; digests by their first digits."""
+    """A value of a lock for a message; of digests only the first digits."""
     if value in (None, [], ""):
         return "none"
     text = ", ".join(value) if isinstance(value, list) else str(value)
@@ -304,7 +304,7 @@ def _name(value: object) -> str:
 
 
 def _list_keys(campaign: Campaign) -> list[tuple[int, int]]:
-    """First and last run key of each range that closed selectors leave after their exclusions, sorted."""
+    """The first and last run key of each range that closed selectors have after their exclusions, sorted."""
     return sorted(
         (run_key(selector.experiment, one.first), run_key(selector.experiment, one.last))
         for selector in campaign.selectors

@@ -1,4 +1,4 @@
-"""Rules on retirements: nothing goes that is in use, and nobody is left without a place to go."""
+"""Rules on retirements: data in use stay, and their users know what replaces the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NONE = "none"
 
 
 def check_retirements(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each retirement says all that its reviewers must know, and that what is to go may go."""
+    """Ensure that each retirement has what its reviewers must know, and that its datasets may be deleted."""
     seen: dict[RetiredDataset, str] = {}
     for retirement in repository.retirements.values():
         yield from _check_completeness(retirement)

@@ -1,4 +1,4 @@
-"""Rules on scripts: they exist, the site allows them, and their arguments say something."""
+"""Rules on scripts: they exist, the site allows them, and their arguments are valid."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from schemas.yaml.scalars import show
 from schemas.yaml.wording import list_words, suggest
 
 PLACES = ("@inputs", "@job", "@experiment", "@run")
-"""Words of a script's arguments that stand for something of the job, beside `OUTPUT`."""
+"""Arguments of a script that stand for a value of the job, beside `OUTPUT`."""
 OUTPUT = "@output:"
-"""How the word begins that stands for the name of an output's file; its data level follows."""
+"""The beginning of an argument that stands for an output's file name; the data level follows."""
 
 
 def check_scripts(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each script is in the repository, and that the site lets it run."""
+    """Ensure that each script is in the repository, and that the site allows it."""
     for document, path, name in find_texts(repository, "steps", ANY, "script"):
         if name not in repository.scripts and f"{SCRIPTS}/{name}" not in repository.broken:
             hint = suggest(name, repository.scripts, f"add the file {SCRIPTS}/{name}")
@@ -33,7 +33,7 @@ def check_scripts(repository: Repository) -> Iterator[Finding]:
 
 
 def check_arguments(repository: Repository) -> Iterator[Finding]:
-    """Ensure that what stands for something in a script's arguments stands for something that there is."""
+    """Ensure that every placeholder in a script's arguments has a value."""
     for _, document, step in repository.list_steps():
         for index, word in enumerate(step.arguments):
             if wrong := _find_wrong(step, word):

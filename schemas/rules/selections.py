@@ -1,4 +1,4 @@
-"""Rules on the selection of runs, and on runs of simulated events. All arithmetic is on ranges, never run by run."""
+"""Rules on the selection of runs and on simulated events. They compute with ranges, never with single runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from schemas.yaml.composer import Path
 from schemas.yaml.scalars import show
 
 OPEN_KINDS = ("prompt", "calibration", "skim")
-"""The kinds of campaigns that may take in runs after their review; a reprocessing is closed."""
+"""The kinds of campaigns that may take in runs after their review; a reprocessing may not."""
 
 
 def check_ranges(repository: Repository) -> Iterator[Finding]:
-    """Ensure that `ranges` and `exclude` are lists of runs that go up and name every run once."""
+    """Ensure that `ranges` and `exclude` are valid lists of ranges, which name no run twice."""
     for key in ("ranges", "exclude"):
         for document, path, text in find_texts(repository, "runs", ANY, key):
             for problem in parse_ranges(text)[1]:
@@ -33,7 +33,7 @@ def check_ranges(repository: Repository) -> Iterator[Finding]:
 
 
 def check_exclusions(repository: Repository) -> Iterator[Finding]:
-    """Ensure that excluded runs are among the selected ones, and leave some of them."""
+    """Ensure that excluded runs are among the selected ones, and that some selected runs remain."""
     for campaign, document in repository.list_campaigns():
         for index, selector in enumerate(campaign.selectors):
             given = document.data["runs"][index]
@@ -52,10 +52,9 @@ def check_exclusions(repository: Repository) -> Iterator[Finding]:
 
 
 def check_overlaps(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no run is chosen by two selectors.
+    """Ensure that no two selectors select the same run.
 
-    An open selector counts from its first run on. Selectors of types, energies or quality that have none in common
-    cannot meet.
+    An open selector counts from its first run on. Selectors without a common type, energy or quality do not overlap.
     """
     for campaign, document in repository.list_campaigns():
         pairs = combinations(enumerate(campaign.selectors), 2)
@@ -68,7 +67,7 @@ def check_overlaps(repository: Repository) -> Iterator[Finding]:
 
 
 def check_selector_keys(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each selector is closed (`ranges`) or open (`from` with `max_runs`), and open only where it may be."""
+    """Ensure that each selector is closed (`ranges`) or open (`from` with `max_runs`), and is open only where that is allowed."""
     for campaign, document in repository.list_campaigns():
         for index, selector in enumerate(document.data["runs"]):
             path = ("runs", index)
@@ -99,7 +98,7 @@ def check_selector_keys(repository: Repository) -> Iterator[Finding]:
 
 
 def check_days(repository: Repository) -> Iterator[Finding]:
-    """Ensure that `until` is a day of the calendar. Whether it has passed is for those to say who have a clock."""
+    """Ensure that `until` is a day of the calendar. Rules have no clock, so whether it has passed is checked elsewhere."""
     for campaign, document in repository.list_campaigns():
         for index, selector in enumerate(campaign.selectors):
             if selector.until is not None and not is_day(selector.until):
@@ -109,16 +108,16 @@ def check_days(repository: Repository) -> Iterator[Finding]:
 
 
 def _is_garbled(text: str) -> bool:
-    """Whether a list of runs has items that say no runs at all; what repeats others does."""
+    """Whether a list of runs has unreadable items; repeated runs do not count."""
     return any(problem.code != "BP404" for problem in parse_ranges(text)[1])
 
 
 MC = "mc"
-"""The type of runs of simulated events."""
+"""The type of simulated runs."""
 
 
 def check_simulation(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no step whose template declares real data reads runs of simulated events."""
+    """Ensure that no step reads simulated runs if its template declares its output as real data."""
     for campaign, document in repository.list_campaigns():
         places = list(_find_simulated(campaign))
         for step in campaign.steps if places else ():
@@ -133,7 +132,7 @@ def check_simulation(repository: Repository) -> Iterator[Finding]:
 
 
 def _find_simulated(campaign: Campaign) -> Iterator[tuple[Path, str]]:
-    """Where a campaign selects simulated events by what it says itself, and how."""
+    """The places in a manifest that select simulated events, each with the reason."""
     for index, selector in enumerate(campaign.selectors):
         if MC in selector.types:
             yield ("runs", index, "types"), f"runs of type {MC} are of simulated events"

@@ -1,4 +1,4 @@
-"""Rules on global tags that skims bring themselves: they are declared, so that they are resolved and approved."""
+"""Rules on global tags of skims: they must be declared, so that they are pinned and approved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.yaml.scalars import show
 
 
 def check_skim_tags(repository: Repository) -> Iterator[Finding]:
-    """Ensure that tags which skims bring themselves stand in the chain where basf2 will put them, and are handed to them."""
+    """Ensure that the tags that skims need are in the chain, at the place where basf2 puts them, and with the right role."""
     for campaign, document in repository.list_campaigns():
         yield from _check_roles(repository, campaign, document)
         for step in campaign.steps:
@@ -48,7 +48,7 @@ def _check_needs(
 
 
 def _check_roles(repository: Repository, campaign: Campaign, document: Document) -> Iterator[Finding]:
-    """Tags with a role are asked first, PID before analysis, and are for skims of basf2's registry alone."""
+    """Findings on roles: tags with a role come first, PID before analysis, and only for skims of basf2's registry."""
     roles = [tag.role for tag in campaign.global_tags]
     if not any(roles):
         return

@@ -1,4 +1,4 @@
-"""Rules on the steps of one campaign: what each needs, reads and writes."""
+"""Rules on the steps of one campaign: the keys, inputs, outputs and parameters of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.yaml.wording import list_words, suggest
 
 
 def check_step_keys(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each step has the keys of its application, and none of another one's."""
+    """Ensure that each step has the keys of its application, and no key of another application."""
     for _, document, step in repository.list_steps():
         given, path = document.data["steps"][step.name], ("steps", step.name)
         keys = step.keys
@@ -45,7 +45,7 @@ def check_step_keys(repository: Repository) -> Iterator[Finding]:
 
 
 def check_software(repository: Repository) -> Iterator[Finding]:
-    """Ensure that release and global tags are declared exactly where a step uses them."""
+    """Ensure that release and global tags are declared exactly if a step uses them."""
     for campaign, document in repository.list_campaigns():
         user = next((step for step in campaign.steps if step.keys.software), None)
         users = " or ".join(one.name for one in load_applications().values() if one.software)
@@ -60,7 +60,7 @@ def check_software(repository: Repository) -> Iterator[Finding]:
 
 
 def check_inputs(repository: Repository) -> Iterator[Finding]:
-    """Ensure that what a step reads is a level of the run catalogue, or is made by the step that is named."""
+    """Ensure that a step reads a level of the run catalogue, or an output of the named step."""
     for campaign, document, step in repository.list_steps():
         given, path = document.data["steps"][step.name]["input"], ("steps", step.name, "input")
         if "step" not in given:
@@ -81,7 +81,7 @@ def check_inputs(repository: Repository) -> Iterator[Finding]:
 
 
 def check_circles(repository: Repository) -> Iterator[Finding]:
-    """Ensure that no step reads, directly or through others, what it writes itself."""
+    """Ensure that no step reads its own output, directly or through other steps."""
     for campaign, document in repository.list_campaigns():
         graph = {
             step.name: (step.input.step,) if step.input.step and campaign.step(step.input.step) else ()
@@ -96,7 +96,7 @@ def check_circles(repository: Repository) -> Iterator[Finding]:
 def check_outputs(repository: Repository) -> Iterator[Finding]:
     """Ensure that no two steps of a campaign make the same output of the same input.
 
-    Two steps of one application are the same when template and its parameters, deviations and kept branches are.
+    Two steps of one application are the same if template, parameters, deviations and kept branches are the same.
     """
     for campaign, document in repository.list_campaigns():
         made: dict[tuple[object, ...], tuple[Step, int]] = {}
@@ -116,7 +116,7 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
 
 
 def check_templates(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each template serves the release, reads what its step reads, and writes what its step writes."""
+    """Ensure that each template works with the release, reads what its step reads, and writes what its step writes."""
     for campaign, document, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         if template is None:
@@ -155,7 +155,7 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
 
 
 def check_parameters(repository: Repository) -> Iterator[Finding]:
-    """Ensure that each parameter is one that is read, and that its value is of the right type and allowed."""
+    """Ensure that each parameter exists, and has a value of the right type that is allowed."""
     for _, document, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         for name, value in step.parameters:
@@ -169,7 +169,7 @@ def check_parameters(repository: Repository) -> Iterator[Finding]:
 def _check_reading(
     document: Document, path: tuple[str, ...], given: Mapping[str, Any], upstream: Step
 ) -> Iterator[Finding]:
-    """What is wrong with reading from a step that exists."""
+    """Findings on reading from a step that exists."""
     made = f"{upstream.name} makes {', '.join(upstream.outputs)}"
     if not upstream.outputs:
         return
@@ -205,7 +205,7 @@ def _check_reading(
 def _check_own(
     document: Document, path: tuple[str, ...], value: Parameter, application: ApplicationKeys
 ) -> Iterator[Finding]:
-    """What is wrong with a parameter that the application itself reads; all of these are names."""
+    """Findings on a parameter that the application itself reads; its values are names."""
     known, name = application.parameters or {}, path[-1]
     if name not in known:
         message = f"no {application.name} step reads the parameter {show(name)}"
@@ -241,7 +241,7 @@ def _check_parameter(
 
 
 def _find_wrong_type(known: TemplateParameter, value: Parameter) -> str | None:
-    """What the value should have been by its default, or None when it is of that type."""
+    """The type that a value should have, as its default has it, or None if the type is right."""
     default = known.default
     if isinstance(default, tuple):
         return None if isinstance(value, tuple) else "a list"
@@ -255,16 +255,16 @@ def _find_wrong_type(known: TemplateParameter, value: Parameter) -> str | None:
 
 
 def _sign(value: Scalar) -> tuple[bool, Scalar]:
-    """A value that is equal to its like only: True is not 1."""
+    """A value for comparisons in which True is not 1."""
     return isinstance(value, bool), value
 
 
 COMPONENTS = "components"
-"""The parameter of templates that chooses detectors; all of them where the list is empty."""
+"""The parameter of templates that selects detectors; an empty list means all."""
 
 
 def check_detectors(repository: Repository) -> Iterator[Finding]:
-    """Ensure that the detectors that a step chooses are a set with which basf2 starts."""
+    """Ensure that basf2 can start with the detectors that a step selects."""
     for _, document, step in repository.list_steps():
         template = repository.templates.get(step.template or "")
         chosen = dict(step.parameters).get(COMPONENTS)

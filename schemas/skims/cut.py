@@ -1,16 +1,16 @@
-"""The cut language of basf2: text to a checked syntax tree, and its normal form.
+"""The cut language of basf2: parses a text into a checked syntax tree, and writes its normal form.
 
 Source of the grammar: basf2 `framework/scripts/b2parser.py`, `framework/utilities/include/GeneralCut.h` and
 `analysis/doc/CutStrings.rst`. As in Python, `-x ** 2` is `-(x ** 2)`.
 
-Refused, as basf2 refuses it: arithmetic with True and False (`-True`, `True + 1`), and integers that do not fit into
-32 bits (decimal or hexadecimal; the sign is not part of an integer, so the least is -2147483647).
+Refused, as in basf2: arithmetic with True and False (`-True`, `True + 1`), and integers that do not fit into
+32 bits (decimal or hexadecimal; the sign is not part of an integer, so the lowest is -2147483647).
 
-Refused here, although basf2 takes it: variables with arguments, as in `daughter(0, p)`; an empty cut (write `True`);
+Refused here, but accepted by basf2: variables with arguments, as in `daughter(0, p)`; an empty cut (write `True`);
 a bare value as a condition (write `x != 0`).
 
 Read differently: basf2 adds, subtracts and multiplies integer constants in 32 bits, where the result may overflow and
--0 is 0; here all arithmetic is in doubles. How values compare is said in `renderer/skims/cut_evaluation.py`.
+-0 is 0; here all arithmetic is in doubles. `renderer/skims/cut_evaluation.py` says how values are compared.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from schemas.skims.cut_error import (
 )
 
 MAX_LENGTH = 4096
-"""Characters of a cut, as written and in its normal form."""
+"""The largest number of characters of a cut, as written and in its normal form."""
 MAX_DEPTH = 150
-"""Levels of the syntax tree: what walks it recursively stays far from the interpreter's limit."""
+"""The largest depth of the syntax tree; recursive functions then stay far below the interpreter's limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A constant, by its normal form: text because nan is not equal to itself.
+    """A constant in its normal form; a text, because nan is not equal to itself.
 
     Whole numbers up to MAX_INTEGER are written as integers, `2` for 2, 2.0 and 0x2; all others are doubles, `0.5`,
     `3000000000.0`, `inf`.
@@ -65,7 +65,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """Unary minus. Unary plus changes nothing and leaves no trace."""
+    """Unary minus. Unary plus changes nothing and is not in the tree."""
 
     operand: Value
 
@@ -81,7 +81,7 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Two operands and one operator, or three and two: `1.2 < M < 1.5` means both."""
+    """Two operands and one operator, or three and two: `1.2 < M < 1.5` means that both relations hold."""
 
     operands: tuple[Value, ...]
     operators: tuple[str, ...]
@@ -89,28 +89,28 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A condition that every event fulfils, or that no event fulfils."""
+    """A condition that is true for every event, or for no event."""
 
     value: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The contrary of a condition."""
+    """The negation of a condition."""
 
     operand: Condition
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of two or more conditions, none of which is an And itself."""
+    """All of two or more conditions; none of them is an And."""
 
     operands: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Any of two or more conditions, none of which is an Or itself."""
+    """Any of two or more conditions; none of them is an Or."""
 
     operands: tuple[Condition, ...]
 
@@ -121,7 +121,7 @@ Condition = Relation | Truth | Not | And | Or
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A parsed cut: its text as written, its syntax tree, and the names of its variables, sorted, each once."""
+    """A parsed cut: its text as written, its syntax tree, and the sorted names of its variables, without duplicates."""
 
     text: str
     expression: Condition
@@ -129,11 +129,11 @@ class Cut:
 
 
 def parse_cut(text: str) -> Cut:
-    """The cut that `text` says.
+    """The cut in `text`.
 
     Raises:
-        CutSyntaxError: the text is not a cut, or longer than MAX_LENGTH, or nested deeper than the limits. No other
-            exception, whatever the text.
+        CutSyntaxError: the text is not a cut, is longer than MAX_LENGTH, or is nested too deeply. No text causes another
+            exception.
     """
     if len(text) > MAX_LENGTH:
         raise CutSyntaxError(MAX_LENGTH + 1, f"the cut has {len(text)} characters, the limit is {MAX_LENGTH}")
@@ -164,8 +164,8 @@ def parse_cut(text: str) -> Cut:
 def canonical(cut: Cut) -> str:
     """The normal form of a cut, itself a cut with the same syntax tree.
 
-    Blanks, redundant brackets and the spelling of operators and constants (`^`, `0x10`, `1.0`) leave no trace; order
-    does: `a > 1 and b > 2` and `b > 2 and a > 1` are different texts.
+    Blanks, redundant brackets and the spelling of operators and constants (`^`, `0x10`, `1.0`) make no difference. The order
+    does: `a > 1 and b > 2` and `b > 2 and a > 1` have different normal forms.
 
     >>> canonical(parse_cut("[[nTracksLE>=3] and [[Bhabha2Trk == 0.0]]]"))
     'nTracksLE >= 3 and Bhabha2Trk == 0'
@@ -177,12 +177,12 @@ def canonical(cut: Cut) -> str:
 
 
 _Operand = Value | Token
-"""A value; or the token of True or False where a value stands: it may be compared, as 1 or 0, and nothing else."""
+"""A value, or the token of True or False: that may only be compared, as 1 or 0."""
 
 
 @v_args(inline=True)
 class _Builder(Transformer[Token, Condition]):
-    """Builds the tree while the text is parsed, so it needs no recursion."""
+    """Builds the tree during parsing, so it needs no recursion."""
 
     def start(self, condition: Condition) -> Condition:
         return condition
@@ -300,7 +300,7 @@ def _group(node: Condition, looser: type | object) -> str:
 
 
 def _write_value(node: Value, least: int = 0) -> str:
-    """The text of a value, in ( ) if it binds less than `least`."""
+    """The text of a value, in ( ) if it binds weaker than `least`."""
     if isinstance(node, Number):
         return node.text
     if isinstance(node, Variable):
@@ -310,7 +310,7 @@ def _write_value(node: Value, least: int = 0) -> str:
         text = "-" + _write_value(node.operand, _NEGATIVE)
     else:
         binding = _LOOSENESS[node.operator]
-        # Power is right associative, and its right side may bear a sign; the others are left associative.
+        # Power is right associative, and its right side may have a sign; the others are left associative.
         left, right = (_ATOM, _NEGATIVE) if node.operator == "**" else (binding, binding + 1)
         text = f"{_write_value(node.left, left)} {node.operator} {_write_value(node.right, right)}"
     return f"({text})" if binding < least else text

@@ -1,4 +1,4 @@
-"""What is wrong with a text that is not a cut, and what to write instead."""
+"""Errors in the text of a cut, each with a hint on what to write instead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from lark import Token
 
 MAX_BRACKETS = 64
-"""Brackets that may be open at once."""
+"""The largest number of brackets that are open at once."""
 
 MAX_INTEGER = 2**31 - 1
 """The largest integer: basf2 keeps integers in 32 bits."""
@@ -16,7 +16,7 @@ _END = "the end"
 
 
 class CutSyntaxError(ValueError):
-    """A text that is not a cut: `column` (from 1, in the cut's text), `problem`, and `hint`, what to write instead."""
+    """A text that is not a cut: `column` (from 1, in the cut's text), `problem`, and `hint` (what to write instead)."""
 
     def __init__(self, column: int, problem: str, hint: str = "") -> None:
         super().__init__(f"column {column}: {problem}" + (f"; {hint}" if hint else ""))
@@ -47,10 +47,10 @@ _SUGGESTIONS = {
 
 
 def check_brackets(text: str) -> None:
-    """Refuse brackets that do not pair: their positions are clearer than what a parser can say of them.
+    """Checks that brackets pair; their positions are clearer than the parser's message.
 
     Raises:
-        CutSyntaxError: at the bracket that is not closed, closes nothing or the wrong one, or is one too many.
+        CutSyntaxError: at a bracket that is not closed, closes nothing or the wrong one, or exceeds MAX_BRACKETS.
     """
     opened: list[tuple[str, int]] = []
     pairs: dict[int, int] = {}
@@ -82,7 +82,7 @@ def _count(text: str, opener: str) -> str:
 
 
 def _suspect(text: str, pairs: dict[int, int], opener: str) -> str:
-    """A hint: where a bracket is missing, a group that is bracketed twice often shows the one too many."""
+    """A hint on a missing bracket: a group with two pairs of brackets often shows which bracket is too many."""
     closer = _OPENERS[opener]
     for start, end in sorted(pairs.items()):
         inner = text[start + 1 : end]
@@ -103,7 +103,7 @@ def explain_character(text: str, position: int) -> CutSyntaxError:
 def explain_token(
     text: str, before: Sequence[Token], here: Token | None, expected: Collection[str]
 ) -> CutSyntaxError:
-    """The error for `here` (None: the text ends), which stands after the tokens `before` in place of `expected`."""
+    """The error for `here` (None: the end of the text), which follows `before`; `expected` would be allowed there."""
     position = len(text.rstrip()) if here is None else here.start_pos or 0
     last = before[-1] if before else None
     last_kind = last.type if last is not None else None
@@ -142,7 +142,7 @@ def explain_token(
 
 
 def explain_integer(token: Token, integer: int) -> CutSyntaxError:
-    """The error for an integer beyond MAX_INTEGER, which `token` writes."""
+    """The error for an integer above MAX_INTEGER, written by `token`."""
     shown = token if len(token) <= 40 else f"{token[:20]}…"
     try:
         double = float(integer)
@@ -156,14 +156,14 @@ def explain_integer(token: Token, integer: int) -> CutSyntaxError:
 
 
 def explain_truth(token: Token, operator: Token) -> CutSyntaxError:
-    """The error for True or False, written by `token`, as an operand of the arithmetic `operator`."""
+    """The error for True or False, written by `token`, as an operand of `operator`."""
     number = "1" if token.lower() == "true" else "0"
     problem = f"`{token}` is not a number: basf2 compares it, and refuses `{operator}` with it"
     return CutSyntaxError((token.start_pos or 0) + 1, problem, f"write `{number}`")
 
 
 def _find_group(tokens: Sequence[Token]) -> Token | None:
-    """The `(` that is open after `tokens`, if the innermost open bracket is one."""
+    """The innermost bracket that is open after `tokens` if it is a `(`, else None."""
     opened: list[Token] = []
     for token in tokens:
         if token.type in {"_OPEN", "_LEFT"}:
@@ -174,7 +174,7 @@ def _find_group(tokens: Sequence[Token]) -> Token | None:
 
 
 def _find_value(tokens: Sequence[Token]) -> int:
-    """Where the value begins that `tokens` end with."""
+    """The index where the last value of `tokens` begins."""
     start = 0
     for token in reversed(tokens):
         if token.type in {"_OPEN", "_AND", "_OR", "_NOT"}:

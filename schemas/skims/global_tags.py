@@ -1,8 +1,8 @@
-"""Global tags that skims of basf2's registry bring themselves, beside those of the campaign.
+"""Global tags that skims of basf2's registry use themselves, in addition to those of the campaign.
 
-In `build_lists` or `additional_setup` some skims call `basf2.conditions.prepend_globaltag` or `append_globaltag`, which also
-changes a list that was overridden. From basf2 `skim/scripts/skim/WGs`, as they were in the main branch; which release has
-which state is inferred from the notes `whatsnew-since/release-0N-00.txt`, which begin when a release is branched off.
+In `build_lists` or `additional_setup` some skims call `basf2.conditions.prepend_globaltag` or `append_globaltag`, which
+change even an overridden list. The table is from basf2 `skim/scripts/skim/WGs` in the main branch; the releases are inferred
+from the notes `whatsnew-since/release-0N-00.txt`, which begin when a release is branched off.
 
 | what | in | source |
 |---|---|---|
@@ -24,22 +24,22 @@ from schemas.skims.menu import RegistrySkim, Skim
 
 ANALYSIS, PID = "analysis", "pid"
 ROLES = (PID, ANALYSIS)
-"""The roles of global tags that are handed to skims, in the order in which basf2 asks the tags: what comes last is first."""
+"""The roles of global tags for skims, in the order in which basf2 searches the tags; a tag that is prepended last comes first."""
 
 _CHARM = (
     *("XToD0_D0ToHpJm", "DstToD0Pi_D0ToHpJmPi0", "LambdacTopHpJm", "LambdacToSHpJm", "XicpTopHpJm"),
     *("XictoXimpippim", "Xic0ToLHpJm", "DstToD0Pi_D0ToGeneric", "BtoDl_and_ROE_e_or_mu_or_lowmult"),
 )
 _LIGHT_NEEDS = {**dict.fromkeys(_CHARM, (2312, 2407, ANALYSIS)), "CharmoniumPsi": (2402, 2406, PID)}
-"""The skims that need a tag in light releases: the first and the last that do so, and the role."""
+"""The skims that need a tag in light releases: the first and the last such release, and the role."""
 _LIGHT = re.compile(r"light-([0-9]{4})-")
 
 
 @dataclass(frozen=True, slots=True)
 class TagNeed:
-    """What a skim needs of a campaign: a tag in a `role`, or the tag `appended` at the end of the chain.
+    """What a skim needs of a campaign: a tag with a `role`, or the tag `appended` at the end of the chain.
 
-    Without both, the skim chooses a tag when it runs, which nobody can name beforehand.
+    With neither, the skim chooses a tag when it runs, which is not known before.
     """
 
     skim: str
@@ -48,14 +48,14 @@ class TagNeed:
 
 
 def find_needs(skim: Skim, release: str) -> Iterator[TagNeed]:
-    """What a skim of a menu, or the members that it combines, need in a release."""
+    """The needs of a skim of a menu, or of the skims that it combines, in a release."""
     members = skim.members if skim.combines else (skim.registered,) if skim.registered is not None else ()
     for member in members:
         yield from _find_needs(member, release)
 
 
 def takes_role(release: str, role: str) -> bool:
-    """Whether skims of a release can be handed a tag of that role.
+    """Whether skims of a release accept a tag with that role.
 
     `CombinedSkim` has `analysisGlobaltag` from 07 on and in light releases (2b7d49fff, August 2021), and `pidGlobaltag` from
     09 on and in light releases since December 2023 (fe7018811).
@@ -80,6 +80,6 @@ def _find_needs(skim: RegistrySkim, release: str) -> Iterator[TagNeed]:
 
 
 def _read_light(release: str) -> int | None:
-    """Year and month of a light release, as 2305 of `light-2305-korat`."""
+    """Year and month of a light release, 2305 for `light-2305-korat`."""
     match = _LIGHT.match(release)
     return int(match[1]) if match else None

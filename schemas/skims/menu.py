@@ -1,4 +1,4 @@
-"""Skim menus: named selections, by a cut, by a stored decision, or by a skim of basf2's registry."""
+"""Skim menus: named selections of events, by a cut, by a stored decision, or by a skim of basf2's registry."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from schemas.yaml.scalars import show
 from schemas.yaml.wording import suggest
 
 DEFINITIONS = ("cut", "line", "registry")
-"""The keys of which a skim has one."""
+"""A skim has exactly one of these keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrySkim:
-    """A skim as basf2 registers it (`skim/scripts/skim/registry.py`): what its code means never changes."""
+    """A skim as basf2 registers it (`skim/scripts/skim/registry.py`); the meaning of its code never changes."""
 
     code: str
     module: str
     name: str
 
     def describe(self) -> dict[str, Any]:
-        """What tells it from all others, as JSON data."""
+        """The fields that identify it, as JSON data."""
         return {"code": self.code, "name": self.name}
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """The data whose files have a line of the HLT, since trigger menus change.
+    """The data whose files have an HLT line; trigger menus change.
 
-    `runs` are those that the HLT decided on with it, sorted intervals of run keys that neither overlap nor touch;
-    `releases` are the beginnings of the names of releases in which a reconstruction calculates it.
+    `runs` are those for which the HLT had the line, as sorted intervals of run keys that do not overlap or touch; `releases`
+    are prefixes of the releases whose reconstruction calculates it.
     """
 
     runs: tuple[Interval, ...] = ()
     releases: tuple[str, ...] = ()
 
     def find_outside(self, runs: Sequence[Interval]) -> tuple[Interval, ...]:
-        """The sorted intervals of `runs` in which the HLT had no such line."""
+        """The parts of the sorted intervals `runs` in which the HLT did not have the line."""
         return subtract_all(runs, self.runs)
 
     def serves(self, release: str) -> bool:
-        """Whether a reconstruction in `release` calculates the line; a prerelease counts as the release that it precedes.
+        """Whether a reconstruction in `release` calculates the line; a prerelease counts as its release.
 
         >>> Validity(releases=("release-03-00",)).serves("prerelease-03-00-00b")
         True
@@ -63,8 +63,8 @@ class Validity:
 class Skim:
     """One selection: `cut`, or the `decision` that `line` stored in the file, or a skim that basf2 has `registered`.
 
-    With `combines`, names of registered skims of the menu, it is what any of them selects; `members` are these.
-    `validity` is that of its line; None: its menu does not say it.
+    With `combines`, the names of registered skims of the menu, it selects the events of any of them; `members` are these skims.
+    `validity` is that of its line; None if its menu does not state it.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Skim:
         return "cut" if self.cut is not None else "line" if self.line is not None else "registry"
 
     def describe(self) -> dict[str, Any]:
-        """What determines the events that are selected: the cut's normal form, line and decision, or codes and names."""
+        """What determines the selected events: the cut's normal form, line and decision, or codes and names."""
         if self.cut is not None:
             return {"cut": canonical(self.cut)}
         if self.registered is None:
@@ -96,7 +96,7 @@ class Skim:
 
 
 def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...]]:
-    """The skims of a menu that the schema `skims/1` has accepted, and what is wrong with them; members are still open."""
+    """The skims of a menu that the schema `skims/1` has accepted, without their `members`, and the findings."""
     skims: list[Skim] = []
     findings: list[Finding] = []
     whole = _read_validity(document, (), findings)
@@ -129,7 +129,7 @@ _NEEDS = {"decision": "line", "holds_for": "line", "combines": "registry"}
 
 
 def _read_validity(document: Document, path: Path, findings: list[Finding]) -> Validity | None:
-    """What a menu, or the skim at `path`, says of the data with its lines; intervals that are none are told."""
+    """The `holds_for` of a menu, or of the skim at `path`, or None; wrong intervals become findings."""
     data = find_value(document.data, path)
     if "holds_for" not in data:
         return None
@@ -146,7 +146,7 @@ def _read_validity(document: Document, path: Path, findings: list[Finding]) -> V
 
 
 def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:
-    """The skims, each with the members that it combines, as far as they are there."""
+    """The skims with their `members`; members that do not exist are left out."""
     registered = {name: skim.registered for name, skim in skims.items() if skim.registered is not None}
     return {
         name: replace(skim, members=tuple(registered[one] for one in skim.combines if one in registered))
@@ -155,7 +155,7 @@ def combine_skims(skims: Mapping[str, Skim]) -> dict[str, Skim]:
 
 
 def check_members(document: Document, skims: Mapping[str, Skim], known: Sequence[str]) -> list[Finding]:
-    """What is wrong with the skims that those of a menu combine; `known` are the names on any menu."""
+    """Findings on the members of the skims of a menu; `known` are the skims of all menus."""
     findings = []
     for name, data in document.data["skims"].items():
         for index, member in enumerate(data.get("combines", ())):

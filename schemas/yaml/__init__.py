@@ -1,1 +1,1 @@
-"""YAML read strictly: syntax, values with their places, documents."""
+"""A strict YAML reader: syntax, values with their places, documents."""

@@ -1,4 +1,4 @@
-"""From YAML events to plain values: what is forbidden is refused on the events, before anything is built of them."""
+"""Builds plain values from YAML events; forbidden constructs are refused before anything is built from them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from schemas.yaml.syntax import (
 )
 
 NODE_LIMIT = 50_000
-"""Scalars, keys and collections of one file."""
+"""The largest number of scalars, keys and collections in one file."""
 FINDING_LIMIT = 100
-"""Slips after which the rest of a file is not looked at."""
+"""The largest number of findings in a file before reading stops."""
 LAYOUT_LIMIT = 1000
-"""Slips of layout, between and around its scalars, that are noted of a file."""
+"""The largest number of findings on layout (between and around scalars) in one file."""
 
 Path = tuple[str | int, ...]
-"""How a value is reached from the root: keys, and indices of lists counted from 0."""
+"""The way from the root to a value: keys, and indices of lists from 0."""
 
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#|\}\}|%\}|\$\{|\$\(|`")
 _HUGE_ESCAPE = re.compile(r"\\U(?!000|0010)[0-9a-fA-F]{8}")
@@ -57,7 +57,7 @@ _HUGE_ESCAPE = re.compile(r"\\U(?!000|0010)[0-9a-fA-F]{8}")
 
 @dataclass(slots=True)
 class Node:
-    """Where a value stands, line and column from 1, and how it was written."""
+    """The place of a value, line and column from 1, and its text as written."""
 
     line: int = 1
     column: int = 1
@@ -70,7 +70,7 @@ class Node:
 class _Open:
     """A collection whose end has not come yet.
 
-    `is_key`: it stands where a key should. `key`: the last key seen. `dropped`: that key's value goes nowhere.
+    `is_key`: it is in the place of a key. `key`: the last key. `dropped`: the value of that key is not kept.
     """
 
     node: Node
@@ -87,10 +87,10 @@ class _Open:
 
 
 class Composer:
-    """One pass over the events of one text, which has no forbidden character and no carriage return.
+    """One pass over the events of a text, which has no forbidden characters and no carriage returns.
 
-    What it says is in `data` and `root` once `read` was called, what is wrong in `findings`, and in `refused` the paths of values
-    that have a finding.
+    After `read`, `data` and `root` hold the content, `findings` what is wrong, and `refused` the paths of values with a
+    finding.
     """
 
     def __init__(self, file: str, text: str) -> None:
@@ -106,7 +106,7 @@ class Composer:
         self.spans: list[Span] = []
 
     def read(self) -> bool:
-        """Whether the text was read to its end and is one document."""
+        """Reads the text; True if it could be read to its end and is one document."""
         complete, end = False, len(self.text)
         yaml = YAML(typ="safe", pure=True)
         yaml.Scanner = BoundedScanner
@@ -118,7 +118,7 @@ class Composer:
         except MarkedYAMLError as error:
             end = self.report(error)
         except (YAMLError, ValueError) as error:
-            # the scanner hands the number of an escape to chr() without looking at it
+            # the scanner passes the number of an escape to chr() without a check
             huge = _HUGE_ESCAPE.search(self.text)
             message = "an escape that names no character" if huge else f"not YAML: {show(str(error))}"
             end = huge.start() if huge else 0
@@ -185,7 +185,7 @@ class Composer:
         self.findings.append(Finding(Place(self.file, *at), code, message, hint))
 
     def refuse(self, up: int = 0) -> None:
-        """Remembers the path of the value to come, or of the collection `up` levels above it, as objected to."""
+        """Records the path of the next value, or of the collection `up` levels above it, as refused."""
         frames = self.stack[: len(self.stack) - up]
         if not any(one.dropped or one.is_key for one in frames):
             self.refused.add(tuple(one.position for one in frames))
@@ -259,7 +259,7 @@ class Composer:
             self.place(closed.data, closed.node)
 
     def check_lines(self, first: int, last: int) -> None:
-        """Objects to a line of a bracket or quotation that is not indented deeper than the block it belongs to."""
+        """Adds a finding for each continued line of brackets or quotes that is not indented deeper than its block."""
         if first == last:
             return
         block = next((one.node.column for one in reversed(self.stack) if not one.flow), 0)
@@ -275,12 +275,12 @@ class Composer:
         value = resolve_plain(text) if plain else text
         ambiguous = plain and isinstance(value, str) and self.check_plain(event) and is_ambiguous(text)
         if plain and not text and self.stack and isinstance(self.stack[-1].data, dict):
-            # where nothing stands, the parser points at whatever comes next
+            # for an empty value, the parser gives the place of what comes next
             at = self.stack[-1].node.keys.get(self.stack[-1].key, at)
         self.place(value, Node(*at, Raw(text, plain, ambiguous)))
 
     def check_plain(self, event: Any) -> bool:
-        """Whether a plain scalar that is text here may be a value at all; else it has its finding."""
+        """Whether an unquoted text is allowed as a value; otherwise it adds the finding."""
         text = event.value
         if text == "-":
             self.add(_at(event), "BP102", "a lone `-`", "write an item after it, or quote it: '-'")
@@ -293,12 +293,12 @@ class Composer:
         return False
 
     def check_text(self, event: Any) -> None:
-        """Notes the span of a scalar and objects to its characters, the key or value being the next to place."""
+        """Records the span of a scalar and checks its characters, before the key or value is placed."""
         text, start, end = event.value, event.start_mark, event.end_mark
         self.spans.append((start.index, end.index, event.style))
         if start.line != end.line and event.style not in ("|", ">"):
             self.check_lines(start.line + 1, end.line + 1)
-        # the cheap tests first: nearly every scalar is printable ASCII without any of these
+        # the fast tests first: nearly every scalar is printable ASCII without any of these
         if (found := _TEMPLATE.search(text)) is not None:
             self.refuse_template(_at(event), found[0])
             self.refuse()

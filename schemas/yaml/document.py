@@ -1,4 +1,4 @@
-"""The strict reader of YAML: a small, safe subset, refused on the event stream before anything is built."""
+"""The strict YAML reader: it accepts a small, safe subset and checks the events before it builds anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.yaml.scalars import Raw, code_points, is_forbidden
 from schemas.yaml.syntax import find_comments
 
 SIZE_LIMIT = SIZE_LIMITS[".yaml"]
-"""Bytes of one file."""
+"""The largest size of one file in bytes."""
 
 _REPLACEMENT = "\ufffd"
 
@@ -24,8 +24,9 @@ _REPLACEMENT = "\ufffd"
 class Document:
     """A file's content as plain values, with the place of every value and key.
 
-    `data` holds dict, list, str, int, float, bool and None only. `refused`: paths that already have a finding of the
-    reader, so that nobody reports them twice. `comments` have their `#`. A document may be used only if it came without findings.
+    `data` contains only dict, list, str, int, float, bool and None. `refused`: paths that already have a finding of the
+    reader, so that it is not reported twice. `comments` include their `#`. A document may be used only if it has no
+    findings.
     """
 
     file: str
@@ -40,21 +41,21 @@ class Document:
         return Place(self.file, node.line, node.column)
 
     def key_place(self, path: Path) -> Place:
-        """The place of the key that `path` ends in; of the value, where there is no key (list items, the root)."""
+        """The place of the key at the end of `path`; if there is no key (list items, the root), the place of the value."""
         node, whole = self._find(path[:-1])
         if whole and path and isinstance(path[-1], str) and path[-1] in node.keys:
             return Place(self.file, *node.keys[path[-1]])
         return self.place(path)
 
     def text(self, path: Path) -> Raw | None:
-        """The scalar at `path` as written, or None where there is no scalar."""
+        """The scalar at `path` as written, or None if there is no scalar."""
         node, whole = self._find(path)
         return node.raw if whole else None
 
     def point_into(self, path: Path, offset: int) -> Place:
         """The place of character `offset`, counted from 0, of the text at `path`.
 
-        Exact for a text on one line without escapes; the place of the value itself for a block of several lines.
+        It is exact for a text on one line without escapes; for a block of several lines it is the place of the value.
         """
         place, raw = self.place(path), self.text(path)
         if raw is None or "\n" in raw.text:
@@ -62,22 +63,22 @@ class Document:
         return Place(place.file, place.line, place.column + offset + (0 if raw.plain else 1))
 
     def report(self, path: Path, code: str, message: str, hint: str) -> Finding:
-        """The finding on the value at `path`."""
+        """A finding on the value at `path`."""
         return Finding(self.place(path), code, message, hint)
 
     def report_key(self, path: Path, code: str, message: str, hint: str) -> Finding:
-        """The finding on the key that `path` ends in."""
+        """A finding on the key at the end of `path`."""
         return Finding(self.key_place(path), code, message, hint)
 
     def report_clash(
         self, first: Path, second: Path, message: str, hint: str, code: str = "BP207"
     ) -> Finding:
-        """The finding on two keys or list items that exclude each other, or of which one asks for the other."""
+        """A finding on two keys or list items that exclude each other, or of which one needs the other."""
         there, here = sorted((self.key_place(first), self.key_place(second)))
         return Finding(here, code, f"{message} (see also {there.spell()})", hint)
 
     def _find(self, path: Path) -> tuple[Node, bool]:
-        """The node at `path`, or its nearest ancestor that exists; and whether it is the node itself."""
+        """The node at `path`, or its nearest existing ancestor; and whether it is the node itself."""
         node = self.root
         for part in path:
             child = node.children.get(part)
@@ -87,7 +88,7 @@ class Document:
         return node, True
 
     def ambiguous(self) -> Iterator[tuple[Path, str]]:
-        """Path and text of every unquoted value that other YAML readers do not take for text."""
+        """Path and text of every unquoted value that other YAML readers may not read as text."""
         pending: list[tuple[Path, Node]] = [((), self.root)]
         while pending:
             path, node = pending.pop()
@@ -97,15 +98,15 @@ class Document:
 
 
 def find_value(data: Any, path: Path) -> Any:
-    """The value at a path, which is there."""
+    """The value at a path, which must exist."""
     return reduce(getitem, path, data)
 
 
 def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding, ...]]:
-    """The document in `content`, and everything the reader objects to, sorted by place.
+    """The document in `content` and all findings of the reader, sorted by place.
 
-    The document is None where it could not be read to its end. Where it came *with* findings it serves only to look for
-    more of them. Raises nothing, whatever the bytes are.
+    The document is None if it could not be read to its end. With findings, it may only be searched for more findings. No bytes
+    cause an exception.
     """
     if len(content) > SIZE_LIMIT:
         message = f"the file has {len(content)} bytes; at most {SIZE_LIMIT} are read"
@@ -143,7 +144,7 @@ def _decode(file: str, content: bytes) -> str | Finding:
 
 
 def _replace_forbidden(file: str, text: str) -> tuple[str, tuple[Finding, ...]]:
-    """The text with a harmless stand-in for each forbidden character, and one finding for each line with some."""
+    """The text with a harmless character for each forbidden one, and one finding for each line that has some."""
     forbidden = {character for character in set(text) if is_forbidden(character)}
     if not forbidden:
         return text, ()

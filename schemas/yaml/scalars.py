@@ -1,4 +1,4 @@
-"""Scalars of a manifest: what unquoted text means here, what other YAML readers make of it, and how to show it."""
+"""Scalars of a manifest: what unquoted text means here and in other YAML readers, and how messages show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 Scalar = str | int | float | bool | None
 
 SHOWN = 60
-"""How many characters of a value a message shows."""
+"""The largest number of characters of a value in a message."""
 
 _FORBIDDEN = frozenset({"Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp"})
 _CONSTANTS: dict[str, Scalar] = {"true": True, "false": False, "": None, "null": None, "~": None}
@@ -39,7 +39,7 @@ _DATE = re.compile(
 class Raw:
     """A scalar as the author wrote it.
 
-    `plain`: without quotes. `ambiguous`: plain, text to us, and something else to other YAML readers.
+    `plain`: without quotes. `ambiguous`: plain, text for us, and not text for other YAML readers.
     """
 
     text: str
@@ -48,7 +48,7 @@ class Raw:
 
 
 def resolve_plain(text: str) -> Scalar:
-    """What unquoted `text` means: true, false, null, a decimal number, or else text.
+    """The value of unquoted `text`: true, false, null, a decimal number, or else text.
 
     >>> [resolve_plain(text) for text in ("3", "1.10", "2e-7", "true", "~", "0123", "yes", "3:52")]
     [3, 1.1, 2e-07, True, None, '0123', 'yes', '3:52']
@@ -73,7 +73,7 @@ def is_no_value(text: str) -> bool:
 
 
 def is_ambiguous(text: str) -> bool:
-    """Whether some YAML 1.1 or 1.2 reader takes the unquoted `text` for something else than text."""
+    """Whether some YAML 1.1 or 1.2 reader does not read the unquoted `text` as text."""
     if text in _WORDS:
         return True
     if text[:1] not in ("-", "+", ".", *"0123456789"):
@@ -82,7 +82,7 @@ def is_ambiguous(text: str) -> bool:
 
 
 def plain_form(text: str) -> str | None:
-    """How to write the number or truth value that ambiguous `text` seems to mean, or None.
+    """The number or truth value that ambiguous `text` seems to mean, as it must be written, or None.
 
     >>> [plain_form(text) for text in ("0123", "1_000", "0x1F", "03.10", ".5", "yes", "3:52")]
     ['123', '1000', '31', '3.1', '0.5', 'true', None]
@@ -103,7 +103,7 @@ def plain_form(text: str) -> str | None:
 
 
 def is_forbidden(character: str) -> bool:
-    """Whether a character may stand nowhere: control (but tab, newline), bidi, zero-width, private, unassigned."""
+    """Whether a character is forbidden: control (except tab and newline), bidi, zero-width, private, unassigned."""
     return character not in "\t\n" and unicodedata.category(character) in _FORBIDDEN
 
 
@@ -119,7 +119,7 @@ def code_points(text: str) -> str:
 
 
 def show(value: Any) -> str:
-    """A value for a message: in backticks, short, without a character that could act on a terminal."""
+    """A value for a message: in backticks, shortened, without characters that could control a terminal."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     if len(text) > SHOWN:
         text = text[: SHOWN - 1] + "…"

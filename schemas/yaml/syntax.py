@@ -1,4 +1,4 @@
-"""The syntax of YAML: its errors in plain words, and the rules of the standard that the parser lets pass."""
+"""The syntax of YAML: errors in plain words, and rules of the standard that the parser does not check."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ruamel.yaml.scanner import Scanner
 from schemas.yaml.scalars import show
 
 DEPTH_LIMIT = 20
-"""Collections inside one another."""
+"""The largest depth of nested collections."""
 
 Span = tuple[int, int, str | None]
-"""First index, index after the last, and style (None, `'`, `"`, `|`, `>`) of a scalar in its text."""
+"""A scalar in its text: first index, index after the last, and style (None, `'`, `"`, `|`, `>`)."""
 
 _BETWEEN = re.compile(
     r"(?P<comment>(?<![^ \t\n])#[^\n]*)|(?P<tight>#)|(?P<tab>\t)|(?P<directive>^%)", re.MULTILINE
@@ -26,7 +26,7 @@ _TAB_HINT = "use blanks"
 
 
 class TooDeep(YAMLError):
-    """There are too many open brackets; `mark` is where the last one opens."""
+    """Too many open brackets; `mark` is the last one."""
 
     def __init__(self, mark: Any) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class TooDeep(YAMLError):
 
 
 class BoundedScanner(Scanner):
-    """Stops at too many open brackets: the scanner runs far ahead of its events there, at quadratic cost."""
+    """Stops at too many open brackets, where the scanner would run far ahead of its events at quadratic cost."""
 
     def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:  # noqa: N803 -- ruamel's name
         if len(self.flow_context) >= DEPTH_LIMIT:
@@ -43,9 +43,9 @@ class BoundedScanner(Scanner):
 
 
 def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[int, str, str, str]]:
-    """Index, code, message and hint of what is wrong between and around the scalars of `text[:end]`.
+    """Index, code, message and hint of each problem between and around the scalars of `text[:end]`.
 
-    Tabs outside of texts and comments, comments that touch what they follow, and directives.
+    These are tabs outside of texts and comments, comments without a blank before them, and directives.
     """
     for found in _find_between(text, spans, end):
         if found.lastgroup == "tight" and text[max(found.start() - 1, 0)] == "{":
@@ -58,7 +58,7 @@ def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[i
         elif found.lastgroup == "directive":
             yield found.start(), "BP102", "a directive, `%`", "remove the line: a manifest has no directives"
     for first, last, style in spans:
-        if style not in ("|", ">"):  # the header may hold a comment, which the scanner has looked at
+        if style not in ("|", ">"):  # the header may contain a comment, which the scanner has checked
             for tab in _TAB_INDENT.finditer(text, first, last):
                 yield tab.end() - 1, "BP102", "a line begins with a tab", _TAB_HINT
 
@@ -75,7 +75,7 @@ def find_comments(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, str]]
 
 
 def _find_between(text: str, spans: Sequence[Span], end: int) -> Iterator[re.Match[str]]:
-    """What stands between and around the scalars of `text[:end]` and may not, or is a comment."""
+    """Each comment and each forbidden item between and around the scalars of `text[:end]`."""
     start = 0
     for first, last, _ in (*spans, (end, end, None)):
         yield from _BETWEEN.finditer(text, start, max(start, first))
@@ -83,10 +83,10 @@ def _find_between(text: str, spans: Sequence[Span], end: int) -> Iterator[re.Mat
 
 
 def check_continuation(lines: Sequence[str], first: int, last: int, block: int) -> Iterator[int]:
-    """Numbers of the lines after `first`, up to and including `last`, that stand left of or at the block they are in.
+    """Numbers of the lines after `first`, up to and including `last`, that are not indented deeper than their block.
 
     Lines count from 1; `block` is the column, from 1, of the enclosing block collection, 0 for none. Blank lines and
-    comments may stand anywhere; a closing bracket may stand right below the block, as many people write it.
+    comments may have any indentation; a closing bracket may be right below the block, as many people write it.
     """
     for number in range(first + 1, last + 1):
         line = lines[number - 1]
@@ -111,13 +111,13 @@ _PROBLEMS = {
     "expected '<document start>'": "expected the end of the file, found {token}; keep one document in a file",
     "found non-comment content": "expected the end of the file, found {token}; keep one document in a file",
 }
-"""How a problem of the parser begins → what is wrong, and what to do."""
+"""The beginning of a parser's problem → what is wrong, and what to do."""
 _AT_CONTEXT = (
     "found unexpected document separator",
     "could not find expected ':'",
     "found unexpected end of stream",
 )
-"""The problems whose cause is where their context begins."""
+"""The problems whose cause is at the beginning of their context."""
 _TOKENS = {
     "<block sequence start>": "a list `-` at another indentation",
     "<block mapping start>": "a key at another indentation",
@@ -164,7 +164,7 @@ def explain_error(error: MarkedYAMLError, lines: Sequence[str]) -> tuple[Any, st
 
 
 def _find_token(problem: str) -> str:
-    """What was found instead, from the tail of the parser's message."""
+    """What was found instead, from the end of the parser's message."""
     quoted = re.findall(r"'([^']*)'", re.split(r"found|got|marker", problem)[-1])
     token = quoted[-1] if quoted else ""
     return _TOKENS.get(token, show(token) if token else "something else")

@@ -1,4 +1,4 @@
-"""Words for messages: what a value is called, how it looks, what was probably meant."""
+"""Words for messages: how values are called and shown, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ BOUNDS = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
 }
-"""The keywords of JSON Schema that bound a value, in words."""
+"""The keywords of JSON Schema for bounds, in words."""
 
 
 def name_place(path: Path) -> str:
-    """What is at `path`, in words: `item 1 of `runs``."""
+    """The thing at `path` in words: `item 1 of `runs``."""
     if not path:
         return "the file"
     *before, last = path
@@ -47,7 +47,7 @@ def name_place(path: Path) -> str:
 
 
 def write_flow(value: Any) -> str:
-    """A value of JSON as it may stand in a manifest, on one line."""
+    """A JSON value as it can be written in a manifest, on one line."""
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, dict):
@@ -63,13 +63,13 @@ def list_words(values: Iterable[Any]) -> str:
 
 
 def suggest(word: Any, known: Iterable[Any], otherwise: str, link: str = "otherwise ") -> str:
-    """A hint on a word that is not a known one: the nearest of them, if one is near, and what else to do."""
+    """A hint on an unknown word: the most similar known one, if any, and what else to do."""
     near = find_nearest(word, known)
     return f"did you mean {show(near)}? {link}{otherwise}" if near else otherwise
 
 
 def find_nearest(word: Any, known: Iterable[Any]) -> str | None:
-    """The text that was probably meant, or None, as where `word` is not text; capitals and `-` for `_` count for nothing."""
+    """The text that was probably meant, or None (always for `word` that is not text); capitals and `-` for `_` do not matter."""
     if not isinstance(word, str):
         return None
     plain = {one.lower().replace("-", "_"): one for one in known if isinstance(one, str)}
@@ -84,7 +84,7 @@ def name_types(wanted: Sequence[str]) -> str:
 
 
 def describe(value: Any) -> str:
-    """What a value is seen to be; lists and mappings without their content."""
+    """The kind of a value in words; lists and mappings without their content."""
     if isinstance(value, str):
         return f"the text {show(value)}"
     kinds: dict[type, str] = {dict: "a mapping", list: "a list"}
@@ -92,7 +92,7 @@ def describe(value: Any) -> str:
 
 
 def suggest_retyped(value: Any, wanted: Sequence[str]) -> str:
-    """How to write a value of the wrong type, where that can be told."""
+    """How to write a value of the wrong type correctly, if that is clear."""
     numeric = isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii()
     is_number = numeric and not {"integer", "number"}.isdisjoint(wanted)
     if is_number or ("boolean" in wanted and value in ("true", "false")):

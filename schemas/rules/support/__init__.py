@@ -1,1 +1,1 @@
-"""What the rules compute with. Nothing here checks."""
+"""Calculations for the rules; there are no checks here."""

@@ -1,4 +1,4 @@
-"""Circles in what refers to one another."""
+"""Cycles in references."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from graphlib import CycleError, TopologicalSorter
 
 
 def find_circles(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], ...]:
-    """Circles in a graph of name → names it refers to; each begins and ends with its alphabetically first name.
+    """The cycles of a graph (name → names it refers to); each begins and ends with its alphabetically first name.
 
-    Circles without a name in common: of those that share one, only one is found.
+    Of cycles that share a name, only one is found.
 
     >>> find_circles({"a": ["b"], "b": ["a"], "c": ["c"], "d": ["a"]})
     (('a', 'b', 'a'), ('c', 'c'))
@@ -20,7 +20,7 @@ def find_circles(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], .
         try:
             TopologicalSorter(left).prepare()
         except CycleError as error:
-            # graphlib tells a circle against the direction of the references, with one name at both ends
+            # graphlib gives the cycle against the direction of the references, with one name at both ends
             members = error.args[1][:0:-1]
             start = members.index(min(members))
             circles.append((*members[start:], *members[:start], members[start]))

@@ -1,7 +1,7 @@
-"""What rules ask of documents: single values of manifests.
+"""Single values of manifests, for rules.
 
-A manifest that its schema refused is not a campaign, but most of what it says can be judged all the same, so that its
-author hears of everything at once.
+A manifest that its schema refuses is not a campaign, but rules check its other values, so that its author sees all findings
+at once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 
 ANY = None
-"""In a path: every key of a mapping, every place of a list."""
+"""In a path: any key of a mapping, any index of a list."""
 
 
 def find_texts(repository: Repository, *path: str | None) -> Iterator[tuple[Document, Path, str]]:
-    """Every text at a path of the manifests, with its document and its own path, in the order of the files.
+    """Every text at a path of the manifests as (document, its own path, text), in the order of the files.
 
-    Of a manifest that was refused there is all that the schema did not object to.
+    In a refused manifest, values with a finding of the schema are left out.
     """
     for _, document in repository.list_campaigns():
         for found, text in _walk(document.data, path, ()):

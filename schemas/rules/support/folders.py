@@ -1,4 +1,4 @@
-"""The folders that a campaign's outputs go to, as far as the repository alone can tell."""
+"""The folders of a campaign's outputs, as far as they follow from the repository."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from schemas.manifest.variant import is_expandable
 from schemas.repository import Repository
 
 LONGEST = {"experiment": "e9999", "energy": "4S_offres", "run": f"r{RUN_LIMIT}", "version": "v99999"}
-"""Stand-ins for what is not known before a job runs, as long as it can be."""
+"""The longest possible values of fields that are not known before a job runs."""
 OPEN = {"experiment": "{experiment}", "energy": "{energy}", "run": "{run}", "version": "{version}"}
-"""Stand-ins that a reader understands."""
+"""Placeholders for people, for fields that are not known before a job runs."""
 
 
 def fill_folders(
     repository: Repository, campaign: Campaign, unknown: Mapping[str, str]
 ) -> Iterator[tuple[Step, str, str]]:
-    """Step, output and folder of every output, below the storage of the site; a variant is a step of its own.
+    """Step, output and folder of every output, relative to the storage of the site; each variant is a step.
 
-    There is none where the layout is unknown, or only for reading. `unknown` stands in for experiment, beam energy, run
-    and version: two outputs of one run share a folder exactly when they share it here. The number of a tag that has
-    none yet is its name.
+    Nothing is yielded if the layout is unknown or historic. `unknown` gives values for experiment, beam energy, run and
+    version: two outputs of one run share a folder exactly if they share it here. A tag without a number is represented by
+    its name.
     """
     layout = repository.layouts.get(campaign.layout)
     if layout is None or layout.historic:
         return
     number = name_number(campaign.tag_names, repository.snapshots) or campaign.tag_names[0]
-    # too many variants are another rule's to tell
+    # another rule reports too many variants
     for step in campaign.expand() if is_expandable(campaign.steps) else campaign.steps:
         for output in step.outputs:
             fields = {**campaign.describe_output(step, output), "tag_id": number, **unknown}

@@ -1,4 +1,4 @@
-"""Arithmetic on sorted, disjoint or overlapping run ranges of one experiment, both ends included."""
+"""Arithmetic on run ranges of one experiment, both ends included."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from schemas.manifest.runs import RUN_LIMIT, RunRange
 Ranges = tuple[RunRange, ...]
 
 SHOWN = 5
-"""How many ranges a message lists."""
+"""The largest number of ranges in a message."""
 
 
 def unite(ranges: Iterable[RunRange]) -> Ranges:
-    """The same runs as sorted ranges that neither overlap nor touch."""
+    """The same runs as sorted ranges that do not overlap or touch."""
     return _fold(spans.unite(_unfold(ranges)))
 
 
@@ -35,22 +35,22 @@ def subtract(ranges: Iterable[RunRange], without: Iterable[RunRange]) -> Ranges:
 
 
 def contain(ranges: Sequence[RunRange], run: int) -> bool:
-    """Whether a run is in one of sorted, disjoint ranges."""
+    """Whether a run is in one of `ranges`, which are sorted and do not overlap."""
     place = bisect_right(ranges, run, key=lambda one: one.first) - 1
     return place >= 0 and run <= ranges[place].last
 
 
 def take(selector: Selector) -> Ranges:
-    """The runs that a selector may choose: an open one has all from its first on."""
+    """The runs that a selector may select; for an open one, all from its first run on."""
     first = selector.first
     ranges = selector.ranges if first is None else (RunRange(first, max(RUN_LIMIT, first)),)
     return subtract(ranges, selector.exclude)
 
 
 def find_common(one: Selector, other: Selector, *narrowing: str) -> str:
-    """The runs that both selectors may choose, for a message; empty when there are none.
+    """The runs that both selectors may select, for a message; empty if there are none.
 
-    Selectors that both set a property of `narrowing`, without a value in common, cannot meet.
+    Two selectors that set the same property of `narrowing`, without a common value, have no common runs.
     """
     narrowed = [(getattr(one, name), getattr(other, name)) for name in narrowing]
     apart = any(mine and theirs and not set(mine) & set(theirs) for mine, theirs in narrowed)
@@ -61,12 +61,12 @@ def find_common(one: Selector, other: Selector, *narrowing: str) -> str:
 
 
 def count(ranges: Iterable[RunRange]) -> int:
-    """How many runs there are; the ranges are disjoint."""
+    """The number of runs in ranges that do not overlap."""
     return sum(item.last - item.first + 1 for item in ranges)
 
 
 def show_ranges(ranges: Sequence[RunRange], experiment: int | None = None) -> str:
-    """Ranges for a message, `3:529-613, 620`; after the first few only how many runs there are besides."""
+    """Ranges for a message, `3:529-613, 620`; after the first `SHOWN`, only the number of the other runs."""
     listed = ", ".join(map(str, ranges[:SHOWN]))
     rest = count(ranges[SHOWN:])
     if ranges and ranges[-1].last >= RUN_LIMIT and not rest:
