@@ -1,1 +1,1 @@
-"""What will run: units, fingerprints, steering scripts, job JSONs, and the runtime that worker nodes execute."""
+"""Prepares jobs: units, fingerprints, steering scripts, job JSONs, and the runtime that runs on worker nodes."""

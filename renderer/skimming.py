@@ -2,11 +2,11 @@
 
     python -m renderer.skimming JOB.json
 
-Runs in the folder of its attempt. An output holds the accepted events: all branches of their tree that can be written, or
-those that the job keeps. Where the entries are objects of basf2, which only basf2 writes, it is an event list.
-application.json comes last and by rename, so whoever sees it sees all outputs. Inputs are read in the order given. They
-must hold as many events as are registered, all of the job's run, and each event once. Where there are more outputs than
-files may be open at once, the inputs are read again for each so many.
+It runs in the folder of its attempt. An output has the accepted events, with all branches that can be written or with those
+that the job keeps. If the input holds objects of basf2, the output is an event list, since only basf2 can write such objects.
+application.json is written last, in one step: when it exists, all outputs are complete. Inputs are read in their order.
+They must have the registered number of events, all events must be of the job's run, and each event must occur once. If
+the process cannot open all outputs at once, it writes them in groups, and reads the inputs once per group.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from renderer.skims.task import SkimError, Task, read_task
 REPORT = "application.json"
 
 _SPARE = 32
-"""Files that are open beside the outputs: the input, the streams, what libraries hold."""
+"""The number of files that may be open beside the outputs: the input, the streams, files of libraries."""
 
 _FAILED = 1
 _USAGE = 3
 
 
 def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Do the job in `folder`, write its outputs and application.json there, and return what that file says.
+    """Writes the outputs of a job and application.json into `folder`; returns the content of that file.
 
-    The report has `outputs`, `events_read`, `rows_read`, `record` (what else is worth knowing), and `failure`: None, or
-    class and message. For each file, `outputs` has its `kind`, events or event list; `events`, the number accepted, and
-    `rows`, more than these where a row is a candidate; and `runs`, rows of experiment, run, processed, accepted. The class
-    of a failure is `input` if an input cannot be used, `permanent` if the job itself is wrong or events are there twice,
-    `infrastructure` if the folder cannot be written. A branch or line that an input lacks is `permanent`, and of the scope
-    `step`: the step's other jobs look for it too. After a failure no outputs are left.
+    The content has `outputs`, `events_read` and `failure`; after success also `rows_read` and `record` (remarks). `outputs`
+    maps each file to `kind` (events or event list), `events` (how many are accepted), `rows` (more than `events` if a row
+    is a candidate) and `runs` (a list of [experiment, run, events read, events accepted]). `failure` is None, or has
+    message and class: `input` if an input cannot be used, `permanent` if the job is wrong or an event occurs twice,
+    `infrastructure` if the folder cannot be written. If an input lacks a tree, branch or line, the class is `permanent`,
+    with the scope `step`, since all jobs of the step need it. After a failure `outputs` is empty, and no partial file is left.
 
     Raises:
         OSError: application.json cannot be written.
@@ -62,7 +62,7 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
-    """Writes the outputs: what each pass over the inputs says of those that it wrote."""
+    """Writes the outputs; returns the report of each pass over the inputs."""
     parts = {selection.file: folder / f"{selection.file}.part" for selection in task.selections}
     described = []
     try:
@@ -89,14 +89,14 @@ def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
 
 
 def _divide_outputs(task: Task) -> Iterator[Task]:
-    """The task in as many as must be done one after another, since each output is an open file."""
+    """Divides the task into tasks with as many outputs as files may be open."""
     most = max(1, _allow_files(len(task.selections) + _SPARE) - _SPARE)
     for start in range(0, len(task.selections), most):
         yield replace(task, selections=task.selections[start : start + most])
 
 
 def _allow_files(wanted: int) -> int:
-    """How many files this process may have open: as many as are wanted, where the machine lets it have them."""
+    """Raises the limit of open files to `wanted` if the machine allows it; returns how many may be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return wanted
@@ -108,7 +108,7 @@ def _allow_files(wanted: int) -> int:
 
 
 def _join(report: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
-    """What a further pass over the same inputs says, beside what is known: other outputs, and what is worth a record."""
+    """The report so far, with the outputs and remarks of one more pass over the same inputs."""
     record = {key: dict(told) for key, told in report.get("record", {}).items()}
     for key, told in described["record"].items():
         record.setdefault(key, {}).update(told)
@@ -116,7 +116,7 @@ def _join(report: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, 
 
 
 def _write_file(file: Path, content: bytes) -> None:
-    """Writes a file so that whoever sees it sees all of it."""
+    """Writes a file beside its place, then renames it, so that nobody reads an incomplete file."""
     part = file.with_name(f"{file.name}.part")
     with part.open("wb") as stream:
         stream.write(content)

@@ -1,4 +1,4 @@
-"""Steering scripts: templates are read, rendered, and proven to be nothing but their template plus literals."""
+"""Steering scripts: reads and renders templates, and checks that values change nothing but constants of a script."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ BASES = "bases"
 _JOINED = re.compile(r'\{% *(?:extends|include) "([^"]+)"')
 _ADDED = re.compile(r'\.add_module\(\s*"([A-Za-z0-9_]+)"')
 _REAL = ("declareRealData()", "mc=False", ".mc = False", '"mc": False')
-"""How a script declares what it writes real data, or leaves out what only simulated events have."""
+"""Texts by which a script declares that its output is real data, or leaves out what only simulated events have."""
 _HELD = 'use_local_database(job["local_conditions"]'
-"""How a script of a release before 04 is held to the payloads of its run."""
+"""The text by which a script of a release before 04 reads only the payloads of its run."""
 _BEFORE = '"before_prescale"'
-"""How a script asks for the decision before the prescale."""
+"""The text by which a script asks for the decision before the prescale."""
 _IMPORTED = re.compile(r"^from (?!ROOT\b)[\w.]+ import (.+)$", re.MULTILINE)
 
 
@@ -44,19 +44,19 @@ class TemplateBroken(Exception):
 
 @cache
 def load_templates() -> Mapping[str, Template]:
-    """The steering templates that come with this version of the tool, as `NAME/VERSION`; read once a process.
+    """The steering templates of b2prod by `NAME/VERSION`; they are read once per process.
 
     Raises:
-        TemplateBroken: as of `read_templates`.
+        TemplateBroken: see `read_templates`.
     """
     return MappingProxyType(read_templates(TEMPLATES))
 
 
 def read_templates(folder: Path) -> dict[str, Template]:
-    """The steering templates in a folder: `NAME/VERSION.yaml` beside `NAME/VERSION.py.j2`, as `NAME/VERSION`.
+    """The steering templates in a folder by `NAME/VERSION`, from `NAME/VERSION.yaml` and `NAME/VERSION.py.j2`.
 
     Raises:
-        TemplateBroken: a description does not satisfy the schema `template/1`, or its text is missing.
+        TemplateBroken: a description does not satisfy its schema, its text is missing, or it names an unknown era.
     """
     eras, paths = load_eras(folder), _load_paths(folder)
     templates: dict[str, Template] = {}
@@ -85,7 +85,7 @@ def read_templates(folder: Path) -> dict[str, Template]:
 
 
 def _load_paths(folder: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
-    """Era → function → the names of the modules that it adds; nothing for a folder that does not say it."""
+    """Era → function → names of the modules that it adds to a path; empty if the folder has no file `PATHS`."""
     file = folder / PATHS
     if not file.exists():
         return {}
@@ -93,7 +93,7 @@ def _load_paths(folder: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
 
 
 def _join_text(template: Template, folder: Path) -> str:
-    """The text of a template, and of all that it is made of."""
+    """The text of a template, followed by the texts that it extends or includes."""
     text, joined = template.text, set[str]()
     while missing := set(_JOINED.findall(text)) - joined:
         joined |= missing
@@ -102,7 +102,7 @@ def _join_text(template: Template, folder: Path) -> str:
 
 
 def _find_modules(text: str, eras: Sequence[Mapping[str, Sequence[str]]]) -> frozenset[str] | None:
-    """The names of the modules in a path, in any of its eras; None where a function is called whose are not known."""
+    """The names of the modules in a path, over all eras; None if the modules of an imported function are not known."""
     called = {name.strip() for names in _IMPORTED.findall(text) for name in names.split(",")}
     if not eras or any(not called <= functions.keys() for functions in eras):
         return None
@@ -111,7 +111,7 @@ def _find_modules(text: str, eras: Sequence[Mapping[str, Sequence[str]]]) -> fro
 
 
 def load_eras(folder: Path = TEMPLATES) -> dict[str, Era]:
-    """The eras of a folder of templates, by name; none where it has none.
+    """The eras of a folder of templates, by name; empty if it has no file `ERAS`.
 
     Raises:
         TemplateBroken: the file does not satisfy the schema `eras/1`.
@@ -130,18 +130,18 @@ def _read(file: Path, schema: str) -> Document:
 
 
 def render_steering(template: Template, settings: Mapping[str, Parameter]) -> str:
-    """The steering script of `template` with `settings`, every value of which goes out as a Python literal.
+    """The steering script of `template`, with each value of `settings` as a Python literal.
 
     Raises:
-        TemplateBroken: the text asks for what is not set, the result is not Python, or its syntax tree is not
-            that of the template with other constants.
+        TemplateBroken: the template uses a setting that is missing, the result is not Python, or a value
+            changes more than constants of the script.
     """
-    # equal values may be spelled in different ways: 1, 1.0 and True, 0.0 and -0.0
+    # 1, 1.0 and True are equal, so are 0.0 and -0.0: the literal keeps them apart in the cache
     spelled = tuple((name, value, ascii(value)) for name, value in settings.items())
     return _render_proven(template.name, template.text, spelled)
 
 
-@lru_cache(maxsize=256)  # many steps, and both sides of a change, have the same scripts
+@lru_cache(maxsize=256)  # many steps have the same script
 def _render_proven(name: str, source: str, spelled: tuple[tuple[str, Parameter, str], ...]) -> str:
     text = _render(name, source, {key: value for key, value, _ in spelled})
     plain = _render(name, source, {key: _placeholder(value) for key, value, _ in spelled})
@@ -152,10 +152,7 @@ def _render_proven(name: str, source: str, spelled: tuple[tuple[str, Parameter, 
 
 @lru_cache(maxsize=256)
 def digest_steering(text: str) -> str:
-    """The digest of a script's syntax tree.
-
-    Comments and blanks do not count, nor does the version of Python that reads it.
-    """
+    """The digest of a script's syntax tree: comments, blanks and the version of Python do not change it."""
     return digest(_tree(ast.parse(text), constants=True))
 
 
@@ -199,7 +196,7 @@ def _spell(value: Any) -> Any:
 
 
 def _placeholder(value: Parameter) -> Parameter:
-    """A harmless value of the same shape."""
+    """An empty value of the same type."""
     if isinstance(value, tuple):
         return tuple(type(item)() for item in value)
     return type(value)()
@@ -213,11 +210,14 @@ def _shape(text: str) -> Any:
 
 
 def _tree(node: Any, *, constants: bool) -> Any:
-    """A syntax tree as JSON data; fields that are empty are left out, since newer Pythons add fields."""
+    """A syntax tree as JSON data, without empty fields, since newer versions of Python add fields."""
     if isinstance(node, ast.Constant):
         return ["Constant", ascii(node.value) if constants else type(node.value).__name__]
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant) and not constants:
-        return ["Constant", type(node.operand.value).__name__]  # -1 is an operator and a constant
+        return [
+            "Constant",
+            type(node.operand.value).__name__,
+        ]  # Python reads -1 as an operator and a constant
     if isinstance(node, ast.AST):
         fields = {name: _tree(value, constants=constants) for name, value in ast.iter_fields(node)}
         fields.pop("kind", None)

@@ -1,4 +1,4 @@
-"""The applications by name. A further one is a module here, a line below, and an entry in the schema `campaign/1`."""
+"""The applications by name. A new one needs a module here, an entry in `_ALL`, and one in the schema `campaign/1`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application `basf2`: a rendered steering script under the declared release, as on a login node of KEKCC."""
+"""The application `basf2`: runs a rendered steering script with the declared release."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Basf2Application(Application):
     program = "basf2"
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
-        """The release, the syntax tree of the steering, and deviations from the standard."""
+        """The release, the digest of the steering script, and the step's deviations."""
         deviations = {
             "variant": step.variant,
             "overrides": [[one.module, one.parameter, one.value] for one in step.deviations.overrides],
-            # a file has them in an order of its own
+            # the output does not depend on their order
             "additional_branches": sorted(one.name for one in step.deviations.additional_branches),
         }
         return {
@@ -42,13 +42,13 @@ class Basf2Application(Application):
         }
 
     def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
-        """The steering script."""
+        """The steering script of the step."""
         return {STEERING: render_script(step, repository).encode()}
 
     def describe_job(
         self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
     ) -> dict[str, Any]:
-        """The release, the global tags and where their payloads are read, deviations, and the skims."""
+        """The command, the files with the conditions, release, global tags, deviations, and the wanted skims."""
         launcher = [*site.launchers[self.name], campaign.release or ""] if self.name in site.launchers else []
         is_held = find_trust(campaign, step, repository, site) is None and site.payloads is not None
         held = {"local_conditions": LOCAL_CONDITIONS, "payload_folder": site.payloads} if is_held else {}
@@ -60,10 +60,9 @@ class Basf2Application(Application):
         }
 
     def name_file(self, step: Step, output: str, stem: str) -> str:
-        """The level before the name of the input.
+        """The level comes before the stem, except for RAW skims and for skims whose level stands at the end.
 
-        A skim stands before the number of the file, as in public paths: `mdst.physics.0003.05241.HLT0.hlt_hadron.f00000.root`;
-        files of RAW have no level in front.
+        A skim stands before the number of the file, as in public paths: `mdst.physics.0003.05241.HLT0.hlt_hadron.f00000.root`.
         """
         if not step.skims:
             return f"{output}.{stem}.root"
@@ -75,15 +74,19 @@ class Basf2Application(Application):
 
 
 def render_script(step: Step, repository: Repository) -> str:
-    """The steering script that serves all jobs of a step."""
+    """The steering script of a step, the same for all its jobs.
+
+    Raises:
+        TemplateBroken: the step's template cannot be rendered.
+    """
     template = repository.templates[step.template or ""]
     return render_steering(template, template.settings(dict(step.parameters)))
 
 
 def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Site) -> str | None:
-    """Why a step's jobs cannot be held to the payloads of their runs; None where they are, or use none.
+    """Why a step's jobs might read other payloads than those of their runs; None if they cannot.
 
-    Releases from 04 on read a conditions metadata file; older ones a local database, whose files must be at the site.
+    Releases from 04 on read a conditions metadata file. Older releases read a local database, whose files must be at the site.
     """
     if not step.keys.software or reads_metadata(campaign.release or ""):
         return None
@@ -100,7 +103,7 @@ def find_trust(campaign: Campaign, step: Step, repository: Repository, site: Sit
 def describe_steering(
     campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
 ) -> dict[str, Any]:
-    """What a steering script reads of its job, wherever it runs: release, global tags, deviations, and the wanted skims."""
+    """What a steering script reads at all sites: release, global tags, deviations, and those of the skims in `outputs`."""
     wanted = [name for name in step.outputs if name in outputs] if step.skims else []
     deviations = {
         "variant": step.variant,
@@ -128,6 +131,6 @@ def describe_steering(
 
 
 def _divide_stem(stem: str) -> tuple[str, str]:
-    """A stem without the number of the file, and that number with its dot; an empty text where the stem has no number."""
+    """The stem without the number of the file, and that number as in `.f00000`, empty if there is none."""
     found = re.fullmatch(r"(.+)(\.f[0-9]{5})", stem, re.ASCII | re.DOTALL)
     return (found[1], found[2]) if found else (stem, "")

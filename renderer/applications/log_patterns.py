@@ -1,6 +1,6 @@
-"""What logs are searched for: patterns of the lines that tell why a job failed, by what writes them.
+"""Patterns of the lines in logs that tell why a job failed: of basf2, of Python, and of the system.
 
-Pure. Forms of basf2's lines: `framework/logging/src/LogMessage.cc`, `LogSystem.cc`.
+Source for the lines of basf2: `framework/logging/src/LogMessage.cc`, `LogSystem.cc`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 HEADS = 20
-"""Tracebacks that are followed to their end, from the last one on: each may go through all of the log."""
+"""How many tracebacks are read, from the last one backwards; each may be as long as the log."""
 
 Find = Callable[[Sequence[str]], Iterator[tuple[int, str]]]
-"""The places in a log, from 0, that one pattern points to, the most telling first; each with the kind of error."""
+"""From the lines of a log: pairs of line number, from 0, and kind of error; the most important first."""
 
 
 def find_lines(kind: str, pattern: str, *, forwards: bool = False) -> Find:
-    """The lines with the pattern, from the last one on; `forwards`: from the first one on."""
+    """A search for the lines with the pattern, the last one first; with `forwards` the first one first."""
     form = re.compile(pattern, re.ASCII)
 
     def find(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -33,7 +33,7 @@ _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:: |:?$)", re.ASCII)
 
 
 def _find_exception(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The last exception that was not caught: in a chain, the one that ended the program."""
+    """The exceptions at the end of tracebacks, the last one first, since that one ended the program."""
     heads = (place for place in range(len(lines) - 1, -1, -1) if lines[place].strip() == _HEAD)
     for head in islice(heads, HEADS):
         margin = len(lines[head]) - len(lines[head].lstrip())
@@ -52,7 +52,7 @@ BASF2 = (
     find_lines("crash", r"^\s*\*\*\* Break \*\*\*"),
 )
 BASF2_WEAK = (
-    # before the event loop any ERROR is fatal, and the first is what the others follow from
+    # before the event loop any ERROR is fatal
     find_lines("ERROR", LEVEL + r"ERROR\](?! in total, [0-9]+ errors)"),
 )
 PYTHON = (
@@ -72,4 +72,4 @@ SYSTEM = tuple(
 )
 
 ANY = (*BASF2, *PYTHON, *SYSTEM, *BASF2_WEAK)
-"""What a log of nobody knows which application is searched for, the most telling first."""
+"""All patterns, for logs of an unknown application, the most important first."""

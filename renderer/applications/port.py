@@ -1,4 +1,4 @@
-"""What a job runs: the port that each application implements, in a module of its own."""
+"""The base class of applications, and the names of files in a job's folder."""
 
 from __future__ import annotations
 
@@ -16,53 +16,52 @@ JOB = "job.json"
 STEERING = "steering.py"
 SCRIPT = "script"
 CONDITIONS = "conditions.sqlite"
-"""Names of files in a job's folder."""
 
 LOCAL_CONDITIONS = "conditions.txt"
-"""The payloads of the job's run as releases before 04 read them; where the site has their files."""
+"""The file with the payloads of the job's run for releases before 04, if the site has a folder of payload files."""
 
 PYTHON = "@python"
-"""Stands for the interpreter that runs the job's runtime: the job JSON is the same on every machine."""
+"""Stands for the Python that runs the job's runtime, so that the job JSON is the same on all machines."""
 
 
 def omit_empty(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A description without the keys that say nothing: an optional key that comes later then changes no digest."""
+    """The description without empty values: a new optional key then does not change the digests of earlier campaigns."""
     return {key: value for key, value in described.items() if value}
 
 
 class Application(ABC):
-    """One application. What manifests may say of its steps is in `schemas.manifest.step`."""
+    """One application. `schemas.manifest.step` says what manifests may declare for its steps."""
 
     name: ClassVar[str]
     patterns: ClassVar[Sequence[Find]]
-    """What its logs are searched for, the most telling first."""
+    """The patterns for its logs, the most important first."""
     program: ClassVar[str | None] = None
-    """What must be on the nodes where the site names no launcher; None: only what b2prod brings."""
+    """The program that nodes need if the site names no launcher; None if it comes with b2prod."""
     tree: ClassVar[str | None] = None
-    """The tree with the events of its outputs; None: it is found as in any file."""
+    """The tree of its files with the events; None if the reader must look for it."""
     states_metadata: ClassVar[bool] = False
-    """Whether its outputs say of themselves which run, release and level they are of."""
+    """Whether its outputs have metadata with their run, release and level."""
     reads_by_name: ClassVar[bool] = False
-    """Whether its steps choose events by what their input stores under names, which can be looked up before jobs start."""
+    """Whether its steps need trees, branches or lines by name, so that an input can be checked before jobs start."""
 
     @abstractmethod
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
-        """What determines all outputs of a step beside its input: JSON data, which enter fingerprints."""
+        """JSON data with all that determines the outputs of a step, apart from the input; they are part of fingerprints."""
 
     @abstractmethod
     def describe_job(
         self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
     ) -> dict[str, Any]:
-        """What the job JSON says for this application: the command, and what the command reads there."""
+        """The application's part of the job JSON: the command, and what it reads; `outputs` are the wanted ones."""
 
     def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
-        """The files that serve all jobs of a step, by name."""
+        """Name → content of the files that all jobs of a step share."""
         return {}
 
     def name_file(self, step: Step, output: str, stem: str) -> str:
-        """The name of an output's file; `stem` is that of its input, or of its run, without level and ending."""
+        """The name of an output's file; `stem` is the name of its input or its run, without level and ending."""
         return f"{output}.{stem}.root"
 
     def find_tree(self, parameters: Mapping[str, Any]) -> str | None:
-        """The tree of the input that holds the events; None: it is found as in any file."""
+        """The tree of the input with the events; None if the reader must look for it."""
         return self.tree

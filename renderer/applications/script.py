@@ -13,17 +13,17 @@ from schemas.policy.site import Site
 from schemas.repository import Repository
 
 VERSION = "script/1"
-"""The number grows when what a script finds around it changes."""
+"""The number grows when the environment of scripts changes."""
 
 
 class ScriptApplication(Application):
-    """Runs what was reviewed: its content is in the fingerprint, and the job holds the file against it."""
+    """Runs a reviewed file: its digest is part of the fingerprint, and the job compares the file with it."""
 
     name = "script"
     patterns = ANY
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
-        """The content of the script, its arguments and parameters; not its name and version."""
+        """The digest of the script, its arguments and parameters, without its name."""
         return {
             "application": VERSION,
             "script": repository.scripts[step.script or ""].digest,
@@ -32,13 +32,13 @@ class ScriptApplication(Application):
         }
 
     def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
-        """The script."""
+        """The content of the script."""
         return {SCRIPT: repository.scripts[step.script or ""].content}
 
     def describe_job(
         self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
     ) -> dict[str, Any]:
-        """The command and what the script must be; the parameters."""
+        """The command, the checksum and arguments of the script, and the parameters."""
         digest = repository.scripts[step.script or ""].digest
         return {
             "command": [*site.launchers.get(self.name, ()), f"./{SCRIPT}"],
@@ -47,7 +47,7 @@ class ScriptApplication(Application):
         }
 
     def name_file(self, step: Step, output: str, stem: str) -> str:
-        """The level before the name of the input; files of RAW have no level in front."""
+        """The name is the output, then the stem; names of RAW files have only the stem."""
         return f"{stem}.root" if output == "raw" else super().name_file(step, output, stem)
 
 

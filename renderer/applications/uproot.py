@@ -1,4 +1,4 @@
-"""The application `uproot`: the embedded skimming of ROOT files, which runs anywhere."""
+"""The application `uproot`: skims ROOT files, with a program that comes with b2prod."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from schemas.policy.site import Site
 from schemas.repository import Repository
 
 VERSION = "uproot/2"
-"""The number grows when what it writes changes."""
+"""The number grows when the content of its outputs changes."""
 
 
 class UprootApplication(Application):
-    """Skims by the decisions that are stored with events, and by cuts."""
+    """Skims by stored decisions of the HLT and by cuts."""
 
     name = "uproot"
     patterns = (*PYTHON_LINES, *SYSTEM)
     reads_by_name = True
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
-        """Its version, the parameters and the branches that are kept."""
+        """The application's version, the parameters, and the patterns of branches to keep."""
         options = {"parameters": dict(step.parameters), "keep": list(step.keep)}
         return {"application": VERSION, **omit_empty(options)}
 
     def describe_job(
         self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
     ) -> dict[str, Any]:
-        """The skims with their cuts and lines, and the parameters."""
+        """The command, the skims with their cuts and lines, the parameters, and the branches to keep."""
         return {
             "command": [PYTHON, "-m", "renderer.skimming", JOB],
             "skims": {name: repository.skims[name].describe() for name in step.outputs if name in outputs},
@@ -41,5 +41,5 @@ class UprootApplication(Application):
         }
 
     def find_tree(self, parameters: Mapping[str, Any]) -> str | None:
-        """The one that the parameter `tree` names."""
+        """The tree in the parameter `tree`; None without it."""
         return parameters.get("tree")

@@ -1,1 +1,1 @@
-"""Reading and writing files of events: ROOT, the DAQ's sequential format, and what basf2 stores in them."""
+"""Reads files of events (ROOT files, and the sequential format of the DAQ), and writes ROOT files."""

@@ -1,7 +1,4 @@
-"""Which branches of a tree can be written again, and as what: numbers, arrays and lists of numbers, and texts.
-
-Objects cannot: uproot reads them, and does not write them.
-"""
+"""Finds the branches of a tree that uproot can write: numbers, arrays and lists of numbers, and texts, but not objects."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from renderer.event_data.event_file import EventFile
 from renderer.event_data.root_file import LackingError, name_nearest
 
 NUMBERS, LISTS, TEXTS = "numbers", "lists", "texts"
-"""What a column holds of each row: a number or an array of fixed lengths, a list of them, or a text."""
+"""The kinds of columns: a row has a number or an array of fixed lengths, a list of these, or a text."""
 
 
 _WRITTEN = tuple(np.dtype(kind) for kind in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"))
@@ -29,11 +26,11 @@ _COUNTER = np.dtype(np.int32)
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A branch that is written again.
+    """A branch as it is written, read from the input's `branch`, or from its leaf `member` if it has several leaves.
 
-    `member` is the leaf of the branch that it is, where the branch has several. `dtype` is the type of one number, and
-    `shape` the lengths of an array of fixed lengths. A list has a `counter`, a branch of `counter_dtype`. `title` None: as
-    the library writes it. `compression` is ROOT's code, algorithm × 100 + level; `basket` the bytes of a basket.
+    `dtype` is the type of one number, `shape` the lengths of an array of fixed lengths. The length of a list is in the
+    branch `counter`, of type `counter_dtype`. If `title` is None, uproot chooses it. `compression` is ROOT's code,
+    algorithm × 100 + level; `basket` is the size of a basket in bytes.
     """
 
     name: str
@@ -50,17 +47,17 @@ class Column:
 
     @property
     def type(self) -> str:
-        """Its type in words, as in `float32[n][3]`."""
+        """The type as messages show it, as in `float32[n][3]`."""
         lengths = ([self.counter or ""] if self.kind == LISTS else []) + [str(size) for size in self.shape]
         return ("text" if self.kind == TEXTS else str(self.dtype)) + "".join(f"[{one}]" for one in lengths)
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What is written of a tree. `basket_rows` is the number of rows in a basket, about as many as in the input's.
+    """How a tree is written; `name` is the name of the tree, `source` the name of its file in messages.
 
-    `unwritten` are branches that cannot be written, each with its type; `rewritten` those that are written as another
-    type, with both. `name` is that of the tree; `source` what messages call its file.
+    `basket_rows` is the number of rows in a basket. `unwritten` are branches that cannot be written, with their types;
+    `rewritten` are branches whose type changes, with the type before and after.
     """
 
     source: str
@@ -73,10 +70,10 @@ class Form:
     rewritten: tuple[tuple[str, str], ...] = ()
 
     def check_same(self, other: Form) -> None:
-        """Ensures that another file's tree can be written behind this one.
+        """Checks that rows of a tree with the form `other` can follow in the same output.
 
         Raises:
-            LackingError: it has other branches, or branches of other types; the text names the first.
+            LackingError: it has other branches, or other types of branches; the text names the first difference.
         """
         mine, others = ({column.name: column for column in form.columns} for form in (self, other))
         here, there = self.source, other.source
@@ -92,13 +89,12 @@ class Form:
 
 
 def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
-    """What can be written of the branches of a file that `keep`, patterns as in `trk_*`, names; of all without it.
+    """The form in which a file's branches that match `keep` (patterns as in `trk_*`) are written; of all if it is empty.
 
-    The branches that tell events and candidates apart are always kept, and so are the counters of lists.
+    The branches that identify events and candidates are always written, and so are the counters of lists.
 
     Raises:
-        LackingError: a pattern names no branch, or none that can be written.
-        InputError: the tree is damaged.
+        LackingError: a pattern matches no branch, or only branches that cannot be written.
     """
     tree = events.tree.tree
     branches: dict[str, Any] = {}
@@ -127,10 +123,10 @@ def describe_form(events: EventFile, keep: Sequence[str] = ()) -> Form:
 
 
 def check_keep(events: EventFile, keep: Sequence[str]) -> None:
-    """Ensures that branches can be kept of a file where the step says which.
+    """Checks that a step with `keep` can use a file.
 
     Raises:
-        LackingError: it holds objects of basf2, of which an event list is written.
+        LackingError: it holds objects of basf2, so that the output is an event list.
     """
     if keep and events.entries and events.holds_objects:
         said = f"{events.tree.label} holds objects of basf2, of which an event list is written"
@@ -149,7 +145,7 @@ def _match(pattern: str, found: dict[str, tuple[Column, ...]], events: EventFile
 
 
 def _describe(branch: Any, taken: Collection[str], events: EventFile) -> Iterator[Column]:
-    """The columns that a branch becomes: one, several where it has several leaves, none where it cannot be written."""
+    """The columns of a branch: one, several if it has several leaves, none if it cannot be written."""
     if branch.branches:
         return
     kind = branch.interpretation
@@ -193,7 +189,7 @@ def _is_counter(branch: Any) -> bool:
 
 
 def _split(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """The type of one number, in this machine's order of bytes, and the lengths of an array."""
+    """The type of one number, in the byte order of this machine, and the lengths of an array."""
     base, shape = dtype.subdtype or (dtype, ())
     return np.dtype(base).newbyteorder("="), shape
 
@@ -206,14 +202,14 @@ def _name_counter(name: str, taken: Collection[str]) -> str:
 
 
 def _find_compression(branch: Any, of_file: int) -> int:
-    """The code of a branch; uproot writes 0 into all of them, whatever it does."""
+    """The compression code of a branch; that of the file if the branch has 0 but is compressed, as uproot writes it."""
     code: int = branch.member("fCompress")
     small = branch.compressed_bytes < branch.uncompressed_bytes or not branch.num_entries
     return of_file if code <= 0 and small else code
 
 
 def _choose_rows(columns: Iterable[Column], entries: int) -> int:
-    """How many rows a basket takes: as many as on average in the input, and as go into baskets of the stated size."""
+    """The rows of a basket: the average of the input, or as many as fit into the stated size if these are more."""
     columns = [column for column in columns if column.member is None]
     if not columns or not entries:
         return 1
@@ -224,7 +220,7 @@ def _choose_rows(columns: Iterable[Column], entries: int) -> int:
 
 
 def _list_rewritten(columns: Iterable[Column]) -> Iterator[tuple[str, str]]:
-    """The branches that are written as another type than they have."""
+    """The branches whose type changes, each with the type before and after."""
     changed = (column for column in columns if _is_rewritten(column))
     for name, some in groupby(changed, key=lambda column: str(column.branch.name)):
         written = list(some)

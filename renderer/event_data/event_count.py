@@ -1,4 +1,4 @@
-"""What a file of events holds: how many events, of which run, and which stand there more than once."""
+"""Counts the events of a file, finds their runs, and finds events that occur more than once."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from renderer.event_data.trigger_results import StoredResults, describe_results
 from schemas.manifest.runs import format_run
 
 _RUNS = 100
-"""Runs that are told apart; whoever reads files of one run needs no more."""
+"""The greatest number of runs that are listed; most files have events of one run."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventCount:
-    """What was counted: `events` are distinct ones, `rows` what the file has of them.
+    """The contents of a file: the number of different `events`, the number of `rows`, and at most 100 sorted keys of `runs`.
 
-    `runs` are the keys of the runs that the events are of, at most 100, sorted. `repeated` events stand there more than
-    once, `example` is the number of one; in an ntuple of candidates those with one candidate twice, or whose rows do not
-    stand together, and in the DAQ's format none, since there each record counts. `candidates` says
-    that it is such an ntuple. `results` are those of the HLT, None where the file is of a format
-    without them or stores them in a way that is not known.
+    `repeated` is the number of events that occur more than once, `example` the number of one of them. In an ntuple of
+    candidates (`candidates` is true) an event is repeated if a candidate occurs twice, or if its rows are not together.
+    In the DAQ's format each record counts as an event, and `repeated` is 0. If there are several runs, neither is looked for.
+    `results` are the results of the HLT, None if the format has none, or if the way of storing them is not known.
     """
 
     events: int
@@ -41,14 +40,13 @@ class EventCount:
 
 
 def count_events(path: Path, name: str, tree: str | None = None) -> EventCount:
-    """Counts the events of a ROOT file, or of one in the DAQ's sequential format, as its name says.
+    """Counts the events of a file in the DAQ's sequential format if `name` ends as such names do, otherwise of a ROOT file.
 
-    Takes 8 bytes of memory for each event while it sorts them. `name` is what messages call the file, `tree` as in
-    `read_events`.
+    `name` is the file's name in messages; `tree` is explained in `read_events`. The count needs 8 bytes of memory per event.
 
     Raises:
-        InputError: the file is missing, cut short or damaged, lacks the tree or what says which events these are, or
-            has numbers of them that are none.
+        InputError: the file is missing, cut short or damaged, lacks the tree or the branches with experiment, run
+            and event, or has impossible numbers in them.
     """
     if read_part(name) is not None:
         rows, runs, _ = _gather(read_sroot(path, name))
@@ -60,7 +58,7 @@ def count_events(path: Path, name: str, tree: str | None = None) -> EventCount:
             results = describe_results(file.tree)
         except InputError:
             results = None
-    if len(runs) > 1:  # equal numbers are different events
+    if len(runs) > 1:  # events of different runs may have equal numbers
         return EventCount(len(numbers), rows, runs, results=results)
     numbers.sort()
     again = numbers[1:][numbers[1:] == numbers[:-1]]
@@ -70,7 +68,7 @@ def count_events(path: Path, name: str, tree: str | None = None) -> EventCount:
 
 
 def _gather(chunks: Iterable[Chunk]) -> tuple[int, tuple[int, ...], NDArray[np.uint32]]:
-    """How many rows there are, the runs that they are of, and the numbers of the events that begin in them."""
+    """The number of rows, their runs, and the numbers of the events that begin in them."""
     rows = 0
     runs: set[int] = set()
     parts = [np.zeros(0, np.uint32)]
@@ -84,7 +82,7 @@ def _gather(chunks: Iterable[Chunk]) -> tuple[int, tuple[int, ...], NDArray[np.u
 
 
 def tell_repeated(count: EventCount) -> str | None:
-    """What is wrong with a file in which events stand more than once; None where none does."""
+    """The message for a file in which events occur more than once; None if there are none."""
     if not count.repeated:
         return None
     (run,) = count.runs

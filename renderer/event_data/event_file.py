@@ -1,7 +1,7 @@
-"""Events of ROOT files, in bounded chunks: identity, variables, and decisions of the high-level trigger (HLT).
+"""Reads events of ROOT files in chunks: experiment, run, event, variables, and decisions of the high-level trigger (HLT).
 
-One entry of a tree is one event, except in ntuples of candidates, where an event has as many entries as candidates were
-found in it: these are its rows, which stand together. Events are counted, not rows.
+An entry (a row) of a tree is an event, except in ntuples of candidates: there an event has one row per candidate, one
+after another. Events are counted, not rows.
 """
 
 from __future__ import annotations
@@ -22,27 +22,26 @@ from renderer.event_data.trigger_results import Decisions, check_lines, need_res
 IDENTITY = ("experiment", "run", "event")
 
 OBJECTS = ("EventMetaData/m_experiment", "EventMetaData/m_run", "EventMetaData/m_event")
-"""The branches of the identity where basf2 stores its objects: mdst, cdst, dst …"""
+"""The branches of experiment, run and event in files with objects of basf2: mdst, cdst, dst …"""
 
 _LAYOUTS = (OBJECTS, ("__experiment__", "__run__", "__event__"), IDENTITY)
 _CANDIDATE, _CANDIDATES = "__candidate__", "__ncandidates__"
 
 TYPES: tuple[np.dtype[Any], ...] = (np.dtype(np.int32), np.dtype(np.int32), np.dtype(np.uint32))
-"""The types of the identity in basf2 `framework/dataobjects/include/EventMetaData.h`."""
+"""The types of experiment, run and event in basf2 `framework/dataobjects/include/EventMetaData.h`."""
 
 _CHUNK_EVENTS = 100_000
 _CHUNK_BYTES = 32 << 20
 _CLUSTER_BYTES = 128 << 20
-"""Baskets of all branches that end together are read at once up to this size, since a part takes as long as all of it."""
+"""Up to this size, baskets that end together are read at once: to read a part of a basket takes as long as all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Consecutive rows of one file, from entry `start` on.
 
-    `columns` holds experiment, run, event and the variables that were asked for, one number per row; `decisions` are
-    those of the HLT lines that were asked for. `begins` marks the rows with which an event begins; the others are further
-    candidates of the event before them, whose first rows may be in the chunk before.
+    `columns` has experiment, run, event and the requested variables, one number per row; `decisions` has those of the
+    requested HLT lines. `begins` is true for the first row of an event; an event may begin in the chunk before.
     """
 
     start: int
@@ -55,15 +54,15 @@ class Chunk:
 
     @property
     def events(self) -> int:
-        """How many events begin here."""
+        """The number of events that begin in this chunk."""
         return int(self.begins.sum())
 
 
 class EventFile:
-    """An open file of events: its tree, which entries are events, and what it holds of them.
+    """An open file of events; `entries` is the number of rows in its `tree`.
 
-    `tree` is the tree, `entries` the number of its rows. `identity` are the branches of experiment, run and event, empty in
-    a tree without entries that does not have them; `candidates` are those branches that tell the rows of an event apart.
+    `identity` are the names of the branches of experiment, run and event; it may be empty if the tree has no entries.
+    `candidates` are the names of the branches that number candidates, empty if the file is not an ntuple of them.
     """
 
     def __init__(self, file: Any, name: str, tree: str | None) -> None:
@@ -76,7 +75,7 @@ class EventFile:
 
     @property
     def holds_objects(self) -> bool:
-        """Whether its entries are objects of basf2."""
+        """Whether its entries hold objects of basf2."""
         return self.identity == OBJECTS or (not self.identity and "EventMetaData" in self.tree.keys)
 
     def _find_identity(self) -> tuple[str, ...]:
@@ -94,13 +93,13 @@ class EventFile:
         decisions: Sequence[tuple[str, str]] = (),
         beside: Iterable[Any] = (),
     ) -> Iterator[Chunk]:
-        """The events in file order, some 100,000 rows or 32 MB at a time of what is read here and of the branches `beside`.
+        """The events in file order, in chunks of about 100,000 rows or 32 MB; `beside` are further branches that count.
 
-        Where the branches' baskets end together, so do the chunks, as long as these stay below 128 MB.
+        If the branches' baskets end together, chunks end there, up to 128 MB.
 
         Raises:
             LackingError: the file lacks a branch or a line.
-            InputError: the file is damaged, or a number is not that of an experiment, run or event.
+            InputError: the file is damaged, or an experiment, run or event has an impossible number.
         """
         if not self.entries:
             return
@@ -130,7 +129,7 @@ class EventFile:
             check_lines(tree.label, (line for line, _ in decisions), lines)
 
     def _divide(self, branches: Sequence[Any]) -> Iterator[tuple[int, int]]:
-        """Ranges of entries to read at once."""
+        """Ranges of entries to read at once; they include the first number, and not the second."""
         size = max(1, sum(branch.uncompressed_bytes for branch in branches))
         step = max(1, min(_CHUNK_EVENTS, _CHUNK_BYTES * self.entries // size))
         longest = _CLUSTER_BYTES * self.entries // size
@@ -147,7 +146,7 @@ class EventFile:
             start = stop
 
     def _read_number(self, branch: Any, kind: np.dtype[Any], start: int, stop: int) -> NDArray[np.generic]:
-        """Numbers of experiments, runs or events, as integers of their type."""
+        """Numbers of experiments, runs or events, as integers of type `kind`."""
         found = self.tree.read(branch, start, stop, "np")
         with np.errstate(invalid="ignore"):
             right = (found >= 0) & (found <= np.iinfo(kind).max)
@@ -161,10 +160,10 @@ class EventFile:
 
 
 class _CandidateRows:
-    """Which rows of an ntuple of candidates begin an event, from one range of rows to the next.
+    """Finds the rows of an ntuple of candidates that begin an event; calls must be in the order of the rows.
 
-    basf2 numbers the candidates of an event from 0 (`analysis/modules/VariablesToNtuple`), and whoever handles its ntuples
-    may drop or sort them. An event ends where another follows, and before a candidate that it has already.
+    basf2 numbers the candidates of an event from 0 (`analysis/modules/VariablesToNtuple`); later programs may drop or sort
+    them. An event ends before a row with another event number, and before a candidate's number that it already has.
     """
 
     def __init__(self) -> None:
@@ -172,10 +171,10 @@ class _CandidateRows:
         self._seen: set[float] = set()
 
     def find_begins(self, events: NDArray[np.generic], places: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of some rows begin an event; `places` are the candidates' numbers."""
+        """One boolean per row: whether it begins an event; `places` are the candidates' numbers."""
         begins = np.zeros(len(events), np.bool_)
         for row, (event, place) in enumerate(zip(events.tolist(), places.tolist(), strict=True)):
-            if event != self._event or place in self._seen or place != place:  # noqa: PLR0124 -- a NaN numbers no candidate
+            if event != self._event or place in self._seen or place != place:  # noqa: PLR0124 -- true for NaN, which is never a candidate's number
                 begins[row] = True
                 self._event, self._seen = event, set()
             self._seen.add(place)
@@ -184,10 +183,10 @@ class _CandidateRows:
 
 @contextmanager
 def open_events(path: Path, name: str, tree: str | None) -> Iterator[EventFile]:
-    """The file of events, open; `tree` and `name` as in `read_events`.
+    """Opens a file of events; `read_events` explains `tree` and `name`.
 
     Raises:
-        LackingError: the file lacks the tree, or the branches of the identity.
+        LackingError: the file lacks the tree, or the branches of experiment, run and event.
         InputError: the file is missing, damaged or not a ROOT file.
     """
     with ExitStack() as opened:
@@ -199,16 +198,15 @@ def open_events(path: Path, name: str, tree: str | None) -> Iterator[EventFile]:
 def read_events(
     path: Path, name: str, tree: str | None, variables: Iterable[str], decisions: Iterable[tuple[str, str]]
 ) -> Iterator[Chunk]:
-    """The events of a file in file order, none for a file without events.
+    """The events of a file in file order, in chunks of about 100,000 rows or 32 MB; no chunk for a file without events.
 
-    Reads only the branches needed, some 100,000 rows or 32 MB at a time. The tree is `tree`, else the one
-    named tree, else events, else the only one. Experiment, run and event are found in the layout of basf2's mdst
-    (EventMetaData), of its ntuples (`__experiment__` …), or plain. In a file without events nothing but the tree is
-    looked for. `name` is what messages call the file.
+    The tree is `tree`; if that is None, the tree named `tree`, then `events`, then the only one. Experiment, run and event
+    are in branches as in mdst files (EventMetaData), as in basf2's ntuples (`__experiment__` …), or with plain names. A
+    file without events needs only the tree. `name` is the file's name in messages.
 
     Raises:
         LackingError: the file lacks the tree, a branch or a line.
-        InputError: the file is missing, damaged or not a ROOT file, or a number is not that of an experiment, run or event.
+        InputError: the file is missing, damaged or not a ROOT file, or an experiment, run or event has an impossible number.
     """
     with open_events(path, name, tree) as events:
         yield from events.read_chunks(tuple(variables), tuple(decisions))

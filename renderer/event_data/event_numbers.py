@@ -1,8 +1,8 @@
-"""The event numbers that were read of one run, file by file: each may be there once.
+"""Checks that each event number of a run occurs only once in its files, also across the jobs of a unit.
 
-Numbers are kept sorted, four bytes each. A job leaves them in its folder as a record, so that the jobs of a unit can be
-compared, too: a line of JSON (schema, and for each file its name, its events, and the bytes that follow for it), then for
-each file the differences from number to number, 32-bit little-endian, compressed by zlib.
+A job writes its event numbers into a record in its folder: a line of JSON (schema, and for each file its name, its number
+of events, and the length of its data), then the data of each file: the differences between its sorted event numbers
+as 32-bit little-endian integers, compressed by zlib.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 RECORD = "event-numbers"
-"""The record's file in the folder of its job."""
+"""The name of the record in a job's folder."""
 
 MOST_EVENTS = 10**9
 MOST_FILES = 100_000
 _SCHEMA = "event-numbers/1"
 LINE = 1 << 26
-"""Bytes that its line may have."""
+"""The greatest length of a record's line of JSON, in bytes."""
 
 
 class RepeatedEventsError(Exception):
-    """An event is there more than once; the text names the files, and how many events they share."""
+    """An event occurs more than once; the text names the files and the number of such events."""
 
 
 class RecordError(ValueError):
-    """A record is not what a job writes."""
+    """A record does not have the form that jobs write."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileNumbers:
-    """The events of one file: sorted 32-bit numbers, each once."""
+    """The event numbers of one file, sorted, each once."""
 
     name: str
     numbers: NDArray[np.uint32]
 
 
 class EventNumbers:
-    """The events of a run, as they are read: files one behind another."""
+    """The event numbers of a run, added file by file; `run` is the name of the run in messages."""
 
     def __init__(self, run: str) -> None:
         self.files: list[FileNumbers] = []
@@ -50,10 +50,10 @@ class EventNumbers:
         self._all = np.zeros(0, np.uint32)
 
     def add(self, name: str, parts: Sequence[NDArray[np.generic]]) -> None:
-        """Takes in a file, the numbers of its events in any order.
+        """Adds a file; `parts` are its event numbers in any order.
 
         Raises:
-            RepeatedEventsError: the file holds an event twice, or one that an earlier file holds.
+            RepeatedEventsError: an event occurs twice in the file, or is in an earlier file.
         """
         numbers = np.concatenate([np.zeros(0, np.uint32), *(part.astype(np.uint32) for part in parts)])
         numbers.sort()
@@ -63,10 +63,10 @@ class EventNumbers:
         self.add_file(FileNumbers(name, numbers))
 
     def add_file(self, file: FileNumbers) -> None:
-        """Takes in a file whose numbers are sorted, each once.
+        """Adds a file with sorted numbers.
 
         Raises:
-            RepeatedEventsError: an earlier file holds one of its events.
+            RepeatedEventsError: one of its events is in an earlier file.
         """
         if len(_find_shared(self._all, file.numbers)):
             for other in self.files:
@@ -75,7 +75,7 @@ class EventNumbers:
                     raise RepeatedEventsError(self._tell(len(shared), shared[0], file.name, other.name))
         self.files.append(file)
         self._all = np.concatenate([self._all, file.numbers])
-        self._all.sort(kind="stable")  # of two sorted parts, which takes one pass
+        self._all.sort(kind="stable")  # fast, since both parts are sorted
 
     def _tell(self, count: int, first: np.integer, name: str, other: str | None) -> str:
         events = f"{count:,} event{'' if count == 1 else 's'} of {self._run}"
@@ -85,7 +85,7 @@ class EventNumbers:
 
 
 def _find_shared(earlier: NDArray[np.uint32], later: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """The numbers that are in both of two sorted arrays."""
+    """The numbers that are in both sorted arrays."""
     if not len(earlier) or not len(later):
         return later[:0]
     places = np.searchsorted(earlier, later)
@@ -94,7 +94,7 @@ def _find_shared(earlier: NDArray[np.uint32], later: NDArray[np.uint32]) -> NDAr
 
 
 def write_record(files: Iterable[FileNumbers]) -> bytes:
-    """The record of the files' events."""
+    """The content of a record for `files`."""
     described, parts = [], []
     for file in files:
         steps = np.diff(file.numbers, prepend=np.uint32(0)).astype("<u4")
@@ -106,10 +106,10 @@ def write_record(files: Iterable[FileNumbers]) -> bytes:
 
 
 def read_record(record: bytes, most: int | None = None) -> list[FileNumbers]:
-    """The files of a record, which may have `most` events together: a few bytes can be made to unpack to a full memory.
+    """The files of a record; `most` is the greatest number of events, since a small record could unpack to a huge one.
 
     Raises:
-        RecordError: it does not add up.
+        RecordError: the record does not have the form that jobs write, or has too many events.
     """
     end = record.find(b"\n", 0, LINE)
     try:
@@ -143,6 +143,6 @@ def _unpack(part: bytes, events: int) -> NDArray[np.uint32]:
         raise RecordError(f"it does not hold {events} events")
     steps = np.frombuffer(data, "<u4")
     numbers = np.cumsum(steps, dtype=np.uint32)
-    if not (numbers[1:] > numbers[:-1]).all():  # also where a step is nothing, or leads beyond 32 bits
+    if not (numbers[1:] > numbers[:-1]).all():  # fails also if a difference is 0, or if a sum exceeds 32 bits
         raise RecordError("its events are not sorted")
     return numbers

@@ -1,6 +1,6 @@
-"""What a file of basf2 says of itself: its `FileMetaData`, in the tree `persistent`, read branch by branch.
+"""Reads the metadata of a file of basf2: its `FileMetaData` in the tree `persistent`.
 
-Names of the members: basf2 `framework/dataobjects/src/FileMetaData.cc`.
+Source for the names of members: basf2 `framework/dataobjects/src/FileMetaData.cc`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from renderer.event_data.root_file import InputError, explain_damage, open_file
 
 _BRANCH = "FileMetaData"
 _DECLARED_SINCE = "2019-06-30"
-"""From this day on, raw data are declared real where they are written."""
+"""From this day on, files of raw data declare that they are real data."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileMetadata:
-    """Of one file. `low` and `high` are experiment and run; `mc` is None where a file does not say."""
+    """The metadata of a file. `low` and `high` are its first and last (experiment, run); `mc` is None if it is not known."""
 
     events: int
     low: tuple[int, int]
@@ -30,24 +30,24 @@ class FileMetadata:
     date: str = ""
 
     def tell_simulated(self, level: str) -> bool | None:
-        """Whether its events are simulated, as it says; None where that does not count.
+        """Whether its events are simulated; None if that is not known. `level` is the data level.
 
-        Raw data of experiments 1 to 8 that were written before 30 June 2019 say so though they are real; basf2 corrects it
-        as it reads them (`RootInputModule.cc`, `realDataWorkaround`, by the host that wrote them too).
+        Raw data of experiments 1 to 8 that were written before 30 June 2019 claim to be simulated, but are real; basf2
+        corrects this when it reads them (`RootInputModule.cc`, `realDataWorkaround`, which also looks at the host).
         """
         return None if self.mc and self.is_undeclared(level) else self.mc
 
     def is_undeclared(self, level: str) -> bool:
-        """Whether it is of the raw data that were written before these were declared real."""
+        """Whether it has raw data from the time before such files declared that they are real."""
         recorded = self.low[0] > 0 and self.high[0] < 9 and self.low[1] > 0
         return level == "raw" and recorded and self.date < _DECLARED_SINCE
 
 
 def read_metadata(path: Path, name: str) -> FileMetadata:
-    """What the file says of itself; `name` is what messages call it.
+    """The metadata of a file; `name` is its name in messages.
 
     Raises:
-        InputError: it is not a ROOT file, is damaged, or says nothing of itself.
+        InputError: it is missing, damaged or not a ROOT file, or has no metadata.
     """
     if (found := find_metadata(path, name)) is None:
         raise InputError(f"{name} has no FileMetaData: it was not written by basf2, or not to its end")
@@ -55,7 +55,11 @@ def read_metadata(path: Path, name: str) -> FileMetadata:
 
 
 def find_metadata(path: Path, name: str) -> FileMetadata | None:
-    """As `read_metadata`; None of a file that says nothing of itself, since something else than basf2 wrote it."""
+    """The metadata of a file, None if basf2 did not write it.
+
+    Raises:
+        InputError: it is missing, damaged or not a ROOT file, or its metadata are empty.
+    """
     with explain_damage(name), open_file(path, name) as file:
         if "persistent" not in file or _BRANCH not in file["persistent"]:
             return None
@@ -82,7 +86,7 @@ def find_metadata(path: Path, name: str) -> FileMetadata | None:
 
 
 def _read_description(members: Mapping[str, Any]) -> dict[str, str]:
-    """The free description, keys and values: two branches beside one another."""
+    """The free description: keys and values are in two branches."""
     branch = members.get("m_dataDescription")
     ends = ("first", "second")
     found = [] if branch is None else [branch.get(f"m_dataDescription.{end}") for end in ends]

@@ -1,4 +1,4 @@
-"""What a file lacks of the branches and HLT lines that a step reads by name."""
+"""Finds the branches and HLT lines that a step needs and an input file lacks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from renderer.event_data.root_file import InputError, LackingError, explain_dama
 from renderer.event_data.trigger_results import ResultLayout, check_lines, describe_results, need_results
 
 Needs = tuple[str | None, Sequence[str], Sequence[tuple[str, str]], Sequence[str]]
-"""What a step reads by name: its tree, variables, lines with their decisions, and patterns of branches that it keeps."""
+"""What a step needs: tree, variables, lines with their decisions, and patterns of the branches that it keeps."""
 
 
 def look_at(candidates: Sequence[tuple[str, str]], needs: Needs) -> tuple[str, dict[Hashable, str]] | None:
-    """The first of some files, by name and path, that can be read and has events: its path, and what it lacks, in words.
+    """Looks at the first file that can be read and has events; `candidates` are pairs of name and path.
 
-    None where there is no such file.
+    Returns its path, and for each missing thing a message. Returns None if there is no such file.
     """
     for name, path in candidates:
         with contextlib.suppress(InputError, OSError):
@@ -29,7 +29,7 @@ def look_at(candidates: Sequence[tuple[str, str]], needs: Needs) -> tuple[str, d
 
 
 def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | None:
-    """What a file lacks, and how that is told; None where it has no events, and so may lack anything.
+    """For each missing thing a message; None if the file has no events, since it then needs no branches.
 
     Raises:
         InputError: it cannot be read, or is damaged.

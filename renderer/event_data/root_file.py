@@ -1,4 +1,4 @@
-"""ROOT files and the trees in them: opened with care, read in ranges of entries, and named in every message."""
+"""Opens ROOT files, finds their trees, and reads ranges of entries; messages name file and tree."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Any
 import uproot
 
 TREES = ("tree", "events")
-"""The trees of events that are looked for, where none is named."""
+"""The names under which a tree of events is searched, in this order."""
 
 _SHOWN = 8
 
 
 class InputError(Exception):
-    """An input cannot be used; the text says which file, what is wrong with it, and what comes nearest."""
+    """An input cannot be used; the text names the file and says what is wrong with it."""
 
 
 class LackingError(InputError):
-    """A file is sound, and lacks the tree, a branch or an HLT line: as a rule, so do all files of its kind."""
+    """A file is not damaged, but lacks the tree, a branch or an HLT line; other files of its kind probably lack it, too."""
 
 
 @contextmanager
 def open_file(path: Path, name: str) -> Iterator[Any]:
-    """The ROOT file, as uproot has it.
+    """Opens a ROOT file with uproot; `name` is its name in messages.
 
     Raises:
         InputError: it is not a ROOT file, or is cut short.
         OSError: it cannot be read.
     """
     _check_header(path, name)
-    # Plain reads: a mapped file that shrinks would end the process by a signal.
+    # The file is not mapped into memory: if a mapped file shrinks, a signal ends the process.
     source = uproot.source.file.MultithreadedFileSource
     with uproot.open(path, handler=source, num_workers=1, array_cache=None) as file:
         yield file
@@ -42,7 +42,7 @@ def open_file(path: Path, name: str) -> Iterator[Any]:
 
 @contextmanager
 def explain_damage(name: str) -> Iterator[None]:
-    """Whatever the reading library meets in a damaged file, it is the file that is at fault."""
+    """Turns each error of the block into an InputError that names the file, except MemoryError."""
     try:
         yield
     except (InputError, MemoryError):
@@ -56,7 +56,7 @@ def explain_damage(name: str) -> Iterator[None]:
 
 
 def _check_header(path: Path, name: str) -> None:
-    """Compare the size with the one that the file's header states; source: ROOT's TFile, big-endian integers."""
+    """Compares the size of the file with the one in its header (ROOT's TFile: big-endian integers)."""
     with path.open("rb") as file:
         head = file.read(20)
         size = file.seek(0, 2)
@@ -71,11 +71,11 @@ def _check_header(path: Path, name: str) -> None:
 
 
 def find_tree(file: Any, name: str, wanted: str | None) -> Any:
-    """The tree `wanted` of a ROOT file, as uproot has it; without it, the one named tree, else events, else the only one.
+    """The tree `wanted` of a ROOT file; if that is None, the tree named `tree`, then `events`, then the only one.
 
     Raises:
         LackingError: the file has no such tree.
-        InputError: it has none at all.
+        InputError: it has no tree at all.
     """
     classes = file.classnames(recursive=True, cycle=False)
     trees = [key for key, kind in classes.items() if kind.startswith(("TTree", "TNtuple"))]
@@ -91,10 +91,7 @@ def find_tree(file: Any, name: str, wanted: str | None) -> Any:
 
 
 class Tree:
-    """A tree of events: its branches by name, and messages that name file and tree.
-
-    `keys` are the names of all branches, those below others as in `EventMetaData/m_run`.
-    """
+    """A tree of events. `keys` are the names of all branches, as in `EventMetaData/m_run` for one below another."""
 
     def __init__(self, tree: Any, name: str) -> None:
         self.tree = tree
@@ -103,20 +100,20 @@ class Tree:
         self.label = f"{name}: tree `{tree.name}`"
 
     def find(self, branch: str) -> Any:
-        """The branch of that name.
+        """The branch with the name `branch`.
 
         Raises:
-            LackingError: there is none.
+            LackingError: there is no such branch.
         """
         if branch in self.keys:
             return self.tree[branch]
         raise LackingError(f"{self.label} has no branch {branch}{name_nearest(branch, self.keys)}")
 
     def find_scalar(self, branch: str) -> Any:
-        """A branch of one number per entry.
+        """The branch with the name `branch`, if it has one number per entry.
 
         Raises:
-            LackingError: there is none of that name, or it holds something else.
+            LackingError: there is no such branch, or it holds something else.
         """
         found = self.find(branch)
         kind = found.interpretation
@@ -125,7 +122,7 @@ class Tree:
         return found
 
     def read(self, branch: Any, start: int, stop: int, library: str, interpretation: Any = None) -> Any:
-        """The values of the entries from `start` to before `stop`.
+        """The values of the entries from `start` to `stop`, without `stop`.
 
         Raises:
             InputError: the branch has fewer entries than the tree.
@@ -137,7 +134,7 @@ class Tree:
 
 
 def name_nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message: what comes nearest of what is there; where nothing does, what is there."""
+    """The end of a message: the known names that are most similar to `name`; if there are none, the first known names."""
     ends = {key.rsplit("/", 1)[-1]: key for key in known}
     nearest = difflib.get_close_matches(name.rsplit("/", 1)[-1], ends, n=3)
     if nearest:

@@ -1,9 +1,9 @@
-"""Raw data in the sequential format of the DAQ (`.sroot`): its records are walked and its events read, without ROOT.
+"""Reads events from raw data in the sequential format of the DAQ (`.sroot`), record by record, without ROOT.
 
-Source of the format: basf2 `framework/pcore` (`SeqFile`, `EvtMessage.h`, `MsgHandler.cc`),
-`framework/modules/rootio/src/SeqRootInputModule.cc`; of what a message holds, ROOT's `TMessage`,
-`TBufferFile::WriteObjectAny` and `TObject::Streamer`. How the numbers of an event are stored differs from release to
-release (in 8 bytes each, then in 4): the streamer info at the beginning of the file says it.
+Sources: for the file, basf2 `framework/pcore` (`SeqFile`, `EvtMessage.h`, `MsgHandler.cc`) and
+`framework/modules/rootio/src/SeqRootInputModule.cc`; for messages, ROOT's `TMessage`, `TBufferFile::WriteObjectAny` and
+`TObject::Streamer`. The numbers of an event have 8 bytes in old releases, and 4 in later ones: the streamer info at the
+beginning of the file tells which.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _HEADER = struct.Struct("<IiqqIIIII24xI")
 _MAGIC, _MASK = 0xBEEFED00, 0xFFFFFF00
 _PACKED = 1
 _MOST_RECORD = 200_000_000
-"""Bytes of the largest record that basf2 reads (`EvtMessage::c_MaxEventSize`)."""
+"""The size in bytes of the largest record that basf2 reads (`EvtMessage::c_MaxEventSize`)."""
 
 _MOST_UNPACKED = 10_000_000_000
-"""Bytes that a gzip file may unpack to; basf2 ends a file at 2.0 GB, the storage of the DAQ at 8.4 GB."""
+"""The greatest size in bytes of an unpacked gzip file; basf2 writes up to 2.0 GB, the DAQ's storage up to 8.4 GB."""
 
 _MOST_INFO = 10_000_000
 _MOST_NAME = 1000
-"""Bytes of a streamer info and of a name; those in use have some 10,000 and 30."""
+"""The greatest sizes in bytes of a streamer info and of a name; known files have about 10,000 and 30."""
 
 _INFO, _METADATA, _CLASS = b"StreamerInfo\0", b"EventMetaData\0", "Belle2::EventMetaData"
 _TYPES = {
@@ -56,14 +56,14 @@ _CHUNK_EVENTS = 10_000
 
 
 def read_sroot(path: Path, name: str) -> Iterator[Chunk]:
-    """The events of a file in the DAQ's sequential format, in file order, at most 10,000 at a time.
+    """The events of a file in the DAQ's sequential format, in file order, in chunks of at most 10,000.
 
-    Events are counted as they come: a number that stands there twice is two events. A name that ends with `.gz` is
-    read through gzip, as basf2 does. Memory stays below that of one record. `name` is what messages call the file.
+    Each record of an event counts, also if its event number occurred before. If `name`, the file's name in messages, ends
+    with `.gz`, the file is unpacked, as by basf2. No more than one record is in memory.
 
     Raises:
-        InputError: the file is missing, empty, cut short or damaged, does not begin with the streamer info or has no
-            event, so that basf2 could not begin to read it.
+        InputError: the file is missing, empty, cut short or damaged, or basf2 could not begin to read it, since it does
+            not begin with the streamer info or has no event.
     """
     with explain_damage(name):
         packed = name.endswith(".gz")
@@ -80,7 +80,7 @@ def read_sroot(path: Path, name: str) -> Iterator[Chunk]:
 
 
 class _Walk:
-    """A file that is read forwards; `packed`: through gzip, so that its size is not known before the end."""
+    """Reads a file forwards; `packed` is true for gzip, where the size is only known at the end."""
 
     def __init__(self, stream: BinaryIO, name: str, *, packed: bool) -> None:
         self.name = name
@@ -88,7 +88,7 @@ class _Walk:
         self._stream, self._packed = stream, packed
 
     def begin_record(self) -> bytes:
-        """The 4 bytes with which the next record begins; none at the end of the file."""
+        """The first 4 bytes of the next record; empty at the end of the file."""
         self.record = self.offset
         head = self._stream.read(4)
         self.offset += len(head)
@@ -100,7 +100,6 @@ class _Walk:
         return head
 
     def take(self, count: int) -> bytes:
-        """The next bytes."""
         found = self._stream.read(count)
         self.offset += len(found)
         if len(found) < count:
@@ -108,7 +107,7 @@ class _Walk:
         return found
 
     def skip(self, count: int) -> None:
-        """Leaves bytes out; the last one is read, since only reading tells whether it is there."""
+        """Skips bytes, but reads the last one, to see whether the file goes so far."""
         if count:
             self._stream.seek(count - 1, os.SEEK_CUR)
             self.offset += count - 1
@@ -123,7 +122,7 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """Of a record: `body` is the number of bytes behind it, `objects` how many objects these are."""
+    """The header of a record: `body` is the number of bytes after it, `objects` the number of objects in them."""
 
     kind: int
     body: int
@@ -184,17 +183,17 @@ def _read_header(walk: _Walk, head: bytes) -> _Header:
     _, kind, *_, flags, objects, arrays, version = _HEADER.unpack(head + walk.take(_HEADER.size - 4))
     if kind not in (_EVENT, *_OTHERS, _STREAMER_INFO):
         raise walk.damage(f"is of a type that there is not ({kind})")
-    # Files from before the header had a version have anything in its place, and no compression.
+    # Old headers have no version: these bytes can be anything, and the record is not compressed.
     marked = version & _MASK == _MAGIC
     return _Header(kind, size - _HEADER.size, objects + arrays, marked and bool(flags & _PACKED), marked)
 
 
 _Layout = tuple[tuple[int, str], ...]
-"""Of experiment, run and event number in one version of EventMetaData: bytes from its first member, and type."""
+"""For experiment, run and event in one version of EventMetaData: distance from its first member in bytes, and type."""
 
 
 def _read_info(walk: _Walk, header: _Header) -> dict[int, _Layout]:
-    """The layouts of EventMetaData by version, out of the streamer info."""
+    """The layouts of EventMetaData in the streamer info, by version."""
     if header.body > _MOST_INFO:
         raise walk.damage(f"is a streamer info of {header.body:,} bytes")
     body = b"".join(_unpack(walk, header)) if header.packed else walk.take(header.body)
@@ -215,7 +214,7 @@ def _read_info(walk: _Walk, header: _Header) -> dict[int, _Layout]:
 
 
 class _Bare:
-    """Stands for the ROOT file that uproot wants to know, where there is none but a message."""
+    """Takes the place of the ROOT file that uproot needs, since a message is not in a ROOT file."""
 
     file_path = _file_path = "message"
     options: Mapping[str, Any] = {}
@@ -226,7 +225,7 @@ class _Bare:
 
 
 def _parse_streamers(message: bytes) -> Iterator[Any]:
-    """The infos in a message that holds a list of them; positions in it count from its beginning."""
+    """The streamer infos in a message."""
     bare = _Bare()
     chunk = uproot.source.chunk.Chunk.wrap(bare, np.frombuffer(message, np.uint8))
     cursor = uproot.source.cursor.Cursor(8, origin=0)
@@ -239,7 +238,7 @@ def _find_members(info: Any) -> _Layout:
     place = 0
     for element in info.elements:
         if element.typename == "BASE":
-            continue  # TObject, which comes first
+            continue  # TObject, before the members
         kind = _TYPES[element.typename]
         found[element.name] = place, kind
         place += struct.calcsize(kind)
@@ -272,7 +271,7 @@ def _read_event(walk: _Walk, header: _Header, layouts: Mapping[int, _Layout]) ->
 
 
 def _find_metadata(walk: _Walk, header: _Header) -> bytes | None:
-    """The bytes of EventMetaData in a record that is not compressed, all objects of which are walked."""
+    """The bytes of EventMetaData in a record that is not compressed; it reads or skips all objects of the record."""
     found = None
     left, count = header.body, 0
 
@@ -301,7 +300,7 @@ def _find_metadata(walk: _Walk, header: _Header) -> bytes | None:
 
 
 def _unpack(walk: _Walk, header: _Header) -> Iterator[bytes]:
-    """The blocks of a compressed record, unpacked one by one; all of them are looked at, whoever stops early."""
+    """Unpacks the blocks of a compressed record one by one; the sizes of all blocks are checked before the first."""
     body = walk.take(header.body)
     blocks: list[tuple[bytes, int, int, int]] = []
     place = total = 0
@@ -326,7 +325,7 @@ def _unpack(walk: _Walk, header: _Header) -> Iterator[bytes]:
 
 
 def _unpack_block(algorithm: bytes, packed: bytes, size: int) -> bytes:
-    """A block as ROOT compresses it, of no more than `size` bytes and one; source: ROOT's `RZip.cxx`."""
+    """A block that ROOT compressed, at most `size` + 1 bytes of it; source: ROOT's `RZip.cxx`."""
     if algorithm == b"ZL":
         return zlib.decompressobj().decompress(packed, size + 1)
     if algorithm == b"XZ":
@@ -340,7 +339,7 @@ def _unpack_block(algorithm: bytes, packed: bytes, size: int) -> bytes:
 
 
 def _find_object(objects: bytes, wanted: bytes) -> bytes | None:
-    """The message that holds one of the objects of a record, as far as these are unpacked."""
+    """The message with the object `wanted`; None if it is not among the unpacked objects of a record."""
     place = 0
     while place + 4 <= len(objects):
         (length,) = struct.unpack_from("<I", objects, place)
@@ -358,18 +357,20 @@ def _find_object(objects: bytes, wanted: bytes) -> bytes | None:
 def _parse_metadata(message: bytes, layouts: Mapping[int, _Layout]) -> tuple[int, int, int]:
     """Experiment, run and event number of a streamed EventMetaData.
 
-    A message is its length, its kind, then the object: byte count, tag of a new class, its name, byte count, version,
-    TObject (version, id, bits), the members.
+    A message has its length, its kind, and the object: byte count, tag of a new class, its name, byte count, version,
+    TObject (version, id, bits), members.
 
     Raises:
-        ValueError, KeyError, struct.error: it is another object, of a version that is not known, or too short.
+        ValueError: it is another object.
+        KeyError: its version is not known.
+        struct.error: it is too short.
     """
     name = f"{_CLASS}\0".encode()
     if not message.startswith(b"\xff\xff\xff\xff" + name, 12):
         raise ValueError(message[:64])
     place = 16 + len(name) + 4
     version, _, _, bits = struct.unpack_from(">HHII", message, place)
-    place += 12 + (2 if bits & 0x10 else 0)  # an object that is referred to says in which process
+    place += 12 + (2 if bits & 0x10 else 0)  # with this bit, TObject has 2 more bytes (a process id)
     experiment, run, event = (
         struct.unpack_from(kind, message, place + at)[0] for at, kind in layouts[version]
     )

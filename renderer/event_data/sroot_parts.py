@@ -1,4 +1,4 @@
-"""Names of raw data in the DAQ's sequential format, and which of them belong to one set.
+"""Names of files in the DAQ's sequential format: which of them belong to one set.
 
 Source: basf2 `framework/pcore/src/SeqFile.cc`, which writes and reads such sets.
 """
@@ -13,9 +13,9 @@ _NAME = re.compile(r"(?P<first>.+\.sroot)(?:-(?P<part>[1-9][0-9]*))?(?P<packed>\
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Where a file stands in a set: basf2 reads `X.sroot`, then by itself `X.sroot-1`, `X.sroot-2` … beside it.
+    """The place of a file in a set: after `X.sroot`, basf2 reads `X.sroot-1`, `X.sroot-2` … of the same folder.
 
-    `before` and `after` are the names of its neighbours; the first part has none before it.
+    `number` is 0 for `X.sroot`. `before` and `after` are the names of its neighbours; `before` is None for the first part.
     """
 
     number: int
@@ -24,7 +24,7 @@ class Part:
 
 
 def read_part(name: str) -> Part | None:
-    """Where a file of that name stands in its set; None for the name of any other kind of file.
+    """The place of a file in its set, by its name; None if it is not a name in the sequential format.
 
     >>> read_part("physics.0003.00529.sroot-1.gz").before
     'physics.0003.00529.sroot.gz'

@@ -1,4 +1,4 @@
-"""Writing rows of a tree into a new ROOT file: the same branches, with the same titles, baskets and compression."""
+"""Writes rows of a tree into a new ROOT file, with the branches, titles, basket sizes and compression of the input."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _ZLIB, _LZMA, _LZ4, _ZSTD = 1, 2, 4, 5
 _HIGHEST = {_ZLIB: 9, _LZMA: 9, _LZ4: 12, _ZSTD: 22}
 
 Rows = Mapping[str, Any]
-"""Values by column, an entry a row."""
+"""Column → its values, one per row."""
 
 
 def read_column(tree: Tree, column: Column, start: int, stop: int) -> Any:
-    """The values of the entries from `start` to before `stop`, those of lists and texts as awkward arrays."""
+    """The values of the entries from `start` to `stop`, without `stop`; lists and texts are awkward arrays."""
     values = tree.read(column.branch, start, stop, "np" if column.kind == NUMBERS else "ak")
     return values if column.member is None else values[column.member]
 
 
 class TreeWriter:
-    """A tree of a given form in a new ROOT file, which has all branches even without rows.
+    """Writes a tree with all branches of `form` into a new ROOT file, even if there are no rows.
 
-    Rows stay in memory until they fill a basket, or take `share` bytes, or until `finish` is called.
+    Rows stay in memory until they fill a basket, or reach `share` bytes, or until `finish` is called.
     """
 
     def __init__(self, file: Any, form: Form, share: int) -> None:
@@ -45,7 +45,7 @@ class TreeWriter:
         self._write(0)
 
     def extend(self, rows: Rows) -> None:
-        """Adds rows: each column of the form, all of one length."""
+        """Adds rows: values of all columns of the form, all of the same length."""
         first = self._form.columns[0].name
         self._held.append(rows)
         self._rows += len(rows[first])
@@ -54,7 +54,7 @@ class TreeWriter:
             self._write(self._form.basket_rows if self._bytes < self._share else 0)
 
     def _write(self, least: int) -> None:
-        """Writes baskets of as many rows as the form has; fewer than `least` rows stay in memory."""
+        """Writes full baskets, then the remaining rows if they are at least `least`; otherwise these stay in memory."""
         if not self._rows:
             return
         names = [column.name for column in self._form.columns]
@@ -87,7 +87,7 @@ class TreeWriter:
         return tree
 
     def _dress(self, tree: Any) -> None:
-        """Gives the branches what uproot has no words for: titles, sizes of baskets, and the types of counters."""
+        """Sets what uproot has no option for: titles and basket sizes of branches, and the types of counters."""
         cascading = tree._cascading  # noqa: SLF001 -- uproot has no public way to it
         columns = {column.name: column for column in self._form.columns}
         counted = {column.counter: column for column in self._form.columns if column.kind == LISTS}
@@ -102,7 +102,7 @@ class TreeWriter:
         write = cascading.write_jagged_basket
 
         def write_lists(sink: Any, name: str, compression: Any, values: Any, offsets: Any) -> Any:
-            # uproot 5.7 has forgotten here that what is listed may be arrays of fixed lengths
+            # uproot 5.7 loses the shape of lists of arrays here
             return write(sink, name, compression, values.reshape(-1, *columns[name].shape), offsets)
 
         cascading.write_jagged_basket = write_lists
@@ -110,9 +110,9 @@ class TreeWriter:
 
 
 def read_code(code: int) -> Any:
-    """The compression of a code of ROOT (algorithm × 100 + level), as uproot has it; None for none.
+    """The compression in uproot for ROOT's code (algorithm × 100 + level); None for no compression.
 
-    Source: ROOT `core/zip/inc/Compression.h`; algorithms 0 (the standard), 1 and 3 (as of old) are zlib.
+    Source: ROOT `core/zip/inc/Compression.h`; algorithms 0 (the default), 1 and 3 (old files) are zlib.
     """
     algorithm, level = divmod(max(code, 0), 100)
     if level == 0:

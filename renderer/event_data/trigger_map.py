@@ -1,10 +1,10 @@
-"""One `map<string, int>` an entry, in the bytes of ROOT: the HLT results as releases before 04 stored them.
+"""Decodes HLT results of releases before 04: each entry is a `map<string, int>` in ROOT's bytes.
 
-uproot does not read such a map where it was streamed pair by pair. What stands in the bytes follows from ROOT's
-streaming (`TStreamerInfo::WriteBuffer` and its STL collections): a header of byte count and version; with the bit
-0x4000 in the version, the class version of the pair (0, then its checksum) and all keys before all values, else pairs;
-a number of pairs; texts of a length of one byte (255: of four more). Where an object was not split into branches, the
-map stands behind what its base classes wrote, and maybe a header of its own. Nothing is believed that does not add up to the last byte.
+uproot cannot read such a map if it was written pair by pair. The bytes follow from ROOT's streaming
+(`TStreamerInfo::WriteBuffer` and its STL collections): a header with byte count and version; the number of pairs; the
+pairs. If the version has the bit 0x4000, the class version of the pair follows the header (if it is 0, a checksum comes,
+too), and all keys come before all values. A text has its length in one byte; if this is 255, in four more. If the object
+was not split into branches, its base classes, and perhaps a header, come before the map. All bytes must fit this form.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _RESULTS = (-1, 0, 1)
 
 
 class MapError(ValueError):
-    """The bytes are not a map of lines to results; `entry` counts from the first that was given."""
+    """The bytes are not a map of lines to results; `entry` is the place in the given array, from 0."""
 
     entry = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What entries with the same lines have in common: the lines, and where in the bytes their results begin."""
+    """What entries with the same lines have in common: the lines, and the places in the bytes where their results begin."""
 
     lines: tuple[str, ...]
     places: NDArray[np.int64]
 
 
 def read_maps(raw: awkward.Array) -> Iterator[tuple[Shape, NDArray[np.int64], NDArray[np.int8]]]:
-    """The maps of many entries, `raw` being a list of bytes for each.
+    """The maps of many entries; `raw` has one list of bytes per entry.
 
-    Yields each shape with the indices of its entries and, for these, the results of its lines: one row an entry, 1
-    accept, 0 no result, -1 reject. Most files repeat the same lines in each event, so that only the first entry of a
-    shape is decoded, and the others are compared with it, byte by byte, apart from the results.
+    Yields tuples (shape, entries, results): `entries` are the places of the entries with this shape, and `results` has one
+    row per entry and one column per line (1 accept, 0 no result, -1 reject). Only the first entry of a shape is decoded;
+    the bytes of the others are compared with it, apart from the results, since most files repeat the same lines.
 
     Raises:
-        MapError: an entry is no such map.
+        MapError: an entry does not hold such a map.
     """
     lengths = awkward.to_numpy(awkward.num(raw))
     left = np.arange(len(lengths))
@@ -75,7 +75,7 @@ def _take_results(block: NDArray[np.uint8], shape: Shape) -> NDArray[np.int8]:
 
 
 def _decode(data: bytes) -> tuple[Shape, NDArray[np.int64]]:
-    """The shape of an entry, and the bytes in which entries of the same shape may differ."""
+    """The shape of an entry, and the places of the bytes that may differ between entries of this shape."""
     reasons = []
     for begin, loose in _find_maps(data):
         for headed in (False, True):
@@ -90,10 +90,7 @@ def _decode(data: bytes) -> tuple[Shape, NDArray[np.int64]]:
 
 
 def _find_maps(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Where the map may begin: at once, or behind the base classes of an object, whose bytes may differ.
-
-    An object may have a header of its own before them.
-    """
+    """Where the map may begin (at 0, or after base classes), each with the places of earlier bytes that may differ."""
     yield 0, np.arange(0)
     for begin in (0, 6):
         at = begin
@@ -103,14 +100,14 @@ def _find_maps(data: bytes) -> Iterator[tuple[int, NDArray[np.int64]]]:
 
 
 def _find_end(data: bytes, at: int) -> int | None:
-    """Where what begins at `at` with a byte count ends, if it does."""
+    """The end of the item that begins at `at` with a byte count; None if there is no such item."""
     (count,) = struct.unpack_from(">I", data, at)
     end: int = at + 4 + (count & ~_COUNTED)
     return end if count & _COUNTED and at + 6 <= end <= len(data) else None
 
 
 def _read_map(data: bytes, at: int, *, headed: bool) -> Shape:
-    """The map that begins at `at`, and ends with the entry; `headed`: each of its texts has a header."""
+    """The map from `at` to the end of the entry; with `headed` each of its texts has a header."""
     if _find_end(data, at) != len(data):
         raise MapError("its byte count does not lead to its end")
     (version,) = struct.unpack_from(">H", data, at + 4)
@@ -129,7 +126,7 @@ def _read_map(data: bytes, at: int, *, headed: bool) -> Shape:
         lines.append(line)
         places[number] = at
         at += 0 if memberwise else 4
-    if memberwise:  # all keys stand before all values
+    if memberwise:  # all keys come before all values
         places = at + 4 * np.arange(count)
         at += 4 * count
     if at != len(data):

@@ -1,6 +1,6 @@
-"""Results of the high-level trigger (HLT) that a file stores, line by line, in either layout that basf2 has had.
+"""Reads the stored results of the high-level trigger (HLT), in both layouts of basf2.
 
-From release 04 on an event has two results of a line, after and before the prescale; until release 03 the one after it.
+From release 04 on, an event has two results per line, after and before the prescale; earlier, only the one after it.
 Source: basf2 `mdst/dataobjects/include/SoftwareTriggerResult.h`, and the rule for versions up to 4 in `linkdef.h`.
 """
 
@@ -33,7 +33,7 @@ _BYTES = uproot.AsJagged(uproot.AsDtype(np.uint8))
 
 
 class ResultLayout(Enum):
-    """Which results a file stores: none, or of each line two, or the one after the prescale."""
+    """Which results a file stores: none, two per line, or only the one after the prescale."""
 
     NONE = "none"
     BOTH = "after and before the prescale"
@@ -42,7 +42,7 @@ class ResultLayout(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredResults:
-    """The results that a file stores: their layout, and the names of the lines in the order in which they are stored."""
+    """The layout of a file's results, and the names of its lines in their stored order."""
 
     layout: ResultLayout
     lines: tuple[str, ...]
@@ -52,8 +52,8 @@ class StoredResults:
 class Decisions:
     """The decisions of consecutive events.
 
-    `values` maps (line, decision) to one number an event: 1 accept, 0 no result, -1 reject. `unstored` are the events in
-    which a line is not stored, which have no result of it; `lines` are all that any of the events stores.
+    `values` maps (line, decision) to one number per event: 1 accept, 0 no result, -1 reject. `unstored` maps each line to
+    the number of events that do not store it; their value is 0. `lines` are all lines that any of the events stores.
     """
 
     values: dict[tuple[str, str], NDArray[np.int8]] = field(default_factory=dict)
@@ -62,10 +62,10 @@ class Decisions:
 
 
 def describe_results(tree: Tree) -> StoredResults:
-    """What a tree stores, by its first 1,000 events.
+    """The layout and the lines of a tree's results, from its first 1,000 entries.
 
     Raises:
-        InputError: it stores its results in a way that is not known.
+        InputError: the way in which they are stored is not known.
     """
     results = find_results(tree)
     if results is None:
@@ -75,10 +75,10 @@ def describe_results(tree: Tree) -> StoredResults:
 
 
 def find_results(tree: Tree) -> Results | None:
-    """The results that a tree stores, or None where it stores none.
+    """The results of a tree; None if it stores none.
 
     Raises:
-        InputError: they are stored in a way that is not known.
+        InputError: the way in which they are stored is not known.
     """
     below = {key: key.removeprefix(_OBJECT) for key in tree.keys if key.startswith(_OBJECT)}
     members = {key: rest for key, rest in below.items() if rest[:1] in (".", "/") and "m_results" in rest}
@@ -101,10 +101,11 @@ def find_results(tree: Tree) -> Results | None:
 
 
 def need_results(tree: Tree, decisions: Iterable[tuple[str, str]]) -> Results:
-    """The results that a tree stores, which hold what is wanted.
+    """The results of a tree; `decisions` are the wanted lines and decisions.
 
     Raises:
-        LackingError: the tree stores none, or not those before the prescale.
+        LackingError: the tree stores no results, or not the wanted ones before the prescale.
+        InputError: the way in which they are stored is not known.
     """
     results = find_results(tree)
     if results is None:
@@ -117,10 +118,10 @@ def need_results(tree: Tree, decisions: Iterable[tuple[str, str]]) -> Results:
 
 
 def check_lines(name: str, lines: Iterable[str], stored: Collection[str]) -> None:
-    """Ensures that each of the lines is among those that are stored; `name` is what the message calls the file or tree.
+    """Checks that all `lines` are stored; `name` is the name of the file or tree in messages.
 
     Raises:
-        LackingError: one is not.
+        LackingError: a line is not stored.
     """
     for line in lines:
         if line not in stored:
@@ -129,7 +130,7 @@ def check_lines(name: str, lines: Iterable[str], stored: Collection[str]) -> Non
 
 @dataclass(frozen=True, slots=True)
 class SplitResults:
-    """Results in branches of their own: `names`, and beside them a list of numbers for each of the `kinds` of decisions."""
+    """Results in separate branches: `names` has the lines, and `kinds` maps each decision to the branch with its numbers."""
 
     tree: Tree
     names: Any
@@ -137,19 +138,19 @@ class SplitResults:
 
     @property
     def layout(self) -> ResultLayout:
-        """Which results these are."""
+        """Which results are stored."""
         return ResultLayout.BOTH if BEFORE_PRESCALE in self.kinds else ResultLayout.FINAL
 
     @property
     def branches(self) -> tuple[Any, ...]:
-        """The branches that are read for them."""
+        """The branches with the results."""
         return (self.names, *self.kinds.values())
 
     def read(self, start: int, stop: int, wanted: Sequence[tuple[str, str]]) -> Decisions:
-        """The decisions of the entries from `start` to before `stop`, at least one; `wanted` are line and decision.
+        """The decisions of at least one entry, from `start` to `stop`, without `stop`; `wanted` are pairs (line, decision).
 
         Raises:
-            InputError: the bytes are not what the layout says.
+            InputError: the numbers of results and of lines differ, or a branch ends before the tree.
         """
         names = self._read_names(start, stop)
         kinds = dict.fromkeys(kind for _, kind in wanted)
@@ -165,9 +166,9 @@ class SplitResults:
         return found
 
     def _read_names(self, start: int, stop: int) -> awkward.Array:
-        """The lists of names of the entries, or the one list that holds for all of them.
+        """The lists of names of the entries; only one list if all entries have the same names.
 
-        Names take longest to decode, and most files repeat the same ones in each event: they are compared as bytes first.
+        Names take long to decode, and most files repeat them in each event, so that their bytes are compared first.
         """
         raw = self.tree.read(self.names, start, stop, "ak", _BYTES)
         lengths = awkward.to_numpy(awkward.num(raw))
@@ -176,10 +177,9 @@ class SplitResults:
 
 
 def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> tuple[NDArray[np.int8], int]:
-    """The value of `line` in each event, 0 where it has none, and the number of events that have none.
+    """A tuple: the value of `line` in each event, 0 if it is not stored, and the number of events that do not store it.
 
-    `values` has one list per event; `names` says beside it which lines the values belong to, or has a single list
-    that holds for all events.
+    `values` has one list per event; `names` has the lines of these values, one list per event or one list for all.
     """
     hits = names == line
     counts = awkward.to_numpy(awkward.sum(hits, axis=1))
@@ -194,14 +194,18 @@ def pick_line(names: awkward.Array, values: awkward.Array, line: str) -> tuple[N
 
 @dataclass(frozen=True, slots=True)
 class MappedResults:
-    """Results as a map in the bytes of each entry: those after the prescale."""
+    """Results after the prescale, as a map in the bytes of each entry."""
 
     tree: Tree
     branches: tuple[Any, ...]
     layout = ResultLayout.FINAL
 
     def read(self, start: int, stop: int, wanted: Sequence[tuple[str, str]]) -> Decisions:
-        """As that of `SplitResults`."""
+        """The decisions of the entries from `start` to `stop`, without `stop`; `wanted` are pairs (line, decision).
+
+        Raises:
+            InputError: the bytes of an entry are not a map of results, or a branch ends before the tree.
+        """
         (branch,) = self.branches
         raw = self.tree.read(branch, start, stop, "ak", _BYTES)
         values = {one: np.zeros(stop - start, np.int8) for one in wanted}

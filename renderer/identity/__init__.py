@@ -1,1 +1,1 @@
-"""What identifies data: units, fingerprints, and the payloads of each run."""
+"""Identifies data: units, fingerprints, and the payloads of each run."""

@@ -2,10 +2,9 @@
 
     fingerprint = sha256 of canonical JSON {"conditions": …, "fp": 1, "input": {"files": …} or {"unit": …}, "recipe": …}
 
-`recipe` is the digest of what is the same for all runs of a step's output; `conditions` the digest of the payloads
-valid for the run, left out where no conditions are used; `input` the digest of the registered files, or the
-fingerprint of the upstream output. Titles, tickets, expectations, tag names, campaigns, paths, queues and
-sites are in none of them.
+`recipe` is the digest of what all runs of a step's output have in common. `conditions` is the digest of the run's payload
+set; steps that use no conditions have no such key. `input` is the digest of the registered files, or the fingerprint of
+the upstream output. Titles, tickets, expectations, tag names, campaigns, paths, queues and sites do not change it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Recipe:
 
 
 def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tuple[Recipe, ...]:
-    """The recipes of a step's outputs, in the order in which they are declared.
+    """The recipes of a step's outputs, in their declared order.
 
     Raises:
         TemplateBroken: the step's template cannot be rendered.
@@ -50,7 +49,7 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
 
 
 def digest_files(files: Iterable[tuple[str, int, str]]) -> str:
-    """The digest of a run's input files: name, size in bytes and checksum as registered, in any order."""
+    """The digest of a run's input files, each with name, size in bytes and checksum; their order does not count."""
     return digest(sorted([name, size, checksum] for name, size, checksum in files))
 
 
@@ -62,9 +61,9 @@ def fingerprint(recipe: str, source: str, input_digest: str, conditions: str | N
 def fingerprint_runs(
     recipe: str, source: str, inputs: Sequence[str], conditions: Sequence[str] | None = None
 ) -> list[bytes]:
-    """The fingerprints of many runs; `inputs` and `conditions` are columns over the runs.
+    """The fingerprints of many runs, 32 bytes each; `inputs` and `conditions` have one hexadecimal digest per run.
 
-    The canonical JSON is written out by hand, because this runs a million times.
+    It writes the canonical JSON by hand, since it must be fast for a million runs.
     """
     start = f'"fp":1,"input":{{"{source}":"'
     end = f'"}},"recipe":"{recipe}"}}'

@@ -1,7 +1,7 @@
-"""The payloads that are valid for each run, after precedence, by walking the boundaries of the IoVs.
+"""Finds the payloads that are valid for each run, after precedence.
 
-Between tags the first of the chain wins; within a tag the higher revision. The digest of a run's payload set is
-a two-level tree (64 buckets by name), so that passing a boundary costs as much as the payloads that change there.
+The first tag of a chain wins over later ones; within a tag the higher revision wins. The digest of a payload set is
+the digest of the digests of 64 buckets: when payloads change, only the digests of their buckets are computed again.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class PayloadSet:
-    """The payloads of a run, in buckets that sets have in common; `digest` is the one that `digest_runs` gives."""
+    """The payloads of a run, in buckets by name; `digest` is the one that `digest_runs` returns."""
 
     digest: str
     buckets: tuple[Bucket, ...]
 
 
 def digest_runs(chain: Sequence[Snapshot], keys: Sequence[int]) -> list[str]:
-    """The digest of the payload set of each run in `keys` (sorted run keys); names and checksums count, tags do not."""
+    """The digest of each run's payload set, from names and checksums alone; `keys` are sorted run keys."""
     walk = Walk(chain)
     return [walk.advance(key).digest() for key in keys]
 
 
 def find_payloads(chain: Sequence[Snapshot], key: int) -> dict[str, Iov]:
-    """The IoV that wins for each payload name at one run."""
+    """For one run: payload name → the IoV that wins, sorted by name."""
     winners: dict[str, tuple[Rank, Iov]] = {}
     for place, snapshot in enumerate(chain):
         for iov in snapshot.iovs:
@@ -72,7 +72,7 @@ def collect_payloads(chain: Sequence[Snapshot], key: int) -> PayloadSet:
 
 
 def name_payload_changes(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """What differs between two payload sets (name → checksum), in words; after three payloads only how many more.
+    """What differs between two payload sets (name → checksum), in words: three payloads, then how many more.
 
     >>> name_payload_changes({"CDCTimeZeros": "1", "BeamSpot": "1"}, {"CDCTimeZeros": "2"})
     'payload CDCTimeZeros changed, BeamSpot removed'
@@ -86,7 +86,7 @@ def name_payload_changes(before: Mapping[str, str], after: Mapping[str, str]) ->
 
 
 def _digest_bucket(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """The digest of the pairs as canonical JSON; written out, since it runs at every boundary and names need no escapes."""
+    """The digest of the pairs as canonical JSON, written by hand for speed; names need no escapes."""
     listed = ",".join([f'["{name}","{checksum}"]' for name, checksum in sorted(pairs)])
     return hashlib.sha256(f"[{listed}]".encode()).digest()
 
@@ -101,7 +101,7 @@ def _bucket(name: str) -> int:
 
 
 class Walk:
-    """The payload set of a chain at one run after another; runs only go up."""
+    """The payload sets of a chain at growing run keys: it passes each boundary of an IoV once."""
 
     def __init__(self, chain: Sequence[Snapshot]) -> None:
         placed = [(place, iov) for place, snapshot in enumerate(chain) for iov in snapshot.iovs]
@@ -116,14 +116,14 @@ class Walk:
         self._whole = ""
 
     def advance(self, key: int) -> Walk:
-        """Goes on to the run `key`, which is not before the last one."""
+        """Moves on to the run `key`, which must not be before the last one; returns itself."""
         while self._upcoming is not None and self._upcoming[0] <= key:
             self._step(*self._upcoming[1:])
             self._upcoming = next(self._boundaries, None)
         return self
 
     def digest(self) -> str:
-        """The digest of the payload set here."""
+        """The digest of the current run's payload set."""
         if self._moved:
             for bucket in self._moved:
                 self._digests[bucket] = _digest_bucket(self._buckets[bucket].items())
@@ -132,10 +132,10 @@ class Walk:
         return self._whole
 
     def checksums(self) -> dict[str, str]:
-        """Name → checksum of the payloads here."""
+        """Name → checksum of the current run's payloads."""
         return {name: checksum for bucket in self._buckets for name, checksum in bucket.items()}
 
-    def _step(self, begins: bool, place: int, iov: Iov) -> None:  # noqa: FBT001 -- the column of a boundary
+    def _step(self, begins: bool, place: int, iov: Iov) -> None:  # noqa: FBT001 -- a boundary is a tuple of these values
         candidate = (rank_iov(iov, place), iov.checksum)
         valid = self._valid.setdefault(iov.payload, [])
         if begins:

@@ -1,4 +1,4 @@
-"""The units that a campaign declares: for each step a column of runs, and beside it columns of fingerprints."""
+"""Lists the units that a campaign declares: for each step its runs, and for each output their fingerprints."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from schemas.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """Chains of snapshots, in each of which the first tag wins; a run uses the first, unless `bound` says otherwise.
+    """Chains of snapshots; in each chain the first tag wins.
 
-    `bound` maps a run key to the place of its chain.
+    `bound` maps run keys to the place of their chain, from 0; other runs use the first chain.
     """
 
     chains: tuple[tuple[Snapshot, ...], ...]
     bound: Mapping[int, int] = field(default_factory=dict)
 
     def of(self, run: int) -> tuple[Snapshot, ...]:
-        """The chain of one run key."""
+        """The chain that the run key `run` uses."""
         return self.chains[self.bound.get(run, 0)]
 
     def limited(self, names: frozenset[str]) -> Chains:
-        """The same, with the IoVs of the payloads `names` alone."""
+        """The same chains, with only the IoVs of the payloads `names`."""
 
         def limit(snapshot: Snapshot) -> Snapshot:
             return replace(snapshot, iovs=tuple(iov for iov in snapshot.iovs if iov.payload in names))
@@ -37,7 +37,7 @@ class Chains:
         return Chains(tuple(tuple(map(limit, chain)) for chain in self.chains), self.bound)
 
     def below(self, snapshots: tuple[Snapshot, ...]) -> Chains:
-        """The same, with testing payloads that are asked first."""
+        """The same chains with `snapshots` before each of them, so that these win."""
         return Chains(tuple((*snapshots, *chain) for chain in self.chains), self.bound)
 
     def digest(self, runs: Sequence[int]) -> list[str]:
@@ -48,7 +48,7 @@ class Chains:
         return [digests[run] for run in runs]
 
     def divide(self, runs: Sequence[int]) -> Iterator[tuple[tuple[Snapshot, ...], Sequence[int]]]:
-        """Each chain, with those of the run keys `runs` that use it, in their order."""
+        """Each chain with the run keys out of `runs` that use it, in the order of `runs`."""
         if not self.bound:
             yield self.chains[0], runs
             return
@@ -63,11 +63,11 @@ NO_CHAIN = Chains(((),))
 class StepUnits:
     """The units of one step.
 
-    `runs` are sorted run keys of the runs that have an input; `fingerprints` holds, for each output, a column over
-    `runs` (32 bytes each); `inputs` is the column that entered them (hexadecimal), `payload_sets` the payload sets'.
-    `waiting` are declared runs whose input is not there in full yet, each with what it waits for; `refused` are those of
-    `runs` whose input cannot be right, with the reason.
-    `chains` are the tags that the step uses, with the payloads that it reads; none where conditions do not count.
+    `runs` are the sorted keys of the runs that have an input. `fingerprints` maps each output to one fingerprint (32 bytes)
+    per run. `inputs` and `payload_sets` have one hexadecimal digest per run, from which the fingerprints are made;
+    `payload_sets` is None if the step reads no conditions. `waiting` maps declared runs without a complete input to
+    the reason; `refused` maps runs whose input must be wrong to the reason. `chains` has the tags that the
+    step uses, with the payloads that it reads; it is `NO_CHAIN` if the step reads no conditions.
     """
 
     step: Step
@@ -82,9 +82,9 @@ class StepUnits:
 
 
 def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Chains) -> Chains:
-    """The chains that a step uses, where `tags` are its campaign's: testing payloads first, and only what it reads.
+    """The chains of a step: its testing payloads, then its campaign's `tags`, without payloads that it does not read.
 
-    Of testing payloads that overlap, those are used that the campaign's release takes.
+    If testing payloads overlap, the rule of the campaign's release decides.
     """
     if not step.keys.software:
         return NO_CHAIN
@@ -95,7 +95,7 @@ def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Ch
 
 
 def tell_wait(step: str | None) -> str:
-    """Why a unit waits whose input is a unit of `step` that is not produced: the reason in a plan."""
+    """The reason that a plan shows for a unit whose input, a unit of `step`, is not produced yet."""
     return f"waits for {step}"
 
 
@@ -111,14 +111,17 @@ def declare_units(
 ) -> tuple[StepUnits, ...]:
     """The units of all steps, upstream steps first.
 
-    `runs` are the sorted run keys that the campaign selects; `inputs` maps data level → run → digest of its files;
-    `incomplete` are runs whose RAW files are not those that were declared, with the reason; `excessive` by data level those
-    whose files hold more than the run does; `simulated` by data level those whose events are simulated, with what says so.
-    Without `chains`, all runs use the snapshots of the repository.
+    `runs` are the sorted run keys that the campaign selects. `inputs` maps data level → run → digest of its files.
+    `incomplete` maps runs to the reason why their RAW files are not the declared ones. `excessive` maps data level → run →
+    the reason, if the files hold more than the run; `simulated` maps data level → run → how it is known that the events
+    are simulated. Without `chains`, all runs use the snapshots of the campaign's global tags.
+
+    Raises:
+        TemplateBroken: the template of a step cannot be rendered.
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
-    roots: dict[str, str] = {}  # step → the level of the registered files that it is made of in the end
+    roots: dict[str, str] = {}  # step → the level of the registered files at the start of its chain of steps
     for step in campaign.expand():
         if step.input.step is None:
             registered = inputs.get(step.input.level, {})

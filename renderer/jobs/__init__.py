@@ -1,1 +1,1 @@
-"""What a job is given and what it leaves: job JSONs, production requests of the grid, and logs."""
+"""The input of jobs (job JSONs, production requests of the grid) and their logs."""

@@ -1,4 +1,4 @@
-"""The input of production requests: logical paths of the grid, and what they tell of the data in them."""
+"""Reads the logical paths of production requests' input: folders, global tags and general skims."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from renderer.jobs.job_json import InputFile
 from schemas.manifest.layout import Layout, find_layouts
 
 PREFIX = "/belle/Data"
-"""Where the grid keeps real data (LPNPrefix)."""
+"""The folder of real data on the grid (LPNPrefix)."""
 
 TOP = "/belle/"
-"""How every logical path of the grid begins."""
+"""The beginning of each logical path of the grid."""
 
 
 @dataclass(frozen=True, slots=True)
 class GridInput:
-    """What a run's files are: sorted `folders`, each that of a data level, as in `…/r02724/mdst`.
+    """What the paths of a run's files tell; all lists are sorted.
 
-    `tags` are the numbers of the global tags that they were made with, `streams` the general skims that they are of, both as
-    far as their paths tell. `strange` are folders that are not the grid's, `simulated` those of simulated events.
+    `folders` are the folders of a data level, as in `…/r02724/mdst`. `tags` are the numbers of the global tags with which the
+    files were made, `streams` their general skims; both may be empty. `strange` are the folders that are not on the grid,
+    `simulated` those of simulated events.
     """
 
     folders: tuple[str, ...] = ()
@@ -33,7 +34,7 @@ class GridInput:
 
 
 def read_inputs(layouts: Iterable[Layout], files: Iterable[InputFile]) -> GridInput:
-    """What the files of a run are; `layouts` are those whose paths are read."""
+    """What the paths of a run's files tell; only those of `layouts` that are historic are used."""
     folders = sorted({re.sub(r"/sub[0-9]{2}$", "", posixpath.dirname(file.path)) for file in files})
     historic = [layout for layout in layouts if layout.historic]
     told = [fields for folder in folders for _, fields in find_layouts(historic, folder)]

@@ -1,4 +1,4 @@
-"""Job JSONs: what one job reads, runs and writes. They are constant for a unit; attempts add only their name."""
+"""Job JSONs: what one job reads, runs and writes. They differ between attempts only by the attempt's name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEVEL_PREFIXES = ("raw.", "cdst.", "mdst.", "dst.", "udst.")
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A registered file. `checksum` names its algorithm, as in `sha256:…`; size in bytes; events None: not known."""
+    """A registered file: `checksum` as in `sha256:…`, `size` in bytes, `events` None if it is not known."""
 
     name: str
     path: str
@@ -39,28 +39,27 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job of a unit. `key` is the identity of its input, so that a late file moves no other job.
-
-    Of `inputs`, those that continue the one before them (`X.sroot-1` after `X.sroot`) are the `parts`: basf2 reads them
-    by itself, and would read them twice if they were named to it.
-    """
+    """One job of a unit. `key` is a digest of its inputs, so that a late file does not change other jobs."""
 
     key: str
     inputs: tuple[InputFile, ...]
 
     @property
     def parts(self) -> tuple[InputFile, ...]:
-        """The inputs that continue the one before them."""
+        """The inputs that continue another one (`X.sroot-1` after `X.sroot`).
+
+        basf2 finds them without being told; if their names are given to it, it reads them twice.
+        """
         return tuple(file for group in _gather_sets(self.inputs) for file in group[1:])
 
     @property
     def events(self) -> int | None:
-        """How many events its inputs are registered with; None where that is not known of each."""
+        """The registered number of events of its inputs; None if it is not known for one of them."""
         return sum_events(self.inputs)
 
 
 def sum_events(files: Iterable[InputFile]) -> int | None:
-    """How many events files are registered with; None where that is not known of each."""
+    """The registered number of events of all files; None if it is not known for one of them."""
     total = 0
     for file in files:
         if file.events is None:
@@ -70,9 +69,9 @@ def sum_events(files: Iterable[InputFile]) -> int | None:
 
 
 def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
-    """The jobs of a unit that reads `files`: one for each file or one for all, as the step says; none without files.
+    """The jobs of a unit that reads `files`: one per file, or one for all, as the step says; empty without files.
 
-    A set of raw data in the DAQ's format, which basf2 reads as one, counts as a file.
+    A set of raw data in the DAQ's format counts as one file, since basf2 reads it as one.
     """
     groups = _gather_sets(files)
     if step.split != "file" and groups:
@@ -83,7 +82,7 @@ def divide_input(step: Step, files: Sequence[InputFile]) -> tuple[Job, ...]:
 
 
 def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
-    """The files by name, each with those that basf2 reads after it by itself."""
+    """The files sorted by name; each group is a file and the parts that continue it."""
     ordered = sorted(files, key=lambda file: file.name)
     later = {file.path: file for file in ordered if ".sroot-" in file.path}
     if not later:
@@ -105,7 +104,7 @@ def _gather_sets(files: Sequence[InputFile]) -> list[tuple[InputFile, ...]]:
 
 
 def _find_part(file: InputFile) -> Part | None:
-    """Where a file stands in a set of raw data in the DAQ's format; None for files of other formats."""
+    """The place of a file in a set of raw data in the DAQ's format; None for other formats."""
     return read_part(PurePosixPath(file.path).name) if ".sroot" in file.path else None
 
 
@@ -118,9 +117,9 @@ def render_job(
     job: Job,
     fingerprints: Mapping[str, bytes],
 ) -> dict[str, Any]:
-    """The job JSON; `fingerprints` maps the outputs that are wanted to theirs.
+    """The data of a job JSON, as the schema `job/1` describes; `fingerprints` maps the wanted outputs to their fingerprints.
 
-    Valid for the schema `job/1`. The random seed is a digest of fingerprints and job key.
+    The random seed is a digest of the fingerprints and the job's key.
     """
     experiment, number = split_key(run)
     parts = job.parts
@@ -146,7 +145,7 @@ def render_job(
 
 
 def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
-    """The `database.txt` of the payloads that hold for a run: what releases before 04 read in place of a metadata file."""
+    """The `database.txt` with the payloads of a run; releases before 04 read it in place of a conditions metadata file."""
     experiment, number = split_key(run)
     place = f"{experiment},{number},{experiment},{number}"
     won = find_payloads(chain, run).items()
@@ -154,13 +153,13 @@ def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
 
 
 def name_outputs(step: Step, run: int, job: Job, outputs: Container[str]) -> dict[str, str]:
-    """Output → name of its file, of those of a step's outputs that are wanted of a job."""
+    """Output → name of its file, for a step's outputs that are in `outputs`."""
     stem = job.inputs[0].name if step.split == "file" else _name_run(*split_key(run), job)
     return {output: name_file(step, output, stem) for output in step.outputs if output in outputs}
 
 
 def describe_output(step: Step, output: str, file: str) -> dict[str, str]:
-    """An output as the JSON of a job has it; `file` is the name of its file."""
+    """An output in a job JSON; `file` is the name of its file."""
     skim = {"skim": output} if step.skims else {}
     return {"output": output, "level": step.level_of(output), "file": file, **skim}
 
@@ -170,10 +169,10 @@ def _describe_files(files: Iterable[InputFile]) -> list[dict[str, Any]]:
 
 
 def write_job(rendered: Mapping[str, Any]) -> bytes:
-    """The bytes of a job JSON's file: a key a line, and of lists an item a line, so that two of them can be compared.
+    """The content of a job JSON's file: one line per key and per item of a list of maps, so that a diff can be read.
 
     Raises:
-        ValueError: it is not valid for the schema `job/1`, which is a defect.
+        ValueError: the data do not satisfy the schema `job/1`; this is a defect of b2prod.
     """
     check_rendered(rendered, "job")
     lines = (f"{_quote(key)}: {_write_value(value)}" for key, value in sorted(rendered.items()))
@@ -181,7 +180,7 @@ def write_job(rendered: Mapping[str, Any]) -> bytes:
 
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
-_quote = cache(_encode)  # of keys, which are the same few in every job
+_quote = cache(_encode)  # all jobs have the same few keys
 
 
 def _write_value(value: Any) -> str:
@@ -192,7 +191,7 @@ def _write_value(value: Any) -> str:
 
 
 def name_file(step: Step, output: str, stem: str) -> str:
-    """The name of an output's file; `stem` is that of its input, or of its run."""
+    """The name of an output's file; `stem` is the name of its input or its run."""
     stem = stem.removesuffix(".root")
     for prefix in _LEVEL_PREFIXES:
         stem = stem.removeprefix(prefix)
@@ -200,7 +199,7 @@ def name_file(step: Step, output: str, stem: str) -> str:
 
 
 def _name_run(experiment: int, run: int, job: Job) -> str:
-    """What the file of a whole run is called, with the type that all its inputs have in their names, if they have one."""
+    """The stem of a file for a whole run, with the run's type if the names of all inputs have the same one."""
     kinds = {(read_file_name(file.name) or {}).get("kind") for file in job.inputs}
     kind = kinds.pop() if len(kinds) == 1 else None
     return f"{f'{kind}.' if kind else ''}{experiment:04d}.{run:05d}"

@@ -1,7 +1,4 @@
-"""The line that matters in a job's log, and its signature: equal for the same error on other runs, files and hosts.
-
-Pure.
-"""
+"""Finds the line of a job's log that tells why it failed, and its signature: the same for the same error of other jobs."""
 
 from __future__ import annotations
 
@@ -15,15 +12,15 @@ from renderer.applications.log_patterns import ANY, LEVEL
 from schemas.files.canonical import clean_text
 
 LENGTH = 200
-"""The longest a signature is, in characters."""
+"""The greatest length of a signature, in characters."""
 LINE = 1000
-"""How much of a line counts, in characters: a pattern may take the square of it."""
+"""How many characters of a line are searched: the time of a pattern may grow with their square."""
 
 
 class Culprit(NamedTuple):
     """The line of a log that tells why the job failed.
 
-    `number` counts lines from 1; where nobody knows how many lines are before, from the end, where the last one is -1.
+    `number` counts from 1; if the beginning of the log is not known, it counts from the end, where the last line is -1.
     """
 
     signature: str
@@ -38,20 +35,20 @@ class Culprit(NamedTuple):
 
 _SUMMARY = re.compile(r"^\[INFO\] =*Error Summary=*", re.ASCII)
 _HEAD = re.compile(LEVEL + r"[A-Z]+\] (?:\([0-9]+\) )?")
-"""What a line of basf2 has before its message: clock, level and the number of its process."""
+"""The beginning of a line of basf2, before its message: time, level and number of the process."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def find_signature(text: str, application: str | None = None, *, first: int = 1) -> Culprit | None:
-    """Signature, number and text of the line that tells why a job failed, or None when no line does.
+    """The line that tells why a job failed; None if there is no such line.
 
     Args:
         text: the log, or its end.
-        application: whose patterns are looked for; all when it is None or unknown.
-        first: the number of the text's first line; negative where it counts from the end of the log.
+        application: its patterns are searched; all patterns if it is None or unknown.
+        first: the number of the text's first line; negative if it counts from the end of the log.
     """
     lines = [line[:LINE] for line in _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")]
-    # what basf2 repeats at its end would be found a second time, out of its order
+    # basf2 repeats messages at the end, in another order: that part is searched after the rest
     summary = next((place for place, line in enumerate(lines) if _SUMMARY.match(line)), len(lines))
     parts = ((0, lines[:summary]), (summary, lines[summary:]))
     known = APPLICATIONS.get(application or "")
@@ -65,7 +62,7 @@ def find_signature(text: str, application: str | None = None, *, first: int = 1)
 
 
 _DATA = r"(?:s?root|json|csv|txt|dat|db|sqlite|h5|parquet|iov|log|out|err|tmp|part|gz|tar)"
-"""Endings of files whose names differ between jobs; those of programs tell errors apart."""
+"""Endings of files whose names differ between jobs; names of programs stay, since they distinguish errors."""
 
 _RULES: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern, re.ASCII), to)
@@ -89,21 +86,21 @@ _RULES: Sequence[tuple[re.Pattern[str], str]] = tuple(
             r"(?<![A-Za-z_])[-+]?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?(?:[eE][-+]?\d+)?(?=(?:[kMGTmun]?i?B|[mun]?s)\b|(?![A-Za-z_]))",
             "#",
         ),
-        (r"#(?:(?:, |[,:./-])?#)+", "#"),  # runs and their ranges, versions, times of the day
+        (r"#(?:(?:, |[,:./-])?#)+", "#"),  # runs and ranges of runs, versions, times of day
         (r"\s+", " "),
     )
 )
-"""What differs between runs, files, hosts and times, and what stands for it, in this order.
+"""Patterns of what differs between runs, files, hosts and times, with their replacements; applied in this order.
 
-Each is tried once for a run of like characters: a line may be made of what nearly fits at each of its places.
+A pattern must not start again at each character of a word: a long line that almost matches would take too long.
 """
 
 
 def normalise(text: str) -> str:
-    """The text without all that tells one occurrence of an error from another; at most `LENGTH` characters.
+    """The signature of a text, at most `LENGTH` characters.
 
-    Texts that differ only in names of files, runs, numbers or identifiers in hexadecimal have the same. What breakers
-    count and what is shown together is decided here alone.
+    Texts that differ only in names of files, runs, numbers or hexadecimal identifiers have the same signature. Failures
+    with the same signature are counted and shown together.
     """
     text = clean_text(text[:LINE])
     for form, to in _RULES:
@@ -117,9 +114,9 @@ _Case = TypeVar("_Case")
 def gather_alike(
     cases: Iterable[_Case], tell: Callable[[_Case], str], apart: Callable[[_Case], Hashable] = lambda _: None
 ) -> list[list[_Case]]:
-    """The cases whose texts are alike together, each group and the groups in the order of the cases.
+    """Groups of cases whose texts have the same signature, in the order of the cases.
 
-    What `apart` says differs keeps cases apart, whatever their texts are.
+    Cases for which `apart` returns different values are never in one group.
     """
     groups: defaultdict[Hashable, list[_Case]] = defaultdict(list)
     for case in cases:
@@ -128,6 +125,6 @@ def gather_alike(
 
 
 def tell_alike(texts: Iterable[str]) -> str:
-    """The first of texts that are alike, and how many others there are."""
+    """The first of some similar texts, and how many other texts there are; equal texts count once."""
     first, *others = dict.fromkeys(texts)
     return f"{first} (and {len(others)} alike)" if others else first

@@ -1,8 +1,7 @@
-"""Production requests of the grid (gb2): one for each bounded group of runs of a step.
+"""Production requests of the grid (gb2), for groups of a step's runs.
 
-Keys and values are those of the requests for skims that basf2 `skim/tools/b2skim-prod` writes (at commit bc07632ae). What
-the grid expects for the processing of RAW is not public; such requests, and those of which something is not known, say
-that they cannot be submitted, and why.
+Keys and values are those of the requests for skims that basf2 `skim/tools/b2skim-prod` writes (commit bc07632ae). The
+values for the processing of RAW are not public. A request with an unknown value says why it cannot be submitted.
 """
 
 from __future__ import annotations
@@ -31,36 +30,36 @@ from schemas.policy.site import HS06_KEKCC, Site
 from schemas.repository import Repository
 
 NAME_LENGTH = 32
-"""gbasf2 takes no longer names of projects; of letters, digits, `_` and `-` only."""
+"""The greatest length of a project's name in gbasf2; it may have letters, digits, `_` and `-`."""
 
 RUNS_PER_REQUEST = 1000
-"""The width of a group in run numbers, where the site does not say another."""
+"""The width of a group in run numbers, unless the site sets another one."""
 
 LAUNCHER = Path(__file__).parents[1] / "runtime" / "grid.py"
-"""The script that a job of the grid starts with."""
+"""The script that starts a job of the grid."""
 
 UNSUBMITTABLE = "Unsubmittable"
-"""The key of a request under which stands why it cannot be submitted."""
+"""The key of a request with the reasons why it cannot be submitted."""
 
 NOT_PUBLIC = ("FabricationType", "ProductionGroup", "Priority")
-"""The keys whose values are public for skims alone."""
+"""The keys whose values are public only for skims."""
 
 ENERGIES = ("4S", "4S_offres", "4S_scan", "5S", "5S_offres", "5S_scan", "3S", "3S_offres")
-"""What the grid calls beam energies."""
+"""The grid's names of beam energies."""
 
 UNKNOWN = "unknown"
 
 SANDBOX = ("steering.py", "job.json")
-"""What a job of the grid finds beside the script that it starts with; also `CONDITIONS` where its release reads that."""
+"""The files that a job of the grid has beside its script; if the release reads `CONDITIONS`, that file too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gb2Settings:
     """How gbasf2's commands are called: `wrapper` sets their environment. The proxy must have the group `group`.
 
-    `resource_tag`, the operating system, goes into requests; `EL9` is what basf2's `skim/tools/b2skim-prod` asks for, needed
-    from light-2503-ceres on. With `by_run` the outputs of a production are kept apart by run, and one production
-    may be for many runs; else outputs are merged, and a production is for a single run.
+    `resource_tag` is the operating system in requests; basf2's `skim/tools/b2skim-prod` asks for `EL9`, and releases from
+    light-2503-ceres on need it. With `by_run` the outputs of a production are separate by run, so that it may have many
+    runs; otherwise outputs are merged, and a production has a single run.
     """
 
     wrapper: tuple[str, ...] = ()
@@ -70,16 +69,16 @@ class Gb2Settings:
 
 
 def read_gb2_settings(site: Site) -> Gb2Settings:
-    """The settings of a site; the defaults where its file has none."""
+    """The settings of a site; the defaults if its file has none."""
     return read_value(Gb2Settings, site.engine_settings.get("gb2", {}))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its name, the step and the sorted run keys that it is for, and its JSON data.
+    """One request: its name, its step, its sorted run keys, and its JSON data `content`.
 
-    `job` is what the steering reads, the same for all jobs: the grid hands over the inputs. `events` are those of the
-    input, None where they are not known.
+    `job` is the job JSON, the same for all jobs, since the inputs come from the grid. `events` is the number of events
+    of the input, None if it is not known.
     """
 
     name: str
@@ -91,22 +90,22 @@ class Request:
 
     @property
     def obstacles(self) -> Sequence[str]:
-        """Why it cannot be submitted; nothing if it can."""
+        """The reasons why it cannot be submitted; empty if it can."""
         found: Sequence[str] = self.content.get(UNSUBMITTABLE, ())
         return found
 
     @property
     def has_conditions(self) -> bool:
-        """Whether the payloads of its runs go with it, in the file `CONDITIONS`."""
+        """Whether its sandbox has the file `CONDITIONS` with the payloads of its runs."""
         return CONDITIONS in self.content["InputSandboxFile"]
 
 
 def group_runs(
     runs: Sequence[int], width: int, describe: Callable[[int], Hashable] = lambda _run: None
 ) -> list[tuple[int, ...]]:
-    """The sorted run keys in groups of `width` run numbers of one experiment, of runs that `describe` says the same of.
+    """Groups of the sorted run keys: same experiment, same range of `width` run numbers, same value of `describe`.
 
-    The borders are fixed numbers, so that a new run joins its own group and moves no other run.
+    The ranges begin at multiples of `width`, so that a new run does not change the groups of other runs.
     """
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
     for key in runs:
@@ -125,10 +124,9 @@ def render_requests(
 ) -> tuple[Request, ...]:
     """The requests for the units of one step, in the order of their runs.
 
-    `inputs` maps run keys to their registered files, at logical paths, `energies` to their beam energies; `expected` is what
-    an event of the step takes. A request is for one beam energy, and for input that was made with one global tag. Its name
-    ends with a digest of the fingerprints of all its outputs: the same content has the same name, and another content
-    another.
+    `inputs` maps run keys to their registered files with logical paths, `energies` maps run keys to beam energies; `expected`
+    has the time and size of an event. All runs of a request have the same beam energy, and inputs with the same global tags
+    and general skims. The name of a request ends with a digest of all its fingerprints.
     """
     site = repository.sites[campaign.site]
     place = {run: index for index, run in enumerate(units.runs)}
@@ -162,7 +160,7 @@ def render_requests(
 def _find_gaps(
     campaign: Campaign, step: Step, content: Mapping[str, Any], sources: Sequence[GridInput]
 ) -> Iterator[str]:
-    """What keeps a request from being submitted, in the order of importance; `content` is what it says so far."""
+    """The reasons why a request cannot be submitted, the most important first; `content` is its JSON data so far."""
     if secret := [key for key in NOT_PUBLIC if content[key] == UNKNOWN]:
         yield f"what the grid expects for anything but skims is not public: {', '.join(secret)}"
     if content["DBGlobalTag"] == UNKNOWN:
@@ -203,14 +201,14 @@ def _explain_unknown_tag(campaign: Campaign, step: Step, sources: Sequence[GridI
 
 
 def write_request(request: Request) -> bytes:
-    """The bytes of a request's file."""
+    """The content of a request's JSON file."""
     return (json.dumps(request.content, indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode()
 
 
 def write_sandbox(request: Request, script: str, conditions: bytes | None = None) -> dict[str, bytes]:
-    """The files that go with a request, by their names: the script that a job starts with, and its sandbox.
+    """Name → content of the files that a job of the request gets: the script that starts it, and its sandbox.
 
-    `conditions` is the content of the conditions metadata file, where the request has one.
+    `conditions` is the content of the conditions metadata file, None if the request has none.
     """
     job = (json.dumps(request.job, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
     files = {LAUNCHER.name: LAUNCHER.read_bytes(), **dict(zip(SANDBOX, (script.encode(), job), strict=True))}
@@ -233,7 +231,7 @@ def _describe(
         "FabricationType": "DataSkim" if step.skims else UNKNOWN,
         "ProductionName": name,
         "ProductionGroup": "skim" if step.skims else UNKNOWN,
-        "Description": f"{campaign.name}, step {step.name}",  # not the title, which nobody approves
+        "Description": f"{campaign.name}, step {step.name}",  # not the title: approvals do not cover it
         "Release": campaign.release,
         "Campaign": campaign.name,
         "DBGlobalTag": _name_tag(campaign, step, repository, source),
@@ -255,21 +253,21 @@ def _describe(
 
 
 def _name_tag(campaign: Campaign, step: Step, repository: Repository, source: GridInput) -> str:
-    """The number of the global tag that the input was made with; of RAW, which none was, the campaign's own."""
+    """The number of the global tag that made the input; for RAW and for outputs of a step, that of the campaign's tag."""
     if step.input.step is None and step.input.level != "raw":
         return source.tags[0] if len(source.tags) == 1 else UNKNOWN
     return name_number(campaign.tag_names, repository.snapshots) or UNKNOWN
 
 
 def _describe_expectation(expected: Expectation) -> dict[str, Any]:
-    """What an event takes, as far as it is known: HS06 seconds, and kilobytes per event of the input, by output."""
+    """The known expectations: HS06 seconds per event, and kilobytes of output per event of the input."""
     described: dict[str, Any] = {}
     work = expected.hs06_seconds
     if work is None and expected.cpu_seconds is not None:
         work = expected.cpu_seconds * HS06_KEKCC
     if work is not None:
         described["ExpectedEventCPUTime"] = round(work, 4)
-    if len(expected.sizes) > 1:  # as of combined skims: one for each entry of DataDescription
+    if len(expected.sizes) > 1:  # combined skims have one for each entry of DataDescription
         described["ExpectedEventSize"] = [round(size, 3) for _, size in expected.sizes]
     elif expected.kilobytes is not None:
         described["ExpectedEventSize"] = round(expected.kilobytes, 3)
@@ -279,7 +277,7 @@ def _describe_expectation(expected: Expectation) -> dict[str, Any]:
 def _describe_job(
     campaign: Campaign, units: StepUnits, repository: Repository, name: str, seed: str
 ) -> dict[str, Any]:
-    """What the steering reads of a job's JSON, but for the inputs."""
+    """The job JSON as steering scripts read it, without the inputs."""
     step = units.step
     site = repository.sites[campaign.site]
     return {
@@ -295,7 +293,7 @@ def _describe_job(
 
 
 def _name_skim(step: Step, repository: Repository, output: str, source: GridInput) -> dict[str, str]:
-    """How the grid calls a skim: registered ones by name and code, with the general skim that they are made of."""
+    """The grid's name of a skim: for registered skims name and code, with the general skim of their input."""
     if not step.skims:
         return {}
     skim = repository.skims[output]

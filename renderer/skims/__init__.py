@@ -1,1 +1,1 @@
-"""The embedded application's skims: what a job asks for, which events are accepted, and what is written of them."""
+"""Skims with the application `uproot`: reads a job, selects its events, and writes its outputs."""

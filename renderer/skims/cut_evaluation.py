@@ -1,16 +1,16 @@
-"""Which events a cut selects: the evaluation of its syntax tree on columns of values.
+"""Evaluates the syntax tree of a cut on columns of values: which events does it select?
 
 Comparisons are those of basf2 (`framework/utilities/src/CutHelpers.cc`, `framework/utilities/include/CutNodes.h`):
 
-- `==` holds where the bits of the two doubles, read as integers, differ by at most 2, or where the doubles are equal;
-  `!=` is its contrary. So 0.0 equals -0.0, the largest double equals inf, and NaN equals itself: `x == x` holds for
-  every event and `x != x` for none. NaNs of another sign or payload are unequal. Around zero the bits of either sign
-  are far apart: 5e-324 equals 0.0, and not -5e-324.
-- `<`, `<=`, `>` and `>=` are exact, and false where either side is NaN.
+- `==` is true if the two doubles are equal, or if their bits, read as integers, differ by at most 2; `!=` is the
+  opposite. So 0.0 equals -0.0, the largest double equals inf, and a NaN equals itself: `x == x` is true for all events.
+  NaNs with different signs or different low bits are not equal. 5e-324 equals 0.0, but does not equal -5e-324, since
+  the bits of positive and negative numbers differ much.
+- `<`, `<=`, `>` and `>=` are exact, and false if an operand is NaN.
 
-Since its bits count, the NaN that arithmetic gives is fixed, on every machine, to the one that x86 gives to basf2: the
-left operand if that is NaN, else the right one, else (0/0, inf - inf, a root of a negative number) the NaN with the sign
-bit set, which is unequal to the constant `nan`.
+Since the bits of a NaN count, arithmetic gives on all machines the NaN that basf2 gets on x86: the left operand if it is
+NaN, otherwise the right operand if it is NaN, otherwise (0/0, inf - inf, a root of a negative number) the NaN with
+the sign bit set, which does not equal the constant `nan`.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _QUIET = np.int64(2**51)
 
 
 def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.bool_]:
-    """One boolean per event: does it fulfil the cut?
+    """An array with one boolean per event: whether the cut selects it.
 
-    `columns` maps names to one number per event, all of the same length; more columns than the cut needs are
-    allowed, and one is needed even by a cut without variables. All arithmetic is done in doubles, so integers beyond
-    2**53 are rounded. Division by zero gives inf or nan. How doubles compare is said above.
+    `columns` maps names to one number per event. Columns that the cut does not need are allowed; a cut without
+    variables needs a column, too, for its length. All arithmetic is done in doubles: integers beyond 2**53 are rounded.
+    Division by zero gives inf or nan.
 
     Raises:
-        KeyError: a variable of the cut is not a column.
-        ValueError: there is no column, or their lengths differ.
+        KeyError: a variable of the cut is not in `columns`.
+        ValueError: there is no column, or the lengths of columns differ.
     """
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1:
@@ -89,14 +89,14 @@ def _evaluate(node: Value, values: Mapping[str, NDArray[np.float64]]) -> NDArray
 
 
 def _choose_nan(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The NaN of an arithmetic operation, where its result is one; what is chosen elsewhere has no meaning."""
+    """The NaN that an operation gives; only meaningful for events whose result is NaN."""
     chosen = np.where(np.isnan(left), left, np.where(np.isnan(right), right, _UNDEFINED))
     return (chosen.view(np.int64) | _QUIET).view(np.float64)
 
 
 def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.bool_]:
     one, other = left.view(np.int64), right.view(np.int64)
-    # Modulo 2**64, greater minus less is their exact distance: it lies between 0 and 2**64 - 1.
+    # The greater minus the smaller one is between 0 and 2**64 - 1, so it is exact modulo 2**64.
     distance = np.maximum(one, other).view(np.uint64) - np.minimum(one, other).view(np.uint64)
     return np.asarray((distance <= _EQUAL_WITHIN) | (left == right))
 

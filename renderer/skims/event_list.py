@@ -1,12 +1,12 @@
-"""Event lists: which events were accepted, where the events themselves cannot be written again.
+"""Writes event lists: the accepted events of files whose events only basf2 can write.
 
-A ROOT file with a tree `events` (experiment, run, event, the entry and the place of its input among the inputs, and what
-was decided by), and a text `event_list` in JSON. Its key `RootInput` holds parameters of basf2's module of that name, which
-make it read these events and no others: `path.add_module("RootInput", **said["RootInput"])`.
+An event list is a ROOT file. Its tree `events` has experiment, run, event, entry in the input, place of the input, and the
+values that decided. Its text `event_list` is JSON; the key `RootInput` has parameters with which basf2's module of that
+name reads only these events: `path.add_module("RootInput", **said["RootInput"])`.
 
 Source: basf2 `framework/utilities/src/NumberSequence.cc` (`3:5,7` are 3, 4, 5 and 7) and
-`framework/modules/rootio/src/RootInputModule.cc`: one sequence a file, entries count from 0, and a file without events
-would shift the others, so that files of which nothing was accepted are left out.
+`framework/modules/rootio/src/RootInputModule.cc`: one sequence per file, entries count from 0. A file without accepted
+events is left out, since it would shift the sequences of the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _HELD = 100_000
 
 
 def write_sequence(numbers: NDArray[np.int64]) -> str:
-    """Growing numbers from 0 on, as basf2 reads them: single ones, and ranges of which both ends are included."""
+    """A text for basf2 with the numbers: single numbers, and ranges that include both ends.
+
+    `numbers` must grow, from 0 or more.
+    """
     firsts = numbers[np.diff(numbers, prepend=-2) != 1].tolist()
     lasts = numbers[np.diff(numbers, append=-2) != 1].tolist()
     ranges = zip(firsts, lasts, strict=True)
@@ -36,10 +39,10 @@ def write_sequence(numbers: NDArray[np.int64]) -> str:
 
 
 class EventListWriter:
-    """An event list in a new ROOT file, complete once `finish` is called.
+    """Writes an event list into a new ROOT file, which is complete after `finish`.
 
-    `inputs` are names and paths of the files in the order of the job; `entries` says, in the end, how many entries each of
-    them has. `branches` are the types of what stands beside the events.
+    `inputs` are the names and paths of the files in the order of the job. `entries` must have their numbers of entries
+    before `finish` is called. `branches` maps the branches with the deciding values to their types.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class EventListWriter:
         self._file[TEXT] = self._describe()
 
     def extend(self, place: int, entries: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
-        """Adds the events at sorted entries of the input at that place; `columns` are identity and what stands beside."""
+        """Adds events: sorted `entries` of the input at `place`; `columns` has the values of the other branches."""
         if not len(entries):
             return
         self._accepted[place].append(entries)
@@ -82,7 +85,6 @@ class EventListWriter:
         self._held, self._rows = [], 0
 
     def _describe(self) -> str:
-        """The text of the list."""
         inputs, chosen = [], []
         for (name, path), entries, parts in zip(self._inputs, self._entries, self._accepted, strict=True):
             accepted = np.concatenate([np.zeros(0, np.int64), *parts])

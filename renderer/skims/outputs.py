@@ -1,4 +1,4 @@
-"""Reading a job's inputs one after another, and writing what each output accepts of them."""
+"""Reads a job's inputs one after another, and writes the events that each output accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from renderer.skims.event_list import EventListWriter
 from renderer.skims.task import Selection, Task
 
 EVENTS, EVENT_LIST = "events", "event list"
-"""What an output holds."""
+"""The kinds of outputs."""
 
 _HELD_BYTES = 32 << 20
 _SHOWN = 200
@@ -32,7 +32,7 @@ _SHOWN = 200
 
 @dataclass(slots=True)
 class _Output:
-    """An output while it is written: `last` is the last event accepted, counted through all inputs from 0."""
+    """An open output; `last` is the number of the last accepted event, from 0 over all inputs."""
 
     selection: Selection
     writer: TreeWriter | EventListWriter | None = None
@@ -41,7 +41,7 @@ class _Output:
     last: int = -1
 
     def count(self, accepted: NDArray[np.bool_], numbers: NDArray[np.int64]) -> None:
-        """Counts accepted rows; `numbers` says to which event a row belongs."""
+        """Counts the accepted rows and their events; `numbers` has for each row the number of its event."""
         self.rows += int(accepted.sum())
         events = np.unique(numbers[accepted])
         if len(events):
@@ -50,7 +50,7 @@ class _Output:
 
 
 class Skimmer:
-    """Does a job once: it reads the inputs, and writes its outputs into `parts`, by their names."""
+    """Reads the inputs of a job once, and writes its outputs; `parts` maps the name of an output to its file."""
 
     def __init__(self, task: Task, folder: Path, parts: Mapping[str, Path]) -> None:
         self.numbers = EventNumbers(f"{task.experiment}:{task.run}")
@@ -67,11 +67,11 @@ class Skimmer:
         self._empty: list[Form | None] = []
 
     def skim(self) -> dict[str, Any]:
-        """Reads one input after another, and writes what the outputs accept; what the report says of it.
+        """Reads the inputs and writes the outputs; returns `events_read`, `rows_read`, `record` and `outputs` of the report.
 
         Raises:
-            InputError: an input cannot be used, or holds other than its registered number of events.
-            RepeatedEventsError: an event is there twice.
+            InputError: an input cannot be used, or does not have its registered number of events.
+            RepeatedEventsError: an event occurs twice.
             OSError: the outputs cannot be written.
         """
         with self._open:
@@ -85,7 +85,6 @@ class Skimmer:
         return self._describe()
 
     def _read(self, place: int) -> None:
-        """Reads the input at that place, and writes what the outputs accept of it."""
         given = self._task.inputs[place]
         with open_events(self._folder / given.path, given.name, self._task.tree) as file:
             form = self._find_form(file)
@@ -137,7 +136,7 @@ class Skimmer:
         }
 
     def _find_form(self, file: EventFile) -> Form | None:
-        """What is written again of a file's events; None where an event list is made of them."""
+        """The form in which a file's events are written; None if the output is an event list."""
         if file.holds_objects or not (file.entries or file.tree.keys):
             check_keep(file, self._task.keep)
             return None
@@ -145,7 +144,7 @@ class Skimmer:
             return describe_form(file, self._task.keep)
 
     def _settle(self, name: str, form: Form | None) -> None:
-        """Begins the outputs with the first file that has events; the others must be of its form."""
+        """Begins the outputs at the first file with events; later files must have the same form."""
         if self._first is None:
             self._first = name
             self._begin(form)
@@ -171,8 +170,8 @@ class Skimmer:
                 output.writer = EventListWriter(file, inputs, self._entries, branches)
 
     def _take(self, place: int, file: EventFile, chunk: Chunk, form: Form | None, before: int) -> None:
-        """Writes what the outputs accept of a chunk; `before` is the number of events before it."""
-        # rows of an event that began in the chunk before have its number
+        """Writes the accepted events of a chunk; `before` is the number of events before it."""
+        # the first rows may belong to the last event of the chunk before
         numbers = before - 1 + np.cumsum(chunk.begins)
         accepted = [_accept(output.selection, chunk) for output in self._outputs]
         for output, mask in zip(self._outputs, accepted, strict=True):
@@ -218,14 +217,14 @@ def _accept(selection: Selection, chunk: Chunk) -> NDArray[np.bool_]:
 
 
 def _list_branches(selection: Selection) -> dict[str, np.dtype[Any]]:
-    """What an event list has beside the events: the variables of the cut, or the decision of the line."""
+    """Branch → type of an event list's deciding values: the variables of the cut, or the decision of the line."""
     if selection.cut is None:
         return {"decision": np.dtype(np.int8)}
     return {name: np.dtype(np.float64) for name in selection.variables if name not in IDENTITY}
 
 
 def _list_values(selection: Selection, chunk: Chunk, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """What an event list has of some rows of a chunk, by branch."""
+    """The values of an event list for some rows of a chunk, by branch."""
     values = {name: chunk.columns[name][rows] for name in (*IDENTITY, *selection.variables)}
     if selection.line is not None:
         values["decision"] = chunk.decisions.values[selection.line][rows]

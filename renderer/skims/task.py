@@ -1,4 +1,4 @@
-"""What a job JSON asks of the embedded application: its run, its inputs, and what each of its outputs selects."""
+"""Reads from a job JSON what the application `uproot` needs: run, inputs, and the selection of each output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.skims.cut_error import CutSyntaxError
 
 
 class SkimError(Exception):
-    """Why a job failed: a text, and the class and scope as job results have them. A job that is wrong fails for good."""
+    """The reason why a job failed, with the class and scope of the failure; the class of a wrong job is `permanent`."""
 
     def __init__(self, message: str, kind: str = "permanent", scope: str | None = None) -> None:
         super().__init__(message)
@@ -21,14 +21,14 @@ class SkimError(Exception):
         self.scope = scope
 
     def describe(self) -> dict[str, str]:
-        """The failure as the report has it."""
+        """The failure in the report: class, message, and scope if there is one."""
         scope = {} if self.scope is None else {"scope": self.scope}
         return {"class": self.kind, "message": str(self), **scope}
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What one output keeps: the events of a cut, or those that a line accepts (`line` is name and decision)."""
+    """The events that an output keeps: those of a cut, or those that an HLT line accepts (`line` is name and decision)."""
 
     file: str
     cut: Cut | None = None
@@ -36,13 +36,13 @@ class Selection:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """What the cut uses."""
+        """The variables of the cut."""
         return tuple(self.cut.variables) if self.cut is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
 class SkimInput:
-    """A file that is read. `events` is how many are registered, None where that is not known."""
+    """A file to read. `events` is the registered number of events, None if it is not known."""
 
     name: str
     path: str
@@ -51,7 +51,7 @@ class SkimInput:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job. `keep` are patterns of branches that the outputs keep; all without any."""
+    """A job. `tree` is None if it must be found; outputs keep the branches that match `keep`, all if it is empty."""
 
     experiment: int
     run: int
@@ -62,20 +62,20 @@ class Task:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """What the cuts use."""
+        """The variables of all cuts, sorted."""
         return tuple(sorted({name for item in self.selections for name in item.variables}))
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """The lines that are looked at, each with its decision."""
+        """The lines of the HLT that are read, each with its decision."""
         return tuple(dict.fromkeys(item.line for item in self.selections if item.line))
 
 
 def read_task(job: Mapping[str, Any]) -> Task:
-    """The task of a job.
+    """The task in a job JSON.
 
     Raises:
-        SkimError: the job is wrong; the class is `permanent`.
+        SkimError: the job is wrong.
     """
     parameters = _take(job, "parameters", Mapping) if "parameters" in job else {}
     inputs = tuple(_read_input(item) for item in _take(job, "inputs", list))
