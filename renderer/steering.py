@@ -214,10 +214,7 @@ def _tree(node: Any, *, constants: bool) -> Any:
     if isinstance(node, ast.Constant):
         return ["Constant", ascii(node.value) if constants else type(node.value).__name__]
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant) and not constants:
-        return [
-            "Constant",
-            type(node.operand.value).__name__,
-        ]  # Python reads -1 as an operator and a constant
+        return ["Constant", type(node.operand.value).__name__]  # -1 is an operator and a constant
     if isinstance(node, ast.AST):
         fields = {name: _tree(value, constants=constants) for name, value in ast.iter_fields(node)}
         fields.pop("kind", None)
