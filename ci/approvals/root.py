@@ -122,7 +122,7 @@ def list_pinned_storages(project: Project) -> list[str]:
 def pin(
     state: State, policy: Policy, files: Mapping[str, bytes], tree: Tree, now: datetime, anchor: str | None
 ) -> str:
-    """Pins the root of a repository, or moves to it. `tree` has the administrators' statements. Returns what was done, as text.
+    """Pins the root of a repository, or moves to it. Returns what was done. `tree` has the administrators' statements.
 
     Raises:
         GuardRefused: the configuration names another root, its version is not higher, it expired, or signatures are missing.

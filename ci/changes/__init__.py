@@ -1,1 +1,1 @@
-"""The repository that a command works on: commits, changes and what they may do, drafts, exports of the state."""
+"""The repository of a command: commits, changes and their checks, drafts, exports of the state."""

@@ -1,4 +1,4 @@
-"""What hinders campaigns, each by itself: findings on it, and on what it uses; and what goes on without those."""
+"""Separates campaigns with findings, on them or on what they use, from the campaigns that can go on."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, NAME, SITES, SKIMS, Repos
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which campaigns a command goes by. `chosen` are in order; `wrong` are not, and here is why.
+    """The campaigns of a command. `chosen` are in order; `wrong` maps the others to their findings.
 
-    `drafts` were never locked, and nobody asked for them; `stopped` were asked for beside others: they are left out, and
-    nothing is wrong with that.
+    `drafts` have no lock and were not named; `stopped` were named with live campaigns. Both are left out and not wrong.
     """
 
     repository: Repository
@@ -41,10 +40,10 @@ class Choice:
     stopped: tuple[str, ...] = ()
 
     def require(self) -> Sequence[str]:
-        """The campaigns in order; on each of the others it says a word.
+        """The campaigns in order. For each of the others a line is printed.
 
         Raises:
-            FoundProblems: there are others, and none is in order.
+            FoundProblems: there are campaigns with findings, and no campaign is in order.
         """
         if self.wrong and not self.chosen:
             raise FoundProblems([finding for found in self.wrong.values() for finding in found])
@@ -53,10 +52,10 @@ class Choice:
         return self.chosen
 
     def describe(self) -> list[str]:
-        """Lines on the campaigns that are left out: first on those with something wrong."""
+        """Lines about the campaigns that are left out, first about those with findings."""
         told = []
         for name, (first, *others) in self.wrong.items():
-            # a folder may have any name; a command is pasted into a shell, so none is offered for a strange one
+            # A folder may have any name, and people paste commands into a shell, so a strange name gets none.
             check = f"b2prod check {name}" if NAME.fullmatch(name) else "b2prod check"
             more = f" (and {count_things(len(others), 'finding')} more: `{check}`)" if others else ""
             told.append(f"{show_path(name)} is left out: {first}{more}")
@@ -69,17 +68,17 @@ class Choice:
 
 
 def load_launchable(project: Project, names: Sequence[str] = ()) -> Choice:
-    """The campaigns named, or all live ones, each by itself: those in order, and what is wrong with the others.
+    """Chooses among the named campaigns, or all live ones. Each is judged separately.
 
     Raises:
-        WrongUse: there is no campaign of a name, or it is stopped.
-        SourceUnavailable: the folder of the campaigns cannot be read, so that nobody can tell which there are.
+        WrongUse: a name is that of no campaign, or all named campaigns are stopped.
+        SourceUnavailable: the folder of the campaigns cannot be read, so it is not known which campaigns exist.
     """
     return choose_launchable(*load(project), names)
 
 
 def choose_launchable(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> Choice:
-    """The same of what was read already."""
+    """Same as `load_launchable`, for a repository and findings that were read before."""
     unread: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         parts = PurePosixPath(finding.place.file).parts
@@ -91,18 +90,18 @@ def choose_launchable(repository: Repository, findings: Sequence[Finding], names
         name: found for name, found in unread.items() if not names or name in names
     }
     named = [name for name in names if name not in wrong]
-    choose_campaigns(repository, named)  # refuses a name that nobody knows
+    choose_campaigns(repository, named)  # refuses an unknown name
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
     stopped = tuple(name for name in named if name not in live)
     if names and len(stopped) == len(names):
-        choose_locked(repository, names)  # refuses them
+        choose_locked(repository, names)  # refuses stopped campaigns
     chosen, drafts = [], []
     for name in [one for one in named if one in live] if names else live:
         if about := [finding for finding in findings if _hinders(finding, repository, name)]:
             wrong[name] = about
         elif not names and repository.campaigns[name].lock is None:
             drafts.append(name)
-        else:  # what it refers to is there, so that its lock can be made again
+        else:  # its references exist, so its lock can be computed
             try:
                 choose_locked(repository, [name])
             except FoundProblems as problems:
@@ -113,9 +112,9 @@ def choose_launchable(repository: Repository, findings: Sequence[Finding], names
 
 
 def load_produced(project: Project, names: Sequence[str]) -> Repository:
-    """Everything declared, where it is told what campaigns produced, in whatever state they are.
+    """Everything declared, for verbs that tell what campaigns in any state produced.
 
-    Live campaigns that are not in order are taken out, and it is said: of these the ledger tells.
+    Live campaigns with findings are taken out, and a line says so: for these the ledger alone tells.
     """
     repository, findings = load_any(project)
     for name in names:
@@ -134,7 +133,7 @@ def load_produced(project: Project, names: Sequence[str]) -> Repository:
 
 
 def refuse_unknown(project: Project, name: str, begun: Sequence[str]) -> None:
-    """Nothing, where a name is that of a folder of campaigns, or of one that the ledger knows.
+    """Accepts the name of a folder of a campaign, or of a campaign in the ledger.
 
     Raises:
         WrongUse: it is neither.
@@ -143,7 +142,7 @@ def refuse_unknown(project: Project, name: str, begun: Sequence[str]) -> None:
 
 
 def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
-    """Whether a campaign waits for a finding: it is about the campaign, what that refers to, or what all share."""
+    """Whether a finding stops a campaign: it is about the campaign, what that refers to, or what all campaigns share."""
     if not is_about(finding, [name]):
         return False
     if name not in repository.campaigns:

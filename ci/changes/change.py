@@ -1,4 +1,4 @@
-"""A change that was proposed: what it touches, and what the repository is once it is merged, from git's objects alone."""
+"""A proposed change: what it touches, and the repository after its merge. It is read from git objects only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from schemas.findings.finding import Finding
 from schemas.repository import ARCHIVE, CAMPAIGNS
 
 CHANGE_LIMIT = 2000
-"""Files of productions that one change may touch."""
+"""The largest number of files of productions that one change may touch."""
 
 SEPARATORS = (b",", b":", b"\n", b"- ", b"[", b"{", b"?")
-"""Every value and key of YAML is beside one of these, so that their number bounds what a file can hold."""
+"""Every value and key of YAML is beside one of these, so their number limits what a file can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Files of which a change may bring so much, if it brings nothing else."""
+    """One kind of files. `most` is the amount that a change may bring if it brings no other kind."""
 
     title: str
     endings: tuple[str, ...]
@@ -29,7 +29,7 @@ class Kind:
     separators: bool = False
 
     def measure(self, files: Mapping[str, bytes]) -> int:
-        """Bytes, or separators."""
+        """The amount of these files: bytes, or separators."""
         mine = [content for file, content in files.items() if file.endswith(self.endings)]
         if self.separators:
             return sum(content.count(one) for content in mine for one in SEPARATORS)
@@ -50,11 +50,10 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What `head` changes since it left `base`, on top of `base` as it is now.
+    """The changes of `head` since it left `base`, on top of the present `base`.
 
-    `paths` are all files that it touches, before and after, written so that they can be printed. `before` are the files
-    of `base` below `productions`, `after` the same once merged; `unread` what is wrong with files that were not read.
-    `former` are names of campaigns that there ever were.
+    `paths` are all touched files (printable path → before and after). `before` are the files of `base` below `productions`,
+    `after` the same after the merge. `unread` are findings on unread files, `former` the names of all earlier campaigns.
     """
 
     base: str
@@ -66,7 +65,7 @@ class Change:
     former: frozenset[str]
 
     def touches(self, file: str) -> bool:
-        """Whether the file is one of its own: it is touched, or another of the same campaign is."""
+        """Whether the change touches this file, or another file of the same campaign."""
         if file in self.paths:
             return True
         parts = file.split("/")
@@ -76,11 +75,11 @@ class Change:
 
 
 def read_change(root: Path, base: str, head: str) -> Change:
-    """The change that leads from `base` to `head`, both anything that names a commit.
+    """The change from `base` to `head`; both may be any name of a commit.
 
     Raises:
-        SourceUnavailable: a commit or the history is not there, or holds more than can be meant.
-        WrongUse: both sides changed the same file, or it is more than can be reviewed.
+        SourceUnavailable: a commit or the history is missing, or holds too much.
+        WrongUse: both sides changed the same file, or the change is too large to be reviewed.
     """
     base, head = name_commit(root, base), name_commit(root, head)
     ancestor = find_ancestor(root, base, head)
@@ -103,9 +102,10 @@ def read_change(root: Path, base: str, head: str) -> Change:
 
 
 def describe_excess(files: Mapping[str, bytes]) -> str:
-    """What is more than one change may bring, for people; an empty text where it is not too much.
+    """What is too large in a change, for people; an empty text if nothing is.
 
-    It is measured before anything is parsed, so that a change is judged in seconds, whoever wrote it. Shares of the kinds are added: half of one and half of another is all that a change may bring.
+    It is measured before parsing, so that any change is judged in seconds. The shares of the kinds are added: a change may
+    bring half the limit of one kind and half that of another.
     """
     shares = [(kind.measure(files), kind) for kind in KINDS]
     if sum(found / kind.most for found, kind in shares) <= 1:

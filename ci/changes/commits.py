@@ -1,7 +1,7 @@
-"""What is in a commit, read from git's objects: never from the work tree, and without checking anything out.
+"""Reads the content of commits from git objects, never from the work tree and without a checkout.
 
-Nothing of what is read was written by friends. Only plain files count (mode 100644), and all of it is bounded: a tree of
-a few kilobytes can unfold to billions of paths.
+The content may be hostile. Only plain files count (mode 100644), and all sizes are limited: a tree of a few kilobytes can
+unfold to billions of paths.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from schemas.files.tree import PRODUCTIONS, describe_size, find_limit, show_path
 from schemas.findings.finding import Finding, Place
 
 MERGED = ("refs/remotes/origin/main", "refs/heads/main")
-"""The branches that have what was merged."""
+"""The branches with the merged content, the first that exists."""
 
 ENTRY_LIMIT = 50_000
-"""Files and folders that are looked at in one commit."""
+"""The largest number of files and folders that are read in one commit."""
 LEVEL_LIMIT = 12
-"""Folders within one another."""
+"""The largest depth of folders."""
 TREE_LIMIT = 16 * 2**20
-"""Bytes of the object that lists a folder."""
+"""The largest size in bytes of the object that lists a folder."""
 TOTAL_LIMIT = 64 * 2**20
-"""Bytes of all files that are read of one commit."""
+"""The largest size in bytes of all files that are read of one commit."""
 
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./^~@{}+-]*", re.ASCII)
-"""What may name a commit; none begins with `-`, so that none is taken for an option."""
+"""The form of a commit's name. It never begins with `-`, so it cannot be an option."""
 
 _WHERE_NAMES_END = re.compile(r"[~^]|@\{")
 _ID = re.compile(r"[0-9a-f]{40}")
 _UNCHANGED = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": os.devnull}
-"""So that an object is what its id says, and its history what it says itself: refs and a file of the clone can say otherwise."""
+"""Makes git ignore refs and files of the clone that replace objects or change the history."""
 
 _LOG = ("--first-parent", "-m", "--no-renames", "--diff-filter=A", "--format=", "--name-only", "-z")
-"""Options of `git log` that list the files that came, commit by commit."""
+"""Options of `git log` that list the added files, commit by commit."""
 
 _REGULAR, _FOLDER = 0o100644, 0o040000
 _KINDS = {0o120000: "a symbolic link", 0o160000: "a submodule", 0o100755: "marked as a program"}
@@ -51,9 +51,9 @@ _KINDS = {0o120000: "a symbolic link", 0o160000: "a submodule", 0o100755: "marke
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit and its files below one folder: path below the repository's root → content.
+    """A commit and its files below one folder: path from the repository's root → content.
 
-    `strange` are the files there that were not read, each with what it is: links, submodules, programs, too large.
+    `strange` maps files that were not read to what they are: links, submodules, programs, too large.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Commit:
     strange: Mapping[str, str] = field(default_factory=dict)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What its author is told of the strange files."""
+        """A finding for each strange file."""
         plain = "put the content itself there, as a plain file (mode 100644)"
         return tuple(
             Finding(Place(file), "BP107", f"{file} is {what}", "split it")
@@ -73,7 +73,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """A file or folder as the object of its folder lists it. GitPython's own objects would read `.gitmodules` for a submodule."""
+    """A file or folder as listed by its folder's object. GitPython's own objects would read `.gitmodules` for a submodule."""
 
     name: str
     path: str
@@ -87,7 +87,7 @@ class TreeEntry:
 
 
 Sides = tuple[TreeEntry | None, TreeEntry | None]
-"""A file before and after a change; None where there is none."""
+"""A file before and after a change; None if it does not exist."""
 
 
 def is_repository(root: Path) -> bool:
@@ -108,12 +108,12 @@ def name_commit(root: Path, revision: str = "HEAD") -> str:
 def read_commit(
     root: Path, revision: str = "HEAD", top: str = PRODUCTIONS, only: Container[str] | None = None
 ) -> Commit:
-    """The files of a commit below the folder `top`; with `only`, of these those.
+    """The files of a commit below the folder `top`; with `only`, just these.
 
-    Files of kinds that nothing reads are listed without their content.
+    Files of kinds that are not used are listed without their content.
 
     Raises:
-        SourceUnavailable: there is no such commit, git cannot be read, or it holds more than can be meant.
+        SourceUnavailable: there is no such commit, git cannot be read, or it holds too much.
     """
     with open_repository(root) as repository:
         commit = _find(repository, root, revision)
@@ -141,7 +141,7 @@ def read_commit(
 
 
 def read_merged(root: Path, top: str = PRODUCTIONS, only: Container[str] | None = None) -> Commit | None:
-    """As `read_commit`, of main as the remote has it, else as this clone has it; None where neither can be read."""
+    """Same as `read_commit`, for main of the remote, else for main of this clone; None if neither can be read."""
     for revision in MERGED if is_repository(root) else ():
         with suppress(SourceUnavailable):
             return read_commit(root, revision, top, only)
@@ -149,10 +149,10 @@ def read_merged(root: Path, top: str = PRODUCTIONS, only: Container[str] | None 
 
 
 def list_changes(root: Path, before: str, after: str) -> dict[str, Sides]:
-    """The files that differ between two commits, in the whole repository.
+    """The files that differ between two commits, in the whole repository: path → before and after.
 
     Raises:
-        SourceUnavailable: git cannot be read, or more differs than can be meant.
+        SourceUnavailable: git cannot be read, or too much differs.
     """
     with open_repository(root) as repository:
         one, other = _top(_find(repository, root, before)), _top(_find(repository, root, after))
@@ -166,8 +166,8 @@ def find_ancestor(root: Path, base: str, head: str) -> str:
     """The commit at which `head` left `base`.
 
     Raises:
-        SourceUnavailable: they have none in common, or not enough of the history was fetched.
-        WrongUse: there are several, and what a merge would make of them depends on all.
+        SourceUnavailable: they have no common commit, or not enough of the history was fetched.
+        WrongUse: there are several such commits, and the result of a merge depends on all.
     """
     with open_repository(root) as repository:
         one, other = _find(repository, root, base), _find(repository, root, head)
@@ -182,7 +182,7 @@ def find_ancestor(root: Path, base: str, head: str) -> str:
 
 
 def list_former(root: Path, revision: str, *folders: str) -> frozenset[str]:
-    """The names that were ever directly in one of these folders, along the first parents of a commit.
+    """The names that ever existed directly in one of these folders, along the first parents of a commit.
 
     Raises:
         SourceUnavailable: the history was not fetched in full.
@@ -202,7 +202,7 @@ def list_former(root: Path, revision: str, *folders: str) -> frozenset[str]:
 
 
 def is_contained(root: Path, commit: str, branch: str) -> bool:
-    """Whether a commit is on a branch: that of the remote `origin`, where the repository has one.
+    """Whether a commit is on a branch. If the repository has a remote `origin`, its branch counts.
 
     Raises:
         SourceUnavailable: there is no such branch, or git cannot be read.
@@ -214,7 +214,7 @@ def is_contained(root: Path, commit: str, branch: str) -> bool:
 
 
 def is_ancestor(root: Path, commit: str, head: str) -> bool:
-    """Whether one commit is in the history of another, or is it.
+    """Whether one commit is another, or is in its history.
 
     Raises:
         SourceUnavailable: there is no such commit, or git cannot be read.
@@ -247,9 +247,9 @@ def _find(repository: git.Repo, root: Path, revision: str) -> git.Commit:
 
 
 def _name_branch(repository: git.Repo, revision: str) -> str:
-    """A revision in which the name of a branch means the branch, of a remote or here, whatever tag is called so too.
+    """The full name of a branch, of a remote or here, even if a tag has the same name.
 
-    Git itself prefers the tag, and whoever may push one would choose what a change is held against.
+    Git itself prefers the tag, so anybody who can push a tag could choose the base of a comparison.
     """
     name = _WHERE_NAMES_END.split(revision, maxsplit=1)[0]
     if name == "HEAD" or name.startswith("refs/") or _ID.fullmatch(name):
@@ -268,7 +268,7 @@ def _is_shallow(repository: git.Repo) -> bool:
 
 
 class _Reading:
-    """Folders of one repository, and how many of their entries are still looked at."""
+    """Reads folders of one repository, and counts how many entries may still be read."""
 
     def __init__(self, repository: git.Repo) -> None:
         self.objects = repository.odb
@@ -293,7 +293,7 @@ class _Reading:
         return [TreeEntry(name, f"{above}{name}", mode, binary) for binary, mode, name in rows]
 
     def walk(self, top: TreeEntry, folder: str) -> Iterator[TreeEntry]:
-        """What is in a folder and is none itself."""
+        """All entries below a folder that are not folders."""
         here, level = top, 1
         for name in folder.split("/"):
             found = [item for item in self.open(here, level) if item.name == name]
@@ -335,7 +335,7 @@ def _top(commit: git.Commit) -> TreeEntry:
 
 
 def _find_strange(item: TreeEntry, reading: _Reading) -> str:
-    """What an entry is, where it is not a plain file; else an empty text."""
+    """What an entry is, if it is not a plain file; else an empty text."""
     if item.mode != _REGULAR:
         return _KINDS.get(item.mode, "not a regular file")
     if not {".", "..", ".git"}.isdisjoint(item.path.split("/")) or show_path(item.path) != item.path:

@@ -1,7 +1,6 @@
-"""A new campaign drafted from an old one: its text with what must be bumped, and the decisions that a person has to make.
+"""Drafts a new campaign from an old one: the text with updated values, and the decisions that a person must take.
 
-The text is edited at the places that its reader gives, line by line, so that comments, order and blanks stay as they are.
-Pure: values in, a value out.
+The text is edited line by line at the places that its reader gives, so comments, order and blanks stay. Pure.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _COPIED = {
     "reuse": "whether {name} repeats on purpose what others made, as {other} does",
     "compare_with": "what {name} is compared with; {other} is compared with this",
 }
-"""What a copy says only by chance."""
+"""Keys whose values a copy must not keep without a decision."""
 
 _SEPARATORS = re.compile(r"([_:+])")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.+ ()-]*(?<! )", re.ASCII)
@@ -36,19 +35,19 @@ class Undraftable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A manifest's text, and what is left to decide, as its TODO comments say it."""
+    """The text of a manifest, and the open decisions, which are also its TODO comments."""
 
     text: str
     decisions: tuple[str, ...]
 
 
 def draft_campaign(repository: Repository, other: Declared, text: str, name: str, today: str) -> Draft:
-    """The campaign `name` as a copy of `other`, whose file has `text`; `today` is a day, `2019-04-30`.
+    """The campaign `name` as a copy of `other`, whose file has the text `text`. `today` is a day, `2019-04-30`.
 
-    It is held. A reprocessing supersedes the other; what the other superseded stays superseded by it.
+    The draft is held. A reprocessing supersedes the other campaign only, not those that the other superseded.
 
     Raises:
-        Undraftable: keys at the top do not each begin a line.
+        Undraftable: a key at the top does not begin a line.
     """
     wanted = dict(_bump(other, name))
     editing = _Editing(text, other.document)
@@ -70,7 +69,7 @@ def draft_campaign(repository: Repository, other: Declared, text: str, name: str
 
 
 def _bump(other: Declared, name: str) -> Iterator[tuple[str, Any]]:
-    """The keys at the top whose values are not copied; None: the key is left out."""
+    """The top keys whose values are not copied, with new values; None means that the key is left out."""
     campaign = other.campaign
     title = re.sub(rf"(?<![A-Za-z0-9]){re.escape(campaign.name)}(?![A-Za-z0-9])", name, campaign.title)
     if title != campaign.title:
@@ -112,7 +111,7 @@ def _list_decisions(
 
 
 def _find_newest(releases: Mapping[str, Release]) -> Release | None:
-    """The release of the latest day; of several, the last by name. Pre- and light releases are not for a campaign to move to."""
+    """The release of the latest day; if several, the last by name. Pre- and light releases are skipped."""
     full = [one for one in releases.values() if one.name.startswith("release-")]
     return max(full, key=lambda one: (one.date, one.name), default=None)
 
@@ -123,7 +122,7 @@ def _is_older(name: str | None, newest: Release, repository: Repository) -> bool
 
 
 class _Editing:
-    """The lines of a text, each with what is to be said above it; places are those of its document."""
+    """The lines of a text, each with the comments to write above it. Places are those of the document."""
 
     def __init__(self, text: str, document: Document) -> None:
         self.document = document
@@ -131,11 +130,11 @@ class _Editing:
         self.above: dict[int, list[str]] = {}
 
     def line(self, path: Path) -> int:
-        """The number, from 0, of the line on which a key or value stands."""
+        """The line number, from 0, of a key or value."""
         return self.document.key_place(path).line - 1
 
     def put(self, key: str, value: Any) -> None:
-        """Gives a key at the top a value, below `kind` where it is new; None takes it away, with all of its lines."""
+        """Sets a top key to a value; a new key comes below `kind`. None removes the key with all its lines."""
         written = None if value is None else f"{key}: {_write(value)}"
         if key not in self.document.data:
             if written is not None:
@@ -147,7 +146,7 @@ class _Editing:
         self.lines[first + 1 : end] = [None] * (end - first - 1)
 
     def remark(self, path: Path, what: str) -> None:
-        """Writes a TODO above the line on which something stands, indented alike; without a path, above all else."""
+        """Writes a TODO above the line of a key or value, with the same indent; without a path, above everything."""
         number = self.line(path) if path else 0
         line = self.lines[number] or ""
         indent = line[: len(line) - len(line.lstrip())]
@@ -155,7 +154,7 @@ class _Editing:
 
     @property
     def has_header(self) -> bool:
-        """Whether comments stand above the first key."""
+        """Whether there are comments above the first key."""
         first = min(self.line((key,)) for key in self.document.data)
         return any((line or "").startswith("#") for line in self.lines[:first])
 
@@ -169,7 +168,7 @@ class _Editing:
         return "\n".join(edited) + "\n"
 
     def _end(self, key: str) -> int:
-        """The line after the last one of a key's value; comments and blanks above the next key are not its own."""
+        """The line after the last line of a key's value. Comments and blanks above the next key do not belong to it."""
         first = self.line((key,))
         others = [self.line((other,)) for other in self.document.data]
         end = min((line for line in others if line > first), default=len(self.lines))
@@ -179,7 +178,7 @@ class _Editing:
 
 
 def _find_remark(line: str) -> str:
-    """The comment at the end of a line without quotes, with the blanks before it."""
+    """The comment at the end of a line without quotes, and the blanks before it."""
     found = re.search(r" +#.*$", line)
     return found[0] if found and not {'"', "'"} & set(line) else ""
 

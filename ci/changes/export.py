@@ -1,7 +1,7 @@
-"""Exports of the state: one file that the reconciler publishes and signs, from which others plan and can do nothing else.
+"""Exports of the state: one signed file of the reconciler, from which others can plan and do nothing else.
 
-It is a ZIP archive of three members: a copy of the database, a description of it with its digest, and the signature of the
-description. Nothing of the copy is opened before its digest is found to be the one that was signed.
+It is a ZIP archive with a copy of the database, a description with the copy's digest, and the signature of the
+description. The copy is opened only after its digest was compared with the signed one.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from schemas.json_schema.validation import load_schema, validate_json
 from schemas.policy.signers import fingerprint
 
 NAMESPACE = "b2prod-state"
-"""What these signatures are for; an approval is for something else, and neither passes for the other."""
+"""The purpose of these signatures. An approval has another one, so neither is accepted as the other."""
 
 STALE = timedelta(hours=24)
-"""The age from which on a plan says that the state it was made from is old."""
+"""A plan warns if the state from which it was made is older than this."""
 
 COPY, ABOUT, SIGNATURE = "state.sqlite", "export.json", "export.json.sig"
 SMALL = 64 * 1024
-"""Bytes of a description, and of a signature."""
+"""The largest size in bytes of a description, and of a signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a plan comes from that was made from an export: `signer` is the fingerprint of the key; None: not known."""
+    """The export from which a plan was made. `signer` is the fingerprint of the key, or None if it is not known."""
 
     ledger: str
     serial: int
@@ -57,7 +57,7 @@ class Origin:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it is old enough to be warned of, or from the future."""
+        """Whether it is so old that a warning is needed, or from the future."""
         return not timedelta(minutes=-5) < self.age < STALE
 
     def data(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Origin:
         return {"created": format_time(self.created), "stale": self.is_stale, "signed_by": self.signer}
 
     def describe(self) -> str:
-        """One sentence on which state this is."""
+        """One sentence that says which state this is."""
         hours, minutes = divmod(int(self.age.total_seconds()) // 60, 60)
         age = f"{hours} h {minutes} min" if hours else f"{minutes} min"
         signer = self.signer or f"nobody known ({RECONCILER} is missing)"
@@ -74,11 +74,11 @@ class Origin:
 
 
 def write_export(state: State, file: Path, key: Path | None, now: datetime) -> Identity:
-    """Publishes a copy of the state in `file`, signed with `key`, and put there by a rename; which ledger it is of.
+    """Writes a signed copy of the state to `file`, and renames it into place. Returns the identity of the ledger.
 
     Raises:
-        SourceUnavailable: the state cannot be read, or the file not be written.
-        WrongUse: the key does not sign.
+        SourceUnavailable: the state cannot be read, or the file cannot be written.
+        WrongUse: the key cannot sign.
     """
     with tempfile.TemporaryDirectory(prefix="b2prod-export-") as folder:
         copy = Path(folder, COPY)
@@ -115,10 +115,10 @@ def write_export(state: State, file: Path, key: Path | None, now: datetime) -> I
 
 @contextlib.contextmanager
 def reading_export(file: Path, policy: Tree, now: datetime) -> Iterator[tuple[State, Origin]]:
-    """The state in an export, as one that can be read and not written; `policy` are the files that have the key to trust.
+    """The state in an export, which can only be read, and its origin. `policy` are the files that have the trusted key.
 
     Raises:
-        SourceUnavailable: there is no such file, or it is none or is damaged.
+        SourceUnavailable: the file is missing, is not an export, or is damaged.
         GuardRefused: it was not signed with the key that the policy names.
     """
     with tempfile.TemporaryDirectory(prefix="b2prod-export-") as folder:
@@ -161,7 +161,7 @@ def _read_about(file: Path, content: bytes) -> dict[str, Any]:
 
 
 def _verify(file: Path, about: bytes, signature: bytes | None, policy: Tree) -> str | None:
-    """The fingerprint of the key that signed; None where the policy names no key."""
+    """The fingerprint of the key that signed, or None if the policy names no key."""
     if RECONCILER not in policy:
         return None
     key = decode_key(policy[RECONCILER])
@@ -174,7 +174,7 @@ def _verify(file: Path, about: bytes, signature: bytes | None, policy: Tree) -> 
 
 
 def _extract(archive: zipfile.ZipFile, copy: Path, size: int, digest: str) -> None:
-    """Writes the copy out, no more of it than was signed."""
+    """Extracts the copy, and never more bytes than were signed."""
     found, left = hashlib.sha256(), size
     with archive.open(COPY) as source, copy.open("wb") as target:
         while part := source.read(min(left + 1, 2**20)):

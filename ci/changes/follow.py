@@ -1,7 +1,7 @@
-"""Following a branch of a remote repository: its head is fetched and read from objects, and never goes back.
+"""Follows a branch of a remote repository: its head is fetched and read from git objects, and must not go back.
 
-Nothing that is fetched is checked out or run: no hooks, no monitors of files, no submodules. A service that follows needs
-no pipeline, and no pipeline needs its rights.
+Nothing that is fetched is checked out or run: no hooks, no file monitors, no submodules. A following service needs no
+pipeline, and no pipeline needs its rights.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.tree import PRODUCTIONS
 
 SECONDS = 120
-"""How long a fetch may take."""
+"""The longest time of a fetch, in seconds."""
 APPLIED = "refs/b2prod/applied"
-"""The commit that was last launched from; a head that does not come after it is refused."""
+"""The commit of the last launch. A head that does not come after it is refused."""
 
 SKEW = 3600
-"""Seconds that the clock of who made a commit may be ahead, where a head's age counts."""
+"""How many seconds the date of a commit may be in the future, if the age of heads is limited."""
 
 STALE = 600.0
-"""Seconds after which a lock on our own reference is one that nobody holds: writing it takes a blink."""
+"""After this time, in seconds, a lock on our own reference is removed: writing the reference takes much less."""
 
 _BRANCH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w./-]*)", re.ASCII)
 _SAFE = (
@@ -42,7 +42,7 @@ _SAFE = (
     "transfer.fsckObjects=true",
     "fetch.recurseSubmodules=no",
     "gc.auto=0",
-    "advice.graftFileDeprecated=false",  # a file of grafts says that there are none
+    "advice.graftFileDeprecated=false",  # no warning that files of grafts are deprecated
 )
 _GIT = ("git", *(word for setting in _SAFE for word in ("-c", setting)))
 _FETCH = (*_GIT, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
@@ -50,7 +50,7 @@ _FETCH = (*_GIT, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A branch of a remote, `origin/main`. `oldest`: a head that is older is refused; None: any age will do."""
+    """A branch of a remote, `origin/main`. A head older than `oldest` is refused; None accepts any age."""
 
     remote: str
     branch: str
@@ -61,7 +61,7 @@ def read_followed(text: str, oldest: timedelta | None = None) -> Followed:
     """The branch that a text like `origin/main` names.
 
     Raises:
-        WrongUse: it names none.
+        WrongUse: the text has not this form.
     """
     found = _BRANCH.fullmatch(text)
     if found is None or ".." in text:
@@ -74,7 +74,7 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
 
     Raises:
         SourceUnavailable: the remote does not answer, or has no such branch.
-        GuardRefused: the head has no productions, or does not come after the commit that was last launched from, or is too old, or of the future.
+        GuardRefused: the head has no productions, does not follow the last launch, is too old or dated in the future.
     """
     ref = f"refs/remotes/{followed.remote}/{followed.branch}"
     where = f"{followed.branch} of {followed.remote}"
@@ -93,7 +93,7 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
         age = now.timestamp() - head.committed_date
         if followed.oldest is not None and age > followed.oldest.total_seconds():
             raise GuardRefused(f"the head of {where} is {age // 86400:.0f} days old; is it still the newest?")
-        # whoever makes a commit dates it, and one from the future would never be too old
+        # The author of a commit sets its date, and a commit dated in the future would never be too old.
         if followed.oldest is not None and age < -SKEW:
             said = f"the head of {where}, {short}, is dated {-age / 3600:,.0f} hours in the future: its age cannot be told"
             raise GuardRefused(
@@ -103,7 +103,7 @@ def fetch_head(root: Path, followed: Followed, now: datetime) -> Commit:
 
 
 def read_applied(root: Path) -> Commit | None:
-    """The commit that was last launched from, with the files of its productions; None where there is none.
+    """The commit of the last launch, with the files of its productions, or None.
 
     Raises:
         SourceUnavailable: git cannot be read.
@@ -114,10 +114,10 @@ def read_applied(root: Path) -> Commit | None:
 
 
 def mark_applied(root: Path, commit: str) -> None:
-    """Remembers that a commit was launched from. A lock that a git left which was killed long ago is removed.
+    """Records that a commit was launched from. An old lock that a killed git left behind is removed.
 
     Raises:
-        SourceUnavailable: it cannot be remembered now.
+        SourceUnavailable: it cannot be recorded now.
     """
     with open_repository(root) as repository:
         command = [*_GIT, "update-ref", APPLIED, commit]

@@ -1,4 +1,4 @@
-"""Gates: what a change may do to a repository that was launched from. They see two states of it and the paths between.
+"""Checks of a change to a repository from which campaigns were launched. They get both states and the paths that differ.
 
 Pure: the states come from commits (`ci.changes.change`).
 """
@@ -19,7 +19,7 @@ from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Decl
 from schemas.yaml.scalars import show
 
 RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
-"""The public key of who signs exports of the state."""
+"""The public key of the signer of state exports."""
 
 _KINDS = (
     ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/")),
@@ -29,16 +29,16 @@ _KINDS = (
     ("templates", ("renderer/templates/",)),
     ("code", ("",)),
 )
-"""What a file is, by how its path begins; the first that fits counts. Data of other kinds may go with either side."""
+"""The kind of a file by the beginning of its path; the first match counts. Data may be changed together with any kind."""
 
 
 def judge_change(
     change: Change, before: Repository, after: Repository, launched: Collection[str] | None = None
 ) -> tuple[Finding, ...]:
-    """What the gates object to.
+    """The findings of all checks of a change.
 
-    `launched` are the campaigns that an export of the state has; without one, or with an old one too (`list_locked`), all
-    that have a lock on the base are taken for launched.
+    `launched` are the campaigns that an export of the state has. Without an export, all campaigns with a lock on the base
+    count as launched; with an old export, the caller adds them (`list_locked`).
     """
     if launched is None:
         launched = list_locked(before)
@@ -55,23 +55,23 @@ def judge_change(
 
 
 def list_locked(repository: Repository) -> frozenset[str]:
-    """The campaigns that have a lock: those that may have been launched."""
+    """The campaigns that have a lock, since they may have been launched."""
     return frozenset(name for name, declared in repository.campaigns.items() if declared.lock is not None)
 
 
 def select_new(
     change: Change, findings: Collection[Finding], known: Collection[Finding]
 ) -> tuple[Finding, ...]:
-    """Those findings that the change answers for.
+    """The findings that the change is responsible for.
 
-    `known` are the findings of the base: a rule that came later binds what is touched from then on, and no history.
+    `known` are the findings of the base. They count only for files that the change touches.
     """
     old = set(known)
     return tuple(sorted(one for one in findings if one not in old or change.touches(one.place.file)))
 
 
 def check_mixing(change: Change) -> Iterator[Finding]:
-    """Ensure that a change of campaigns does not change what judges or launches them too."""
+    """Ensure that a change of campaigns does not also change what judges or launches them."""
     kinds: dict[str, list[str]] = {}
     for path in sorted(change.paths):
         kinds.setdefault(classify(path), []).append(path)
@@ -85,7 +85,7 @@ def check_mixing(change: Change) -> Iterator[Finding]:
 
 
 def check_removals(change: Change, before: Repository, launched: Collection[str]) -> Iterator[Finding]:
-    """Ensure that the folder of a campaign that was launched stays, among the campaigns or in the archive."""
+    """Ensure that the folder of a launched campaign stays, among the campaigns or in the archive."""
     there = {
         file.split("/")[2] for file in change.after if file.startswith(tuple(f"{top}/" for top in FOLDERS))
     }
@@ -97,7 +97,7 @@ def check_removals(change: Change, before: Repository, launched: Collection[str]
 
 
 def check_names_again(change: Change, before: Repository) -> Iterator[Finding]:
-    """Ensure that no campaign has the name of one that there was, and that what is finished is not taken up again."""
+    """Ensure that no name of an earlier campaign is used again, and that no archived campaign becomes active again."""
     former = {name.lower(): name for name in sorted(change.former)}
     for file in sorted(change.after):
         top, _, rest = file.removeprefix(f"{PRODUCTIONS}/").partition("/")
@@ -116,7 +116,7 @@ def check_names_again(change: Change, before: Repository) -> Iterator[Finding]:
 
 
 def check_frozen(before: Repository, after: Repository, launched: Collection[str]) -> Iterator[Finding]:
-    """Ensure that what determines the data of a launched campaign stays, unless this change says `restate:`."""
+    """Ensure that the data of a launched campaign are defined as before, unless this change writes `restate:`."""
     for name, declared in before.campaigns.items():
         other = after.campaigns.get(name)
         if other is None or name not in launched:
@@ -131,13 +131,13 @@ def check_frozen(before: Repository, after: Repository, launched: Collection[str
 
 
 def check_locks(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:
-    """Ensure that a lock stays, and that generations only grow: by them it is known what was launched."""
+    """Ensure that no lock is removed and that generations only grow, since they tell what was launched."""
     for name, declared in before.campaigns.items():
         old, other = declared.lock, after.campaigns.get(name)
         if old is None or other is None or not goes_back(other.lock, old.generation, old.digest()):
             continue
         if other.lock is None and other.lock_file in change.after:
-            continue  # it cannot be read, and that is a finding of its own
+            continue  # a lock that cannot be read has its own finding
         if other.lock is None:
             message = f"{name} had a lock of generation {old.generation}, and has none any more"
         elif other.lock.generation < old.generation:
@@ -151,9 +151,9 @@ def check_locks(change: Change, before: Repository, after: Repository) -> Iterat
 
 
 def check_since(before: Repository, after: Repository) -> Iterator[Finding]:
-    """Ensure that no lock says that a part is as it was for longer than the lock on the base shows.
+    """Ensure that no lock dates a scope earlier than the lock on the base allows.
 
-    What was withdrawn and comes back would pass on its old signatures.
+    Otherwise a scope that was withdrawn and comes back would pass with its old signatures.
     """
     for name, declared in after.campaigns.items():
         old, lock = before.campaigns.get(name), declared.lock
@@ -169,7 +169,7 @@ def check_since(before: Repository, after: Repository) -> Iterator[Finding]:
 
 
 def check_scripts(change: Change, before: Repository, after: Repository) -> Iterator[Finding]:
-    """Ensure that a version of a script stays as it is: what ran can be read for ever."""
+    """Ensure that a version of a script does not change: it must stay possible to read what ran."""
     for name in sorted(before.scripts):
         file, other = f"{SCRIPTS}/{name}", after.scripts.get(name)
         if file not in change.after:
@@ -182,7 +182,7 @@ def check_scripts(change: Change, before: Repository, after: Repository) -> Iter
 
 
 def _reach(declared: Declared, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """The part of a path that the manifest has."""
+    """The longest beginning of a path that the manifest has."""
     data = declared.document.data
     for length, key in enumerate(path):
         if key not in data:
@@ -192,7 +192,7 @@ def _reach(declared: Declared, path: tuple[str | int, ...]) -> tuple[str | int, 
 
 
 def classify(path: str) -> str:
-    """What kind of file a path is: campaigns, policy, data, pipeline, templates or code."""
+    """The kind of a file: campaigns, policy, data, pipeline, templates or code."""
     return next(kind for kind, starts in _KINDS if path.startswith(starts))
 
 

@@ -1,4 +1,4 @@
-"""Proving: the locks that a change brings are held against its manifests and the run catalogue, as `resolve --check` does."""
+"""Compares the locks of a change with its manifests and the run catalogue, as `resolve --check` does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.repository import FOLDERS, Declared, Repository
 
 
 def list_touched(change: Change) -> list[str]:
-    """The campaigns of which a change touches a file."""
+    """The names of the campaigns that have a touched file."""
     parts = (path.split("/") for path in change.paths)
     return sorted({part[2] for part in parts if "/".join(part[:2]) in FOLDERS and len(part) > 3})
 
@@ -33,10 +33,10 @@ def prove_locks(
     launched: Collection[str],
     found: Collection[Finding],
 ) -> Iterator[Finding]:
-    """What is wrong with the locks of the campaigns that a change touches, by the catalogue that the connection reads.
+    """The findings on the locks of the campaigns that a change touches, by the catalogue of the connection.
 
-    A lock that was merged and launched is left alone: it was proven, and runs that came since wait for the next one. So are
-    campaigns with findings, which come first.
+    A lock that was merged and launched is not checked: it was checked before, and new runs wait for the next lock. Campaigns
+    with findings are not checked either, since those must be corrected first.
     """
     for name in list_touched(change):
         declared, known = after.campaigns.get(name), before.campaigns.get(name)
@@ -54,9 +54,9 @@ def prove_locks(
 
 
 def take_merged(project: Project, declared: Declared) -> Declared:
-    """The campaign with the lock that was merged, where the campaign lacks it, or has an earlier one.
+    """The campaign with its merged lock, if its own lock is missing or earlier.
 
-    On a branch that left main before that lock came, the present one stays: it is old, and was not put back.
+    On a branch that does not contain the merged lock's commit, the present lock stays.
     """
     main = read_merged(project.root, declared.folder, {declared.lock_file})
     content = None if main is None else main.files.get(declared.lock_file)

@@ -30,31 +30,32 @@ if TYPE_CHECKING:
     from ci.changes.commits import Commit
     from ci.changes.export import Origin
 
-# What reads commits and exports is imported where one is asked for: git and the ledger take longer than a check.
+# Modules that read commits and exports are imported only when needed: git and the ledger load slower than a check.
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _Verb = Callable[..., int | None]
 
 NOTHING = Repository({}, {}, {}, {}, {}, {}, {}, {})
-"""A repository in which nothing is declared, as far as anybody can tell."""
+"""A repository that declares nothing, for the case that nothing can be read."""
 
 UNREAD = "BP305"
-"""The code of a file that is not there, or that this user may not read."""
+"""The code of a file that is missing, or that this user must not read."""
 
 STALE = "BP605"
-"""The code of a lock that is missing, or not of its manifest."""
+"""The code of a lock that is missing, or does not agree with its manifest."""
 
 HARMLESS = ("BP502", "BP519", "BP6", "BP7")
-"""Codes of findings, or how they begin, that leave it clear what a campaign means: a tag without a snapshot, a line that
-the data lack, what is wrong between campaigns or with a lock, limits and open decisions."""
+"""Codes of findings, or their beginnings, that do not make the meaning of a campaign unclear: a tag without a snapshot,
+a line that the data lack, faults between campaigns or in a lock, limits and open decisions.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A checkout with a `productions` folder, and where its state lies.
+    """A checkout with a `productions` folder, and the place of its state.
 
-    `commit` and `change` take the place of the work tree, where a verb was told to read one of them; with `origin`, the
-    state is an export. `trust` is the digest that the site's configuration names, as it was given.
+    `commit` or `change`, if given, is read instead of the work tree. With `origin`, the state is an export.
+    `trust` is the digest that the site's configuration names, unchecked.
     """
 
     root: Path
@@ -65,7 +66,7 @@ class Project:
     trust: str | None = None
 
     def read_files(self) -> tuple[Tree, tuple[Finding, ...]]:
-        """The files that are looked at, and what is wrong with those that were not read."""
+        """Returns the files that are read, and findings on the files that were not read."""
         if self.change is not None:
             return self.change.after, self.change.unread
         if self.commit is not None:
@@ -90,13 +91,13 @@ class Settings:
         *,
         any_version: bool = False,
     ) -> Project:
-        """The project that the verb works on; `head` is a commit, and with `base` what it changes there, once merged.
+        """The project of the verb. `head` is a commit to read; with `base`, the change from `base` to `head` after its merge.
 
-        `export` takes the place of the state until the command ends; whose key signed it is the policy's to say, and of a
-        change that is the base's. A state is of this tool's version, unless the verb works without one (`any_version`).
+        `export` replaces the state until the command ends. The policy names its key (for a change, the policy of the base).
+        The state must have this tool's version, unless `any_version` is given.
 
         Raises:
-            OtherVersion: it is not, which is told before manifests of that time are read.
+            OtherVersion: the state has another version. This is checked before manifests are read.
         """
         project = self._find_project()
         if not any_version and export is None:
@@ -124,7 +125,7 @@ class Settings:
         return project
 
     def _find_project(self) -> Project:
-        """The project in `root`, else the one that the working folder is in; state is in `.b2prod` unless said otherwise.
+        """The project in `root`, else the one that contains the working folder. The state is in `.b2prod` if not given.
 
         Raises:
             WrongUse: there is no `productions` folder here or above, or `database` is not an address.
@@ -146,7 +147,7 @@ class Settings:
 
 def _refuse_version(state: State) -> None:
     if state.server is None and not state.database.exists():
-        return  # no reason to load what reads a ledger
+        return  # avoids loading what reads a ledger
     from reconciler.ledger.store.database import refuse_version  # noqa: PLC0415 -- see above
 
     refuse_version(state)
@@ -171,7 +172,7 @@ def reads_exports(command: _Command) -> _Command:
 
 
 def passes_project(*, any_version: bool = False, commits: bool = False) -> Callable[[_Verb], _Verb]:
-    """Calls a verb with the project that it works on; with `commits`, options say what is read in place of the work tree and the state."""
+    """Calls a verb with its project. With `commits`, options say what is read instead of the work tree and the state."""
 
     def decorate(verb: _Verb) -> _Verb:
         @click.pass_obj
@@ -186,11 +187,11 @@ def passes_project(*, any_version: bool = False, commits: bool = False) -> Calla
 
 
 pass_project = passes_project()
-"""Calls a verb with the project that it works on, whose state is of this tool's version."""
+"""Calls a verb with its project, whose state must have this tool's version."""
 
 
 def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
-    """Everything declared, and all findings on it; of a change, those that it answers for."""
+    """Returns everything declared, and all findings; for a change, only those that it is responsible for."""
     repository, found = judge_files(*project.read_files())
     if project.change is None or not found:
         return repository, found
@@ -201,15 +202,15 @@ def load(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
 
 
 def judge_files(tree: Tree, unread: Sequence[Finding]) -> tuple[Repository, tuple[Finding, ...]]:
-    """The repository in `tree`, and what readers, schemas and rules object to, with what was found before."""
+    """Returns the repository in `tree`, and the findings of readers, schemas and rules after those in `unread`."""
     repository, findings = read_repository(tree, load_templates())
     return repository, limit_findings((*unread, *findings, *check_repository(repository)))
 
 
 def load_any(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
-    """Everything declared that can be read, and all findings; once it is said what cannot be.
+    """Returns everything declared that can be read, and all findings. It prints a line about what cannot be read.
 
-    For operator actions and for verbs that only read: a broken checkout must not keep anybody from stopping jobs.
+    For operator actions and verbs that only read: a broken checkout must not keep people from stopping jobs.
     """
     try:
         repository, findings = load(project)
@@ -224,7 +225,7 @@ def load_any(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
 
 
 def list_folders(project: Project, *tops: str) -> set[str]:
-    """The names that campaigns, or whatever is below the folders `tops`, have by their places, readable or not."""
+    """The names in the folders of campaigns, or in the folders `tops`, even if their files cannot be read."""
     tree, unread = project.read_files()
     files = [PurePosixPath(file) for file in (*tree, *(finding.place.file for finding in unread))]
     below = [file.relative_to(top) for top in tops or FOLDERS for file in files if file.is_relative_to(top)]
@@ -232,10 +233,10 @@ def list_folders(project: Project, *tops: str) -> set[str]:
 
 
 def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool = True) -> Repository:
-    """Everything declared; without `judge_locks`, for the verbs that write a lock or work beside a stale one.
+    """Everything declared. Without `judge_locks`, stale locks are accepted: for verbs that write locks or do not need them.
 
     Raises:
-        FoundProblems: there are findings; with `names`, other campaigns' findings do not count.
+        FoundProblems: there are findings; with `names`, those of other campaigns do not count.
     """
     repository, findings = load(project)
     if not judge_locks:
@@ -246,7 +247,7 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
 
 
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:
-    """The campaigns named, or all live ones.
+    """The named campaigns, or all live ones.
 
     Raises:
         WrongUse: there is no campaign of that name.
@@ -258,9 +259,9 @@ def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Decla
 
 
 def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared]:
-    """The campaigns named, of which each has a lock that agrees with its manifest.
+    """The named campaigns, or all live ones. Each has a lock that agrees with its manifest.
 
-    That the runs of a lock are today's is for `resolve --check`.
+    Only `resolve --check` checks that the runs of a lock are those of today.
 
     Raises:
         WrongUse: there is no campaign of that name, or it is stopped.
@@ -285,7 +286,7 @@ def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared
 
 
 def load_readable(project: Project, names: Sequence[str]) -> Repository:
-    """Everything declared, where it can be told what the campaigns named mean, though not that they may be launched.
+    """Everything declared, if the meaning of the named campaigns is clear. They may still not be ready for a launch.
 
     Raises:
         FoundProblems: there are findings on these campaigns, other than `HARMLESS` ones.
@@ -299,10 +300,10 @@ def load_readable(project: Project, names: Sequence[str]) -> Repository:
 
 
 def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Sequence[str]) -> None:
-    """Nothing, where each of the campaigns could be read, or is not there at all.
+    """Accepts campaigns that could be read, or that do not exist.
 
     Raises:
-        FoundProblems: findings kept a campaign from being read.
+        FoundProblems: a campaign could not be read.
     """
     broken = tuple(f"{top}/{name}/" for top in FOLDERS for name in names if name not in repository.campaigns)
     if blocking := [finding for finding in findings if finding.place.file.startswith(broken)]:
@@ -310,7 +311,7 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
 
 
 def is_about(finding: Finding, names: Sequence[str]) -> bool:
-    """Whether a finding is about one of these campaigns, or about what all share; retirements make nothing."""
+    """Whether a finding is about one of these campaigns, or about what all share. Findings on retirements never are."""
     file = finding.place.file
     if file.startswith(f"{RETIREMENTS}/"):
         return False

@@ -1,7 +1,7 @@
-"""Skim campaigns as basf2's b2skim declares them, turned into a skim menu and manifests of this repository.
+"""Turns basf2's skim campaigns, as b2skim declares them, into a skim menu and manifests of this repository.
 
 Three files of b2skim (`skim/production/examples`) say which skims are combined, what each of these reads and needs, and
-which collections are skimmed. Codes and modules of single skims stand in basf2's registry of skims alone.
+which collections are skimmed. Codes and modules of single skims are only in basf2's registry of skims.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from schemas.yaml.wording import find_nearest, list_words
 
 TEMPLATE = "combined_skim/3"
 RESERVED = ("GT", "release", "campaign")
-"""Keys of the settings that are not skims, though they stand among them."""
+"""Keys of the settings that are not skims, but stand among them."""
 STREAMS = {"had": "hadron", "hadron": "hadron", "all": "all"}
 ENERGIES = {"offres": "4S_offres", "4Soffres": "4S_offres", "5Sscan": "5S_scan", "4S": "4S", "5S": "5S"}
-"""Words in the names of collections."""
+"""Words in the names of collections → beam energy."""
 
 _RELEASE = re.compile(r"(pre)?release-\d{2}-\d{2}-\d{2}[a-z]?|light-\d{4}-[a-z]+", re.ASCII)
 _STEP = re.compile(r"[a-z][a-z0-9_]{0,23}", re.ASCII)
@@ -37,12 +37,12 @@ _EXPERIMENTS = re.compile(r"exp(\d+)(?:_to_exp(\d+))?_", re.ASCII)
 _ENTRY = re.compile(r"\d{8} [A-Za-z]\w{0,63} [A-Za-z]\w{0,63}", re.ASCII)
 _LAST_RUN = 99_999
 _ROLES = {"FEI": ANALYSIS, "analysis": ANALYSIS, "PID": PID}
-"""As which b2skim's campaigns hand the tags of `GT` to skims (basf2 `skim/production/skimSubmit.py`)."""
+"""Key in `GT` → the role of the tag that a skim gets from b2skim (basf2 `skim/production/skimSubmit.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The files of b2skim, and basf2's registry by the names of its skims; collections may be left out."""
+    """The files of b2skim, and basf2's registry by the names of its skims. `collections` is optional."""
 
     definitions: Document
     info: Document
@@ -52,7 +52,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the files do not say. `experiments` has, by campaign, those whose names of collections do not tell them."""
+    """What the files do not say. `experiments` maps campaigns to experiments that the names of collections do not tell."""
 
     menu: str
     global_tags: tuple[str, ...]
@@ -65,7 +65,7 @@ class Choices:
 
 @dataclass(slots=True)
 class ImportedCampaigns:
-    """Files by their paths; what is wrong in the sources, and left out; and what has no place here."""
+    """The result: `files` by path, `findings` on what is wrong and left out, and `notes` on what cannot be declared here."""
 
     files: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -78,7 +78,7 @@ class ImportedCampaigns:
 
 @dataclass(slots=True)
 class _Input:
-    """What one campaign reads of one stream."""
+    """What one campaign reads from one stream."""
 
     experiments: set[int] = field(default_factory=set)
     energies: set[str] = field(default_factory=set)
@@ -109,9 +109,9 @@ def _is_entry(row: object) -> bool:
 
 
 def import_skims(sources: Sources, choices: Choices, repository: Repository) -> ImportedCampaigns:
-    """The menu and the manifests that the files declare, one campaign for each of theirs and each stream that is read.
+    """The menu and the manifests that the files declare: one campaign for each of their campaigns, streams and sets of tags.
 
-    A skim that one of the files contradicts is left out, and so is what cannot be told of the collections.
+    A skim that contradicts one of the files is left out, and so is a collection whose name is not clear.
     """
     return _Import(sources, choices, repository).run()
 
@@ -140,7 +140,7 @@ class _Import:
         return self.made
 
     def list_skims(self) -> list[str]:
-        """The combined skims that can be taken over; what is wrong with the others becomes findings."""
+        """The combined skims that can be imported. The others cause findings."""
         definitions, info = self.sources.definitions, self.sources.info
         described = [name for name in self.described if name not in RESERVED]
         for name in described:
@@ -159,7 +159,7 @@ class _Import:
         return [name for name in self.combined if self.is_usable(name)]
 
     def is_usable(self, name: str) -> bool:
-        """Whether nothing is wrong with a combined skim; else there is a finding more."""
+        """Whether a combined skim has no fault. A fault adds a finding."""
         definitions, info = self.sources.definitions, self.sources.info
         before, here = len(self.made.findings), definitions.key_place((name,))
         if name not in self.described or name in RESERVED:
@@ -187,7 +187,7 @@ class _Import:
         return len(self.made.findings) == before and members <= found
 
     def check_code(self, name: str, place: Place) -> None:
-        """A skim has one code for ever, on the menu or in the registry."""
+        """Checks that a skim has the same code on the menu and in the registry."""
         registry, skims = self.sources.registry, self.repository.skims
         skim, registered = skims.get(name), registry.get(name)
         if registered is None:
@@ -202,12 +202,12 @@ class _Import:
             self.made.report(place, "BP903", message, f"give the one on the menu another name ({where})")
 
     def list_campaigns(self) -> dict[str, Sequence[str]]:
-        """The campaigns of real data, each with how the names of its collections begin."""
+        """The campaigns of real data, each with the beginnings of the names of its collections."""
         campaigns = self.described["campaign"].items()
         return {name: starts for name, starts in campaigns if not name.startswith("MC")}
 
     def read_campaigns(self) -> None:
-        """What is read where no collections are listed: all streams of the campaigns whose experiments are given."""
+        """Without a list of collections: the input is all streams of the campaigns whose experiments are given."""
         campaigns = self.list_campaigns()
         for name in campaigns:
             if name not in self.choices.experiments:
@@ -220,7 +220,7 @@ class _Import:
         self.note_simulated(len(self.described["campaign"]) - len(campaigns), "campaign")
 
     def read_collections(self, collections: Document) -> None:
-        """What is read, by campaign and stream, as the names of the collections tell it."""
+        """Finds the input, by campaign and stream, from the names of the collections."""
         campaigns = self.list_campaigns()
         simulated = 0
         for group, names in collections.data.items():
@@ -237,7 +237,7 @@ class _Import:
             self.made.notes.append(f"{left}: what is declared here are runs")
 
     def read_collection(self, name: str, place: Place, campaigns: Mapping[str, Sequence[str]]) -> None:
-        """Adds a collection to what its campaign reads; a collection's name is all that is known of it."""
+        """Adds a collection to the input of its campaign. Only the name of the collection is known."""
         words = name.replace("4S_offres", "4Soffres").replace("5S_scan", "5Sscan").split("_")
         stream = next((STREAMS[word] for word in words if word in STREAMS), None)
         energy = next((ENERGIES[word] for word in words if word in ENERGIES), None)
@@ -274,7 +274,7 @@ class _Import:
         return {number for one in ranges for number in range(one.first, one.last + 1)}
 
     def write_files(self, known: Sequence[str]) -> None:
-        """The manifests and the menu; a campaign has one chain of tags, so skims are grouped by the tags that they need."""
+        """Writes the manifests and the menu. A campaign has one chain of tags, so skims with the same tags go together."""
         by_stream: defaultdict[str, dict[tuple[str, ...], list[str]]] = defaultdict(dict)
         for name in known:
             about = self.described[name]
@@ -292,7 +292,7 @@ class _Import:
         self.write_menu(sorted(menu))
 
     def order_tags(self, tags: Sequence[str]) -> list[tuple[str, str | None]]:
-        """The global tags in the order in which basf2 asks them, each with the role in which a skim is handed it, if any."""
+        """The global tags in the order in which basf2 asks them, each with the role in which a skim gets it, or None."""
         names = self.described["GT"] if tags else {}
         roles = {one: role for one, role in _ROLES.items() if takes_role(self.release, role)}
         known = {role: names[one] for one in reversed(tags) if (role := roles.get(one)) is not None}
@@ -342,7 +342,7 @@ class _Import:
         return "\n".join(lines) + "\n"
 
     def write_menu(self, combined: Sequence[str]) -> None:
-        """The menu with the combined skims, and with the skims in them that are on no menu yet."""
+        """Writes the menu with the combined skims, and with those of their skims that are on no menu yet."""
         single = sorted({one for name in combined for one in self.combined[name]})
         lines = []
         for name in (*single, *combined):
@@ -366,5 +366,5 @@ class _Import:
 
 
 def _name_file(document: Document) -> str:
-    """A file's name for a comment: nothing in it ends a line."""
+    """A file's name for a comment, without line ends."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "?", document.file.rpartition("/")[2])

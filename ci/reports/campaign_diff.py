@@ -1,4 +1,4 @@
-"""What differs between two campaigns, for people: as text of at most 100 columns, and as JSON."""
+"""A campaign diff for people, as text of at most 100 columns, and as JSON."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from schemas.manifest.runs import RUN_LIMIT, RunRange, split_key
 from schemas.rules.support.intervals import Ranges, count
 
 SHOWN_RANGES = 6
-"""Ranges of runs that a line shows at most."""
+"""The largest number of run ranges in a line."""
 
 OPEN = "open"
-"""What stands for the number of runs of a selection that goes on."""
+"""Replaces the number of runs of an open selection."""
 
 
 def format_difference(difference: Difference, basis: Basis) -> str:
-    """The difference as text: what differs by group, what is the same, and last the one sentence that sums it up."""
+    """The difference as text: first what differs, by group, then what is the same, and last a sentence as summary."""
     groups = {
         "release": [_name_change(field.before, field.after) for field in difference.release],
         "global tags": list(_format_tags(difference)),
@@ -50,7 +50,7 @@ def format_difference(difference: Difference, basis: Basis) -> str:
 
 
 def summarise(difference: Difference, basis: Basis) -> str:
-    """One sentence: what differs at all, and how many units in both the later campaign need not make again."""
+    """One sentence: what differs, and how many units of both campaigns the later campaign need not make again."""
     units = _summarise_units(difference, basis)
     if difference.changes_data:
         return f"{units[0].upper()}{units[1:]}."
@@ -70,10 +70,10 @@ _THE = {
     **dict.fromkeys(("layout", "folders"), "the layout"),
     **dict.fromkeys(("max_units", "max_restate", "max_attempts"), "the limits"),
     **{name: f"the {name}" for name in ("kind", "state")},
-    # how a campaign stands to others is said where it matters: by what is taken over
+    # relations to other campaigns are left out: the number of reused units tells them
     **dict.fromkeys(("supersedes", "reuse", "compare_with"), ""),
 }
-"""What a field of the later groups is called in the sentence; empty: it is not called at all."""
+"""What a field of the later groups is called in the sentence. An empty text means that it is not named."""
 
 
 def _summarise_units(difference: Difference, basis: Basis) -> str:
@@ -125,9 +125,9 @@ def _list_payload(change: PayloadChange, both: Ranges) -> tuple[str, str, str, s
 
 
 def name_revisions(change: PayloadChange) -> list[str]:
-    """The revisions of a payload before and after, as in `r5`; `nothing` where there is none."""
+    """The revisions of a payload before and after, as in `r5`; `nothing` if there is none."""
     sides = (change.before, change.after)
-    # the number alone does not tell two payloads apart that were made for different databases
+    # two payloads from different databases may have the same revision number
     alike = change.before is not None and change.after is not None and change.before[0] == change.after[0]
     return [
         "nothing" if side is None else f"r{side[0]}{f' {side[1][:6]}…' if alike else ''}" for side in sides
@@ -182,7 +182,7 @@ def _name_change(before: Any, after: Any) -> str:
 
 
 def spell(value: Any) -> str:
-    """A value as in a manifest."""
+    """A value as it is written in a manifest."""
     if value is None:
         return "nothing"
     if isinstance(value, dict) and "value" in value:
@@ -195,7 +195,7 @@ def spell(value: Any) -> str:
 
 
 def _fold(line: str, indent: int) -> list[str]:
-    """The line in pieces that fit; a line of a script keeps its blanks."""
+    """The line in pieces that fit the width. A line of a script keeps its blanks."""
     text = line.lstrip()
     wrapper = textwrap.TextWrapper(WIDTH, break_on_hyphens=False, replace_whitespace=False)
     wrapper.initial_indent = " " * (indent + len(line) - len(text))

@@ -1,4 +1,4 @@
-"""Global tags and what differs between them, as lines of text and as JSON."""
+"""Global tags and their differences, as lines of text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.conditions.snapshot import Iov, Snapshot
 from schemas.manifest.runs import format_runs
 
 SHOWN_RANGES = 6
-"""Ranges of runs that a line shows at most."""
+"""The largest number of run ranges in a line."""
 
 SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 def name_change(change: PayloadUse, keys: Sequence[int]) -> tuple[str, ...]:
-    """The columns of a line about a change; `keys` are the runs of the comparison."""
+    """The columns of a line about a change. `keys` are the run keys of the comparison."""
     revisions = " → ".join(
         "nothing" if side is None else f"r{side.revision}" for side in (change.before, change.after)
     )
@@ -32,7 +32,7 @@ def name_change(change: PayloadUse, keys: Sequence[int]) -> tuple[str, ...]:
 
 
 def describe_change(change: PayloadUse, keys: Sequence[int]) -> dict[str, Any]:
-    """A change as JSON; `keys` are the runs of the comparison."""
+    """A change as JSON. `keys` are the run keys of the comparison."""
 
     def describe(side: Segment | None) -> dict[str, str] | None:
         return None if side is None else {"revision": side.revision, "checksum": side.checksum}
@@ -73,12 +73,12 @@ def describe_iov(one: Iov) -> dict[str, Any]:
 
 
 def name_iov(first: int, end: int) -> str:
-    """The run keys from `first` to before `end` as people write an IoV, both ends included: `3,5,3,-1`."""
+    """The run keys from `first` (included) to `end` (excluded), written as an IoV with both ends included: `3,5,3,-1`."""
     return ",".join(map(str, name_ends(first, end)))
 
 
 def name_runs(keys: Sequence[int], lower: int, upper: int) -> str:
-    """How many runs `keys[lower:upper]` are, and which."""
+    """The number of the runs `keys[lower:upper]`, and their ranges."""
     if lower == upper:
         return "no run"
     count = upper - lower
@@ -86,7 +86,7 @@ def name_runs(keys: Sequence[int], lower: int, upper: int) -> str:
 
 
 def name_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> tuple[str, ...]:
-    """The columns of a line about a flaw; `keys` are the runs that were checked."""
+    """The columns of a line about a flaw. `keys` are the run keys that were checked."""
     return (
         flaw.kind,
         flaw.payload,
@@ -97,7 +97,7 @@ def name_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> tuple[str, ...]:
 
 
 def describe_flaw(flaw: CoverageFlaw, keys: Sequence[int]) -> dict[str, Any]:
-    """A flaw as JSON; `keys` are the runs that were checked."""
+    """A flaw as JSON. `keys` are the run keys that were checked."""
     return {
         "kind": flaw.kind,
         "payload": flaw.payload,

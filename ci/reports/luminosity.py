@@ -1,4 +1,4 @@
-"""Luminosities as tables and as JSON data: totals, run by run, and of two sides beside one another."""
+"""Luminosities as tables and as JSON data: totals, values run by run, and comparisons of two campaigns."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def describe_total(total: Total) -> dict[str, Any]:
 
 
 def describe_share(share: Share) -> dict[str, Any]:
-    """The total of what is produced, with those of what is selected and missing in it; null where nothing tells."""
+    """The total of the produced runs as JSON data, with `selected` and `missing`; null if they are not known."""
     others = {"selected": share.selected, "missing": share.missing}
     told = {name: None if total is None else describe_total(total) for name, total in others.items()}
     return {**describe_total(share.produced), **told}
 
 
 def describe_value(value: RunValue) -> dict[str, Any]:
-    """The value of a run as JSON data; null where it is not known."""
+    """The value of a run as JSON data, or null if it is not known."""
     state = {"state": value.state} if value.state else {}
     run = {"run": format_run(value.run), **state}
     return {**run, **_describe_where(value.where), **_describe_measured(value.measured)}
 
 
 def describe_pair(pair: Pair, names: tuple[str, str]) -> dict[str, Any]:
-    """The values of a run on both sides as JSON data; `names` are those of the sides."""
+    """The values of both sides as JSON data. `names` are the names of the sides."""
     sides = (one and _describe_measured(one) for one in (pair.here, pair.there))
     values = dict(zip(names, sides, strict=True))
     run = {} if pair.run is None else {"run": format_run(pair.run)}
@@ -52,7 +52,7 @@ def _describe_measured(measured: Total | Measurement | None) -> dict[str, Any]:
 
 
 def tabulate_shares(shares: Sequence[Share], unit: str) -> Table:
-    """What is produced by every method, and beside it what is selected and missing."""
+    """A table of the produced luminosity by every method, with the selected and missing luminosity."""
     numbers = ("runs", "without", "selected", "missing")
     table = make_table(*WHERE, f"produced / {unit}⁻¹", *numbers, numbers=numbers)
     for share in shares:
@@ -63,7 +63,7 @@ def tabulate_shares(shares: Sequence[Share], unit: str) -> Table:
 
 
 def tabulate_totals(totals: Sequence[Total], unit: str) -> Table:
-    """Totals by every method."""
+    """A table of totals by every method."""
     numbers = ("runs", "without")
     table = make_table(*WHERE, f"{unit}⁻¹", *numbers, numbers=numbers)
     for one in totals:
@@ -77,7 +77,7 @@ def _list_cells(one: Total, unit: str) -> tuple[str, ...]:
 
 
 def tabulate_values(values: Sequence[RunValue], unit: str) -> Table:
-    """Values run by run."""
+    """A table of values run by run."""
     states = ("state",) if any(value.state for value in values) else ()
     table = make_table("run", *states, *WHERE, f"{unit}⁻¹")
     for value in values:
@@ -88,7 +88,7 @@ def tabulate_values(values: Sequence[RunValue], unit: str) -> Table:
 
 
 def tabulate_pairs(pairs: Sequence[Pair], names: tuple[str, str], unit: str) -> Table:
-    """Two sides beside one another, with their ratio; the first one's versions are told where there are several."""
+    """A table of two sides with their ratio. The versions of the first side are shown if there are several."""
     runs = ("run",) if any(pair.run is not None for pair in pairs) else ()
     versions = ("version",) if len({pair.where[1] for pair in pairs}) > 1 else ()
     table = make_table(
@@ -104,7 +104,7 @@ def tabulate_pairs(pairs: Sequence[Pair], names: tuple[str, str], unit: str) -> 
 
 
 def format_value(measured: Total | Measurement | None, unit: str) -> str:
-    """A luminosity with its uncertainties, to the digits that the smallest of them warrants; a dash if not known."""
+    """A luminosity with its uncertainties, rounded by the smallest of them; a dash if it is not known."""
     if measured is None or measured.value is None:
         return "–"
     digits = _count_digits(measured, unit)

@@ -1,4 +1,4 @@
-"""What others see of a reconciler that goes on for ever: metrics, a log of events, notices."""
+"""The outputs of a running reconciler: metrics, an event log, notices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _END = 1 << 16
 
 
 def find_logged(file: Path) -> int | None:
-    """The journal's entry that was logged last in a file of events; None where the file is new."""
+    """The number of the journal's last entry in an event log, or None if the file is new."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - _END))
@@ -42,7 +42,7 @@ def find_logged(file: Path) -> int | None:
 
 
 def log_events(file: Path, events: Sequence[LogEvent]) -> None:
-    """Appends events to a file, each as JSON on a line: `entry`, `time`, `event`, and what it is about.
+    """Appends events to a file, one JSON object on each line: `entry`, `time`, `event`, and what the event is about.
 
     The file may be moved away at any time.
 
@@ -55,7 +55,7 @@ def log_events(file: Path, events: Sequence[LogEvent]) -> None:
 
 
 class Monitor:
-    """Takes note of every turn: metrics, a log of events, notices, each only where it is asked for."""
+    """Records every turn in metrics, an event log and notices, each if it is asked for."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Monitor:
         self._notifier = Notifier(recipients, memory) if recipients else None
         self._logged = find_logged(log) if log else None
         self._after = self._logged
-        """The journal's entry up to which people were told."""
+        """The last entry of the journal that people were told about."""
         self._refused = ""
         self._begun = time.monotonic()
 
@@ -86,7 +86,7 @@ class Monitor:
         return self
 
     def _serve(self) -> None:
-        """Serves metrics, where their port is free; that another process has it is said once."""
+        """Serves metrics if the port is free. If it is not, that is said once."""
         if self._address is None or self._server is not None:
             return
         host, port = self._address
@@ -107,7 +107,7 @@ class Monitor:
             self._server.close()
 
     def begin(self) -> None:
-        """Begins a turn: a log that is new begins with what happens in it."""
+        """Begins a turn. A new event log begins with the events of this turn."""
         self._serve()
         self._begun = time.monotonic()
         if self._after is None and (self._log or self._notifier):
@@ -117,9 +117,9 @@ class Monitor:
             self._logged = self._after
 
     def end(self, state_view: StateView | None, trouble: Sequence[str], *, whole: bool) -> None:
-        """Ends a turn: `state_view` is what it saw, if it read that, `trouble` what was wrong, `whole` whether it was finished.
+        """Ends a turn. `state_view` is None if it was not read, `trouble` is what was wrong, `whole` is false if it stopped.
 
-        Says what cannot be told to others; what cannot be logged is tried again in the next turn.
+        It says which circles could not be told. Events that could not be logged are tried again in the next turn.
         """
         seconds, now = time.monotonic() - self._begun, datetime.now(UTC)
         events: list[LogEvent] = []

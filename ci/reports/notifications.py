@@ -1,11 +1,11 @@
-"""Telling people: who is told stands in a file outside the repository, since addresses are secrets.
+"""Sends notices. The recipients are in a file outside the repository, since addresses are secrets.
 
     [circles.production]
     urls = ["mailtos://…", "matrixs://…"]      # as apprise writes them
     campaigns = ["proc7"]                      # all, when left out
     quiet_hours = 12
 
-The file belongs to its owner alone. What was told is kept beside the ledger's state, so that a restart repeats nothing.
+Only its owner may read the file. What was told is kept beside the ledger's state, so a restart repeats nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reconciler.monitoring.notices import Circle, Message, compose
 from schemas.files.text import decode_text
 
 PATIENCE = 30.0
-"""Seconds that sending may take before the reconciler goes on without it."""
+"""The longest time, in seconds, that the reconciler waits for sending."""
 
 _KEYS = {"urls", "campaigns", "quiet_hours"}
 
@@ -45,14 +45,14 @@ class Recipients:
 
 
 Send = Callable[[Sequence[str], Message], bool]
-"""Sends a message to addresses; false where it did not arrive everywhere."""
+"""Sends a message to addresses. Returns whether it arrived everywhere."""
 
 
 def read_recipients(file: Path, checkout: Path) -> tuple[Recipients, ...]:
-    """Who is to be told.
+    """The recipients of notices.
 
     Raises:
-        WrongUse: the file cannot be read, is malformed, can be read by others, or lies in the checkout.
+        WrongUse: the file cannot be read, is malformed, can be read by others, or is in the checkout.
     """
     try:
         mode = file.stat().st_mode
@@ -91,7 +91,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def send(urls: Sequence[str], message: Message) -> bool:
-    """Sends by apprise, and waits no longer than `PATIENCE`: true where all of it arrived.
+    """Sends by apprise, and waits at most `PATIENCE` seconds. Returns whether everything arrived.
 
     Raises:
         WrongUse: apprise is not installed.
@@ -115,7 +115,7 @@ def send(urls: Sequence[str], message: Message) -> bool:
 
 
 class Notifier:
-    """Tells each circle at most one message a turn. What did not arrive is told again in the next."""
+    """Sends at most one message to each circle in a turn. A message that did not arrive is sent again in the next turn."""
 
     def __init__(self, recipients: Sequence[Recipients], memory: Path, send: Send = send) -> None:
         self._recipients = recipients
@@ -131,7 +131,7 @@ class Notifier:
         trouble: Sequence[str],
         now: datetime,
     ) -> list[str]:
-        """Tells what there is to tell; the circles that could not be reached."""
+        """Sends the messages of a turn. Returns the names of the circles that could not be reached."""
         memory = self._read()
         missed = []
         for one in self._recipients:
@@ -150,7 +150,7 @@ class Notifier:
         try:
             found = json.loads(self._memory.read_text())
         except (OSError, ValueError):
-            return {}  # told once too often is better than never
+            return {}  # telling something twice is better than not at all
         return found if isinstance(found, dict) else {}
 
     def _write(self, memory: Mapping[str, Any]) -> None:

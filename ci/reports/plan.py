@@ -18,7 +18,7 @@ GLYPHS = {action: action if len(action) == 1 else "." for action in PlanAction}
 
 
 def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str:
-    """The plan as text, at most 100 columns wide: counts first, reasons, runs, and last the command to type."""
+    """The plan as text, at most 100 columns wide: first counts, then reasons and runs, and last the command to type."""
     lines = []
     for campaign in plan.campaigns:
         counted = f"generation {campaign.generation}  done {campaign.done} units"
@@ -47,9 +47,9 @@ def _format_deviation(told: Told) -> list[str]:
 
 
 def _merge_alike(groups: Sequence[Group]) -> list[Group]:
-    """The groups with those as one whose reasons are alike: 65 units whose files lack the same are told once.
+    """The groups, merged if their reasons are alike: 65 units whose files lack the same are told once.
 
-    What is restated is signed for by its reason, and told as it is.
+    Groups to restate are not merged, since people sign for the exact reason.
     """
 
     def keep_apart(one: Group) -> tuple[object, ...]:
@@ -69,7 +69,7 @@ def _format_group(group: Group) -> list[str]:
 
 
 def _fold(*texts: tuple[int, str]) -> list[str]:
-    """The texts in lines that fit, each with its indent."""
+    """The texts, wrapped into lines that fit, each with its indent."""
     folded: list[str] = []
     for indent, text in texts:
         first, others = " " * indent, " " * (indent + 2)
@@ -83,7 +83,7 @@ def _fold_outputs(outputs: Sequence[str]) -> str:
 
 
 def format_markdown(plan: Plan) -> str:
-    """The plan as Markdown: a table of counts for each campaign, then what changes and why."""
+    """The plan as Markdown: a table of counts for each campaign, then the changes with their reasons."""
     lines: list[str] = []
     for campaign in plan.campaigns:
         lines += [f"### Plan of `{campaign.campaign}`, generation {campaign.generation}", ""]

@@ -1,4 +1,4 @@
-"""What a person sees of an apply: the plan, a bar, and what came of it."""
+"""What a person sees of an apply: the plan, a progress bar, and the result."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from reconciler.planning.views import StateView
 from renderer.jobs.logs import gather_alike
 
 FAILURES = 20
-"""Failures that are told at most; those of which the reason is the same are one."""
+"""The largest number of failures that are told. Failures with the same reason are told as one."""
 
 
 class Watching(ExitStack):
-    """The plan and a progress bar on stderr, from the moment that the plan is known."""
+    """Shows the plan and a progress bar on stderr, as soon as the plan is known."""
 
     def begin(self, state_view: StateView) -> Callable[[str, Address], None]:
-        """Says what the plan makes, and shows the bar; what is returned is called for each unit."""
+        """Says what the plan makes, and shows the bar. The returned function must be called for each unit."""
         plan = state_view.plan
         wanted = sum(campaign.count(*MAKING) for campaign in plan.campaigns)
         names = ", ".join(campaign.campaign for campaign in plan.campaigns)
@@ -34,7 +34,7 @@ class Watching(ExitStack):
 
 
 def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
-    """Says what an apply did that left out so many campaigns; the exit code of one that did a certain plan."""
+    """Says what an apply did, and returns the exit code of a given plan. `left_out` is the number of campaigns left out."""
     failures = gather_alike(outcome.failed, lambda one: one[1])
     for (unit, reason), *others in failures[:FAILURES]:
         more = f" (and {count_things(len(others), 'unit')} alike)" if others else ""
@@ -56,7 +56,7 @@ def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
 
 
 def sum_up(outcome: Outcome, left_out: int = 0) -> str:
-    """One line on a turn: what was made, and where the rest is."""
+    """One line on a turn: what was made, and the state of the other units."""
     planned = outcome.planned
     counts = (
         (outcome.skipped, "behind those not tried"),
@@ -76,7 +76,7 @@ def sum_up(outcome: Outcome, left_out: int = 0) -> str:
 
 
 def judge_turn(outcome: Outcome, left_out: int = 0) -> int:
-    """The exit code of a turn that was to make everything that is declared."""
+    """The exit code of a turn that should make everything declared."""
     planned = outcome.planned
     undone = planned[PlanAction.BLOCKED] - outcome.declared_held
     undone += planned[PlanAction.QUARANTINED] + planned[PlanAction.UNKNOWN] + left_out + len(outcome.absent)
@@ -93,7 +93,7 @@ def _judge_units(outcome: Outcome) -> Exit:
 
 
 def describe_live(state: State) -> str:
-    """What runs on where a reconciler ends, by site."""
+    """The jobs that still run after a reconciler ended, by site."""
     try:
         with reading(state) as connection:
             live = count_live(connection)
@@ -106,7 +106,7 @@ def describe_live(state: State) -> str:
 
 
 def describe_troubles(outcome: Outcome) -> list[str]:
-    """What kept a turn from doing all that it was to do, and is not a unit's failure."""
+    """What kept a turn from doing everything, except failures of units."""
     left_out = (*outcome.absent.items(), *outcome.barred.items())
     told = [f"{name} is left out: {text}" for name, text in left_out]
     told += outcome.troubles

@@ -1,4 +1,4 @@
-"""What templates were held against, for their users: `docs/basf2.md`, written anew by `python -m ci.reports.templates_checked`."""
+"""Writes `docs/basf2.md`: the sources of basf2 that templates were checked with; `python -m ci.reports.templates_checked`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ A commit is one of the public history of basf2; a version is a stored copy of a 
 
 
 def write_evidence(eras: Iterable[Era], templates: Mapping[str, Template]) -> str:
-    """The page: for each era its releases, the templates that are to be taken for them, and the sources."""
+    """The page: for each era its releases, the templates to use for them, and the sources."""
     return "\n".join([HEAD, *(line for era in eras for line in _describe_era(era, templates))])
 
 

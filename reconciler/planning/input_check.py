@@ -118,9 +118,10 @@ StepT = TypeVar("StepT", bound=Hashable)
 
 
 def look_into(wanted: Mapping[StepT, tuple[Needs, Ends]]) -> dict[StepT, Looked]:
-    """Step → result. A thing is missing if a file of the first runs and a file of the last runs both lack it.
+    """Step → result. A thing is missing if a file of the first runs lacks it, and also one of the last, if one can be read.
 
-    A step is left out if none of its files can be read. The check stops after `PATIENCE` seconds, since a storage may hang.
+    A step is left out if no file of its first runs can be read. The check stops after `PATIENCE` seconds, since a storage
+    may hang.
     """
     from renderer.event_data.missing_branches import look_at  # noqa: PLC0415 -- reading ROOT files costs a second
 

@@ -43,7 +43,7 @@ class AmbiguousFileError(Exception):
 def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, when: str) -> list[Removal]:
     """Removes files from the catalogue and records the reason. For a file with replicas, a path removes only that place.
 
-    Each item of `wanted` is a file's path, its name, or `LEVEL/RUN/NAME` as in `mdst/12:1/a.root`.
+    Each item of `wanted` is a file's path, its name, or `LEVEL/RUN/NAME`. Returns one `Removal` for each removed place.
 
     Raises:
         SourceUnavailable: the catalogue lacks one of them; nothing was changed.

@@ -20,7 +20,7 @@ from reconciler.run_catalogue.run_import import ImportedRuns, remember_list, rep
 from schemas.manifest.runs import run_key, split_key
 
 UNITS: Mapping[str, float] = {"nb": 1.0, "pb": 1e3, "fb": 1e6}
-"""Inverse units of cross section, in inverse nanobarn."""
+"""Unit of cross section → the size of its inverse in inverse nanobarn."""
 
 MOST = 1e12
 """A run has less than this, in inverse nanobarn: it is twenty times the collider's goal for its whole life."""
@@ -192,10 +192,7 @@ class RunSelection:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The totals of one method, version and correction over the produced, selected and missing runs.
-
-    `selected` and `missing` are None if the selected runs are not known.
-    """
+    """The totals over the produced, selected and missing runs; the last two are None if the selected runs are not known."""
 
     produced: Total
     selected: Total | None

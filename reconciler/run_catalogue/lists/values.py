@@ -40,7 +40,7 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def is_blank(value: object) -> bool:
-    """Whether a list states nothing here."""
+    """Whether a value is missing or blank."""
     return value is None or (isinstance(value, str) and (not value or value.isspace()))
 
 
