@@ -26,13 +26,13 @@ from rich.text import Text
 
 WIDTH = 100
 JOINER = "\u2060"
-"""A character of no width; our Markdown has it where a forge would read a mention."""
+"""A zero-width character; our Markdown puts it where a forge would read a mention."""
 _UNSEEN = ("Cf", "Co", "Zl", "Zp")
-"""Unicode's categories of characters that format, are private, or end lines and paragraphs."""
+"""Unicode's categories of characters that format, are private, or end lines and paragraphs; a terminal does not show them."""
 
 
 def print_data(text: str) -> None:
-    """Writes data to stdout as it is, without control characters that a terminal would obey."""
+    """Writes data to stdout, without control characters that a terminal would obey."""
     sys.stdout.write(strip_controls(text))
     sys.stdout.flush()
 
@@ -44,7 +44,7 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Writes a message to stderr; if nobody reads stderr any more, the work goes on."""
+    """Writes a message to stderr; if nobody reads stderr, the command continues."""
     try:
         sys.stderr.write(strip_controls(text) + "\n")
         sys.stderr.flush()
@@ -53,7 +53,7 @@ def say(text: str) -> None:
 
 
 def let_go(stream: TextIO) -> None:
-    """Sends a stream whose reader is gone to /dev/null, since Python would complain of that at its end."""
+    """Redirects a stream without a reader to /dev/null, because Python would report an error when it ends."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -94,7 +94,7 @@ def count_things(count: int, what: str) -> str:
 
 
 class _PlainTable(Table):
-    """A table whose cells are text: no markup, no links, nothing that a terminal obeys."""
+    """A table whose cells are plain text: no markup, no links, no control characters."""
 
     def add_row(self, *cells: Any, **options: Any) -> None:
         texts = (Text(strip_controls(one)) if isinstance(one, str) else one for one in cells)
@@ -102,7 +102,7 @@ class _PlainTable(Table):
 
 
 def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
-    """An empty table in the house's style; the columns in `numbers` are aligned to the right."""
+    """An empty table in the style of all tables; the columns in `numbers` are aligned to the right."""
     plain = None if title is None else Text(strip_controls(title))
     table = _PlainTable(title=plain, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -156,15 +156,15 @@ def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def print_lines(rows: Sequence[Sequence[str]]) -> None:
-    """Writes rows to stdout as aligned lines, however wide; for more rows than a table is made for."""
+    """Writes rows to stdout as aligned lines of any width, for more rows than a table can hold."""
     print_data("".join(f"{line}\n" for line in align_rows(rows)))
 
 
 @contextlib.contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """Shows a progress bar on stderr, with counts, rate, elapsed and remaining time; nothing if stderr is not a terminal.
+    """Shows a progress bar on stderr with counts, rate, elapsed and remaining time, if stderr is a terminal.
 
-    The caller calls the yielded function for each of the `total` things, perhaps a million times.
+    The caller calls the yielded function for each of the `total` things; this may be a million calls.
     """
     console = Console(file=cast("TextIO", _Deaf(sys.stderr)))
     if not console.is_terminal:

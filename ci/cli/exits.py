@@ -9,7 +9,7 @@ from schemas.findings.finding import Finding
 
 
 class Exit(IntEnum):
-    """What an exit code says; stable, so that pipelines can rely on it."""
+    """The meanings of exit codes; they are stable, so that pipelines can rely on them."""
 
     FINE = 0
     FINDINGS = 1
@@ -31,4 +31,4 @@ class FoundProblems(Exception):
 
 
 class WrongUse(Exception):
-    """The command cannot be done as it was given; the text says what to do instead."""
+    """The command cannot do what was asked; the text says what to do instead."""

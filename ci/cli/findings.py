@@ -13,7 +13,7 @@ from schemas.findings.finding import Finding, Place
 
 
 def format_text(findings: Sequence[Finding]) -> str:
-    """One finding a paragraph: place, code and message, then the hint."""
+    """One paragraph per finding: place, code and message, then the hint."""
     return "".join(
         f"{finding.place}: {finding.code} {finding.message}\n"
         + (f"    {finding.hint}\n" if finding.hint else "")
@@ -42,7 +42,7 @@ def format_gitlab(findings: Sequence[Finding]) -> str:
 
 
 def format_github(findings: Sequence[Finding]) -> str:
-    """GitHub's workflow commands, one annotation a line."""
+    """GitHub's workflow commands, one annotation per line."""
     return "".join(
         f"::error file={_escape(finding.place.file, properties=True)},line={finding.place.line},"
         f"col={finding.place.column},title={finding.code}::{_escape(_join(finding))}\n"
@@ -80,7 +80,7 @@ def format_sarif(findings: Sequence[Finding]) -> str:
 
 
 MOST = 1000
-"""How many findings are written; the others are counted."""
+"""The largest number of findings that is written; the others are counted."""
 
 
 def _shorten(write: Callable[[Sequence[Finding]], str]) -> Callable[[Sequence[Finding]], str]:

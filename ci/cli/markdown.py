@@ -1,4 +1,4 @@
-"""Markdown that data cannot change: text is escaped, as are code and tables; long texts are cut in the middle."""
+"""Markdown from untrusted data: text, code and tables are escaped; long texts are cut in the middle."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ _ENTITIES = {ord(character): f"&#{ord(character)};" for character in f"&\\`|[]<>
 _CALLING = re.compile(
     r"(?<=[@#!%~$&*\[:])(?=\S)(?!(?<=\d:)\d)|(?<=www\.)(?=\S)|(?<=\bgh-)(?=\d)", re.IGNORECASE
 )
-"""Where forges begin to read a mention, a reference, an emoji or an address in the text that is shown. Entities do not stop
-them; a character of no width does. Times of day do not need it."""
+"""Where forges begin to read a mention, a reference, an emoji or an address. Entities do not prevent this, a zero-width
+character does. Times of day do not need it.
+"""
 _TICKS = re.compile("`+")
 
 
 def escape(text: str) -> str:
-    """Text in one line that cannot become a cell's end, a link, an image, a mention, a formula, a heading or a tag."""
+    """Text on one line that cannot end a cell or become a link, an image, a mention, a formula, a heading or a tag."""
     plain = _CALLING.sub(JOINER, " ".join(strip_controls(text).split()))
     return plain.translate(_ENTITIES).replace("www.", "www&#46;")
 
 
 def code(text: str) -> str:
-    """Text as code within a line, also of a table; forges leave entities in code as they are, so `|` is escaped alone."""
+    """Text as inline code, also in tables. Only `|` is escaped, because forges show entities in code as they are."""
     plain = " ".join(strip_controls(text).split()) or " "
     if "|" in plain:
         return escape(plain)
@@ -33,25 +34,25 @@ def code(text: str) -> str:
 
 
 def fence(text: str, language: str = "") -> list[str]:
-    """Text as a block of code; the fence is longer than any in it."""
+    """Text as a block of code; its fence is longer than any fence in the text."""
     clean = strip_controls(text).rstrip("\n")
     ticks = "`" * max(3, 1 + max((len(found) for found in _TICKS.findall(clean)), default=0))
     return [f"{ticks}{language}", *clean.split("\n"), ticks]
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[str] = ()) -> list[str]:
-    """A table; the columns in `numbers` are aligned to the right. Cells are Markdown already."""
+    """A table; the columns in `numbers` are aligned to the right. Cells must be Markdown."""
     rules = ["--:" if column in numbers else "---" for column in columns]
     return [_row(columns), f"|{'|'.join(rules)}|", *map(_row, rows)]
 
 
 def fold(title: str, lines: Sequence[str]) -> list[str]:
-    """Lines that show when their title is clicked."""
+    """Lines that appear when a reader clicks on their title."""
     return ["<details>", f"<summary>{escape(title)}</summary>", "", *lines, "", "</details>"]
 
 
 def shorten(items: Sequence[str], most: int, what: str) -> list[str]:
-    """The items; of more than `most`, the first and the last, and between them a line that counts what is left out."""
+    """The items; if there are more than `most`, the first and the last ones, with a line that counts the others."""
     if len(items) <= most:
         return list(items)
     head = most * 3 // 4
@@ -60,12 +61,12 @@ def shorten(items: Sequence[str], most: int, what: str) -> list[str]:
 
 
 def truncate(text: str, most: int) -> str:
-    """The text; if it is longer than `most` characters, its head and its tail, with the blocks closed that the cut opens."""
+    """The text; if it is longer than `most` characters, its beginning and its end, with closed blocks."""
     if len(text) <= most:
         return text
     lines = text.split("\n")
     head, tail = _take(lines, most * 2 // 3), _take(lines[::-1], most // 4)[::-1]
-    while tail and not tail[0].startswith(("### ", "<sub>")):  # the tail may begin within a block
+    while tail and not tail[0].startswith(("### ", "<sub>")):  # the tail may begin inside a block
         del tail[0]
     fences = [line for line in head if line.startswith("```")]
     closing = ["`" * len(_TICKS.match(fences[-1]).group())] if len(fences) % 2 else []  # type: ignore[union-attr]  # it starts so

@@ -1,4 +1,4 @@
-"""What options and arguments of several verbs share: their types, their help, and how their texts are read."""
+"""What several verbs share: types, helps and readers of their options and arguments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.outside.errors import GuardRefused
 from schemas.manifest.runs import RunSet, parse_runs
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-"""A file, which need not exist."""
+"""The path of a file, which may be missing."""
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -65,10 +65,10 @@ def read_run(text: str) -> int:
 
 
 def refuse_unknown_name(what: str, name: str, known: Iterable[str]) -> None:
-    """Ensures that a name is known.
+    """Checks that a name is known.
 
     Raises:
-        WrongUse: it is not; the message lists the known names in their order.
+        WrongUse: it is unknown; the message lists the known names in their order.
     """
     known = list(known)
     if name not in known:

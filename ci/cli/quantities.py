@@ -1,4 +1,4 @@
-"""Numbers with uncertainties, written with as many digits as the uncertainties justify."""
+"""Numbers with uncertainties, with as many digits as the uncertainties justify."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MOST_DIGITS = 12
 
 
 def count_digits(uncertainties: Iterable[float], *, two: bool = False) -> int:
-    """Digits behind the point, for the smallest uncertainty: two of its digits if it begins with 1 or 2, else one.
+    """The digits after the point: for the smallest uncertainty, two digits if it begins with 1 or 2, else one.
 
-    With `two`, always two of its digits. 1 if no uncertainty is greater than 0.
+    With `two`, always two. The result is 1 if no uncertainty is greater than 0.
     """
     return max((_count(one, two=two) for one in uncertainties if one > 0), default=1)
 

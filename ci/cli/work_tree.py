@@ -1,4 +1,4 @@
-"""Writing files into the work tree, never through a symbolic link."""
+"""Writes files into the work tree, never through a symbolic link."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files, path below `root` → content, and makes their folders. If one is refused, none is written.
+    """Writes files (path below `root` → content) and creates their folders. If one is refused, none is written.
 
-    A checkout may come from anybody: a link in it would let them choose what is overwritten with the rights of whoever
-    signs, pulls or resolves. A file that is there is replaced, whatever other names it has.
+    A checkout may come from anybody: a link in it could redirect the write to another file of the person who signs, pulls or
+    resolves. An existing file is replaced; other names (hard links) of it keep the old content.
 
     Raises:
         GuardRefused: a file, or a folder in its path, is a symbolic link, or not a plain file or folder.
@@ -44,7 +44,7 @@ def write_files(root: Path, files: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def _opened(root: Path, file: str) -> Iterator[tuple[int, str]]:
-    """The folder of a file, each part of its path opened in the one before, so that nobody can replace one meanwhile."""
+    """Yields a descriptor of the file's folder, and its name. Each folder is opened inside the one before, against replacement."""
     *parts, name = file.split("/")
     if not name or not {"", ".", ".."}.isdisjoint(parts):
         raise GuardRefused(f"{file!r} is not a path below the work tree")

@@ -1,4 +1,4 @@
-"""`python -m ci.demo`: the demo, step by step; every command that it shows is the one that it runs."""
+"""`python -m ci.demo`: the demo, step by step; it runs exactly the commands that it shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLD_CUT, NEW_CUT = "[[nTracksLE >= 3] and [Bhabha2Trk == 0]]", "[[nTracksLE >= 4
 
 
 class CommandFailed(Exception):
-    """A command of the tour did not end as it should."""
+    """A command of the tour failed."""
 
     def __init__(self, command: str, status: int) -> None:
         super().__init__(f"`{command}` ended with status {status}")
@@ -35,7 +35,7 @@ class CommandFailed(Exception):
 
 @dataclass(slots=True)
 class Tour:
-    """Tells and runs, in the folder `clone`."""
+    """Shows texts and runs commands in the folder `clone`."""
 
     clone: Path
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
@@ -49,15 +49,15 @@ class Tour:
         self.console.print(Text(f"\n{told}", style="bold"))
 
     def say(self, *lines: str) -> None:
-        """Lines between the steps, as they are."""
+        """Prints lines between the steps."""
         for line in lines:
             self.console.print(Text(line))
 
     def run(self, command: str, *, folder: Path | None = None) -> None:
-        """Shows a command as a person would type it, and runs it, its output going straight to the terminal.
+        """Shows a command as a person would type it, and runs it; its output goes to the terminal.
 
         Raises:
-            CommandFailed: it ended with another status than 0.
+            CommandFailed: the exit status is not 0.
         """
         self.console.print(Text(f"    $ {command}", style="cyan"))
         sys.stdout.flush()
@@ -68,7 +68,7 @@ class Tour:
 
 
 def _make_environment() -> dict[str, str]:
-    """This process's environment, with this interpreter's commands first, and nothing that points elsewhere."""
+    """This process's environment, with this interpreter's commands first and without B2PROD_STATE."""
     mine = {name: value for name, value in os.environ.items() if name != "B2PROD_STATE"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
     # PYTHONSAFEPATH: modules come from the installation, not from the folder that a command runs in.
@@ -76,10 +76,10 @@ def _make_environment() -> dict[str, str]:
 
 
 def take_tour(tour: Tour) -> None:
-    """From the manifest to retention rates, then one changed cut, and what it changes.
+    """From the manifest to retention rates; then one cut is changed, and the tour shows what that changes.
 
     Raises:
-        CommandFailed: a command did not end as it should.
+        CommandFailed: a command failed.
     """
     tour.console.print(Text("b2prod: data production, declared and launched from git", style="bold"))
     is_clone = _clone(tour)
@@ -90,7 +90,7 @@ def take_tour(tour: Tour) -> None:
 
 
 def _clone(tour: Tour) -> bool:
-    """Makes the scratch clone; False where only the manifests could be copied, because the checkout is not a clone."""
+    """Makes the scratch clone; False if the checkout is not a clone, so only the manifests are copied."""
     tour.step("A scratch clone of this checkout, so that nothing here is touched.")
     command = f"git clone --quiet --local {shlex.quote(str(CHECKOUT))} {shlex.quote(str(tour.clone))}"
     if (CHECKOUT / ".git").exists() and shutil.which("git"):

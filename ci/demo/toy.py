@@ -1,7 +1,7 @@
 """A toy sample: e⁺e⁻ events with the variables of the high-level trigger, in runs of different luminosities.
 
-Not Belle II data and no simulation of them: shapes are drawn from simple distributions, so that each skim of the menu
-selects mostly the process that it is made for. The same seed gives the same events.
+These are not Belle II data and not a simulation: values have simple distributions, so that each skim of the menu selects mostly
+the process for which it is made. The same seed gives the same events.
 
     python -m ci.demo.toy FOLDER
 """
@@ -38,7 +38,7 @@ Columns = dict[str, npt.NDArray[np.float64]]
 
 
 def write_sample(folder: Path, seed: int = 2019) -> Path:
-    """Writes one ROOT file for each run, and beside them the run list, whose path is returned."""
+    """Writes one ROOT file per run and the run list beside them; returns the path of the run list."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     start = datetime(2020, 3, 1, tzinfo=UTC)
@@ -68,7 +68,7 @@ def write_sample(folder: Path, seed: int = 2019) -> Path:
 
 
 def draw_events(random: np.random.Generator, count: int) -> Columns:
-    """Toy events: the variables that the skims of the menu look at, one value an event."""
+    """Toy events: the variables that the skims of the menu use, one value per event."""
     kind = random.choice(len(SHARES), size=count, p=list(SHARES.values()))
     bhabha, photons, muons, hadron, tau, background = (kind == number for number in range(len(SHARES)))
     tracks = np.select(

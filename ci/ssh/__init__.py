@@ -1,1 +1,1 @@
-"""SSH signatures: made and verified."""
+"""Makes and verifies SSH signatures."""

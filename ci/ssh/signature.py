@@ -1,7 +1,7 @@
-"""Signatures in OpenSSH's format (SSHSIG): verified here, so that sites with an old OpenSSH can.
+"""Verifies signatures in OpenSSH's format (SSHSIG), also at sites with an old OpenSSH.
 
-The format is that of OpenSSH's PROTOCOL.sshsig. What `ssh-keygen -Y verify` refuses is refused here, and one thing more:
-text behind the end of a signature.
+The format is that of OpenSSH's PROTOCOL.sshsig. Refused is what `ssh-keygen -Y verify` refuses, and text after the end of a
+signature.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from schemas.policy.weak_keys import find_weakness
 from schemas.policy.wire import ED25519, HARDWARE, RSA, SK_ED25519, Malformed, PublicKey, Wire, read_key
 
 SIGNATURE_LIMIT = 16 * 1024
-"""Bytes of a signature's file."""
+"""The largest size of a signature's file in bytes."""
 
 _MAGIC = b"SSHSIG"
 _BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----\n", b"\n-----END SSH SIGNATURE-----"
@@ -37,12 +37,12 @@ _TOUCHED = 0x01
 
 
 class BadSignature(Exception):
-    """The signature does not hold; the text says why."""
+    """The signature is not valid; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature as it lies in a file: the bytes of the key, and what it was made for. It has not been verified."""
+    """A signature as read from a file, not yet verified: the bytes of the key, and the purpose."""
 
     key: bytes
     namespace: bytes
@@ -54,7 +54,7 @@ def read_signature(content: bytes) -> Signature:
     """The signature in `content`, the bytes of a `.sig` file.
 
     Raises:
-        BadSignature: it is none, or something follows its end.
+        BadSignature: it is not a signature, or text follows its end.
     """
     try:
         wire = Wire(_remove_armour(content))
@@ -74,10 +74,10 @@ def read_signature(content: bytes) -> Signature:
 def verify_signature(
     signature: Signature, message: bytes, key: bytes, namespace: str, *, touch: bool = False
 ) -> None:
-    """Ensures that the owner of `key` signed `message` for `namespace`; with `touch`, that a key in hardware was touched.
+    """Checks that the owner of `key` signed `message` for `namespace`; with `touch`, also that a hardware key was touched.
 
     Raises:
-        BadSignature: they did not.
+        BadSignature: one of this is not so.
     """
     if signature.key != key:
         raise BadSignature("it was made with another key")
@@ -130,7 +130,7 @@ def _verify(public: PublicKey, kind: str, value: bytes, signed: bytes) -> None:
 
 
 def _complete(public: PublicKey, wire: Wire, signed: bytes, *, touch: bool) -> bytes:
-    """What a key in hardware signs: its application, flags and counter, and the digest of what was given to it."""
+    """The bytes that a key in hardware signs: its application, flags and counter, and the digest of the given bytes."""
     flags, counter = wire.take(1), wire.take(4)
     if touch and not flags[0] & _TOUCHED:
         raise BadSignature("the key was not touched, and the policy asks for it")

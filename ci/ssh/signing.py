@@ -1,4 +1,4 @@
-"""Signing, by `ssh-keygen`: so that keys in files, in an agent and in hardware all work, and none passes through here."""
+"""Signs with `ssh-keygen`, so that keys in files, agents and hardware all work, and no private key is read here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from schemas.policy.policy import Policy
 from schemas.policy.signers import NAMESPACE
 
 PATIENCE = 300
-"""Seconds that a person has for a passphrase, or to touch a key."""
+"""The time in seconds for a passphrase or the touch of a key."""
 
 
 def find_signer(policy: Policy, key: Path | None) -> tuple[str, Path | str]:
-    """Who signs, and with what: the file `key`, or without one the only key of the agent that the policy knows.
+    """The person who signs, and the key: the file `key`, or else the only key of the agent that the policy knows.
 
     Raises:
         WrongUse: there is no such key, or more than one.
@@ -41,10 +41,10 @@ def find_signer(policy: Policy, key: Path | None) -> tuple[str, Path | str]:
 
 
 def sign(data: bytes, policy: Policy, principal: str, key: Path | str) -> bytes:
-    """The signature of `principal` on `data`, verified; `key` is a file, or the line of a key that the agent has.
+    """The verified signature of `principal` on `data`; `key` is a file, or the line of a key in the agent.
 
     Raises:
-        WrongUse: it was not signed.
+        WrongUse: signing failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = key
@@ -62,7 +62,7 @@ def sign(data: bytes, policy: Policy, principal: str, key: Path | str) -> bytes:
 
 
 def _read_public(key: Path) -> str:
-    """The line of a public key: of the file itself, of the one beside it, or derived from the private key."""
+    """The line of a public key: the file itself, the file beside it, or derived from the private key."""
     beside = key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
     if beside.is_file():
         return beside.read_text("ascii", "replace")
@@ -74,16 +74,16 @@ def _read_public(key: Path) -> str:
 def call_signer(
     data: bytes, namespace: str, key: str, stderr: int | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """What `ssh-keygen` answers that is to sign `data`; `stderr`, as of `subprocess.run`, is where it talks to people.
+    """The result of `ssh-keygen` for signing `data`; `stderr`, as of `subprocess.run`, is where it asks people.
 
     Raises:
-        WrongUse: it is not there, or does not end in time.
+        WrongUse: `ssh-keygen` is missing, or does not end in time.
     """
     return _run("ssh-keygen", "-Y", "sign", "-n", namespace, "-f", key, data=data, stderr=stderr)
 
 
 def decode_key(line: str | bytes) -> bytes:
-    """The bytes of the public key in a line that has its type before it; none where there is no such key."""
+    """The bytes of the public key in a line, after its type; empty bytes if there is no key."""
     words = line.split()
     try:
         return base64.b64decode(words[1], validate=True) if len(words) > 1 else b""

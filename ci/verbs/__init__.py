@@ -1,7 +1,4 @@
-"""The verbs of the command line.
-
-The module of a verb is imported when the verb is called: to import all of them takes seconds.
-"""
+"""The verbs of the command line. A verb's module is imported when it is called: importing all takes seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from reconciler.outside.signals import begin
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb's command is, `module:name` below this package, and its line in the help: the first paragraph of its own."""
+    """A verb: its command as `module:name` below this package, and its line in the help, the first paragraph of its docstring."""
 
     place: str
     line: str
@@ -37,7 +34,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
 
 
 class Verbs(click.RichGroup):
-    """The group of all verbs, which has their lines, and imports the verb that is called."""
+    """The group of all verbs: it shows their lines, and imports only the verb that is called."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -50,6 +47,6 @@ class Verbs(click.RichGroup):
 
 
 def load_verb(name: str) -> click.Command:
-    """The verb of that name."""
+    """The command of a verb."""
     command: click.Command = resolve_name(f"{__name__}.{VERBS[name].place}")
     return command

@@ -42,7 +42,7 @@ from schemas.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class _Matter:
-    """What is to be decided: the demand, the folder of statements on it, the text that its approver must see, and its limits."""
+    """What is to be decided: the demand, the folder of its statements, the text that an approver must see, and its limits."""
 
     demand: Demand
     folder: str
@@ -188,7 +188,7 @@ def _find_policy(repository: Repository) -> Policy:
 
 
 def _state(signer: StatementWriter, matter: _Matter, role: Role, days: int | None, **said: Any) -> Statement:
-    """The statement on a matter, by somebody who has the role."""
+    """A statement on a matter by a person who has the role."""
     now = tell_start(_read_files(signer, matter, signer.principal, REVOCATION).values())
     roles, demand = signer.policy.roles, matter.demand
     people = roles.list_represented(role, now)
@@ -201,7 +201,7 @@ def _state(signer: StatementWriter, matter: _Matter, role: Role, days: int | Non
 
 
 def _revoke(signer: StatementWriter, matter: _Matter, person: str) -> None:
-    """Takes back every statement of a person in the role."""
+    """Takes back all statements of a person in the role."""
     statements = _read_files(signer, matter, person, STATEMENT)
     if not statements:
         raise WrongUse(f"{person} has signed nothing in the role {signer.role}")

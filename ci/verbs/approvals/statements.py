@@ -35,7 +35,7 @@ class StatementWriter:
     def state(
         self, subject: str, digest: str, action: str, since: datetime, days: int | None = None, **said: Any
     ) -> Statement:
-        """A statement that holds for so many days, else for as many as the policy allows."""
+        """A statement that is valid for `days`, or for as long as the policy allows."""
         roles = self.policy.roles
         return Statement(
             subject=subject,
@@ -58,7 +58,7 @@ class StatementWriter:
         say(f"wrote {file} and its signature; commit both")
 
     def take_back(self, subject: str, statements: Mapping[str, bytes], person: str) -> None:
-        """Writes a revocation beside each of these files, which hold statements of a person in the role."""
+        """Writes a revocation beside each of these files, which are statements of a person in the role."""
         now = tell_time()
         for file, content in statements.items():
             digest = hashlib.sha256(content).hexdigest()
@@ -66,7 +66,7 @@ class StatementWriter:
 
 
 def tell_start(revocations: Iterable[bytes]) -> datetime:
-    """Now; or the next second, if a revocation is of this one: it ends all that was stated until then."""
+    """Now, or the next second if a revocation has the current one: it ends all statements of its second."""
     now = tell_time()
     for content in revocations:
         with suppress(Malformed):

@@ -43,7 +43,7 @@ from schemas.policy.roles import ADMINISTRATOR
 
 @dataclass(frozen=True, slots=True)
 class _Root:
-    """A root as it is committed, its files, and all files of that commit; `commit` is None without git."""
+    """A committed root, its files, and all files of that commit; `commit` is None without git."""
 
     policy: Policy
     files: Mapping[str, bytes]
@@ -223,7 +223,7 @@ def _print_merges(whose: str, policy: Policy) -> None:
 
 
 def _find_old(project: Project, policy: Policy | None, base: str | None) -> tuple[Policy, Tree] | None:
-    """The root that the root of `policy` follows: the one that is pinned here, else that of `base`, of main, of the commit."""
+    """The root before the root of `policy`: the pinned one, else that of `base`, of main, or of the commit."""
     pinned = find_pinned(project.state)
     if pinned is not None:
         candidates = [pinned.files]
@@ -248,10 +248,10 @@ def _read_merged(root: Path) -> Iterator[Tree]:
 
 
 def _read_root(project: Project, head: str | None) -> _Root:
-    """The root that is committed: of `head`, or of HEAD where the work tree has the same; without git, the work tree's.
+    """The committed root: of `head`, else of HEAD, which the work tree must match; without git, the work tree's.
 
     Raises:
-        GuardRefused: the work tree has another root, so that a person would see another one than the one that counts.
+        GuardRefused: the work tree has another root, so a person would see another root than the one that counts.
     """
     commit: Commit | None = None
     if is_repository(project.root):
@@ -294,10 +294,10 @@ def _refuse_dirty(root: Path, commit: Commit) -> None:
 
 
 def _refuse_bytes(files: Mapping[str, bytes]) -> None:
-    """Ensures that all files of a root are text, as a ledger keeps them.
+    """Checks that all files of a root are text, because a ledger stores them as text.
 
     Raises:
-        FoundProblems: a file is not.
+        FoundProblems: a file is not text.
     """
     found = []
     for file, content in files.items():
@@ -318,12 +318,12 @@ def _find_administrator(project: Project, old: Policy, key: Path | None) -> Stat
 
 
 def _read_statements(project: Project) -> Tree:
-    """The statements about roots: those of the commit, and those that are not committed yet."""
+    """The statements about roots: those of the commit, and those that are not committed."""
     committed = read_commit(project.root, top=FOLDER).files if is_repository(project.root) else {}
     return {**committed, **read_tree(project.root, FOLDER)[0]}
 
 
 def _select_signed(project: Project, person: str, ending: str) -> Tree:
-    """A person's statements about roots, or the revocations beside them, by the ending of the files."""
+    """A person's statements about roots, or the revocations beside them; `ending` is that of the files."""
     whose = f"/{ADMINISTRATOR}.{person}{ending}"
     return {file: content for file, content in _read_statements(project).items() if file.endswith(whose)}

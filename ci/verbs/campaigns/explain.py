@@ -1,4 +1,4 @@
-"""Why a unit, a value or a finding is as it is, and what differs between two campaigns: explain, diff."""
+"""Explains a unit, a value or a finding, and the differences of two campaigns: explain, diff."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def diff(project: Project, before: str, after: str, exit_code: bool, as_json: bo
 
 
 def _list_recorded(project: Project, name: str, step: str | None, key: int) -> list[dict[str, Any]]:
-    """What the ledger has of a run: outputs and attempts."""
+    """The outputs and attempts of a run in the ledger."""
     found = []
     with reading(project.state) as connection:
         refuse_unknown(project, name, list_begun(connection))
@@ -116,7 +116,7 @@ def _list_recorded(project: Project, name: str, step: str | None, key: int) -> l
 def _list_declared(
     project: Project, repository: Repository, name: str, step: str | None, key: int
 ) -> tuple[list[dict[str, Any]], str]:
-    """The units of a run as they are declared, and the name of their site."""
+    """The declared units of a run, and the name of their site."""
     site = repository.sites[repository.campaigns[name].campaign.site]
     with reading(project.state) as connection:
         view = view_campaign(connection, repository, name, project.state)
@@ -190,7 +190,7 @@ _VERIFIES = {
     SIZE: ("inputs are held against their registered sizes alone, as {} says: `inputs: {{verify: size}}`",),
     None: ("inputs are what the grid hands over: at {} nothing holds them against what is registered here",),
 }
-"""What a person must know of how jobs verify their inputs, by what jobs compare with what is registered."""
+"""How jobs verify their inputs, for people; by what jobs compare."""
 
 
 _RECORDED = {
@@ -198,7 +198,7 @@ _RECORDED = {
     "rewritten": "written as another type: {} ({})",
     "unstored": "no result stored of {} in {} events",
 }
-"""What jobs tell of how outputs were made."""
+"""What jobs record about their outputs."""
 
 
 def _format_unit(unit: dict[str, Any], site: str) -> str:
@@ -240,7 +240,7 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
 
 
 def _describe_file(file: Mapping[str, Any]) -> str:
-    """The size of a file; its kind, if that is not events; and its rows, if there is not one for each event."""
+    """The size of a file; its kind if it does not hold events; its rows if there is not one per event."""
     said = [f"{file['size']} bytes"]
     if file["kind"] not in (None, "events"):
         said.append(file["kind"])

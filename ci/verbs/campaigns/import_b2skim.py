@@ -1,4 +1,4 @@
-"""Campaigns that b2skim declares, taken over: import-b2skim."""
+"""Imports the campaigns that b2skim declares: import-b2skim."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def import_b2skim(
     try:
         new = _choose_new(project, made.files)
     except WrongUse:
-        say(format_text(findings).rstrip("\n"))  # they may be the reason
+        say(format_text(findings).rstrip("\n"))  # they may be the reason for the error
         raise
     for file in made.files:
         print_data(f"{file}{'' if file in new else '  (is there already)'}\n")
@@ -133,10 +133,10 @@ def _read_experiments(text: str) -> tuple[str, tuple[RunRange, ...]]:
 
 
 def _choose_new(project: Project, files: dict[str, str]) -> dict[str, str]:
-    """The files that are not there yet.
+    """The files that do not exist yet.
 
     Raises:
-        WrongUse: a file is there, with another content.
+        WrongUse: a file exists with another content.
     """
     new = {}
     for file, text in files.items():
@@ -149,7 +149,7 @@ def _choose_new(project: Project, files: dict[str, str]) -> dict[str, str]:
 
 
 def _check_files(project: Project, files: dict[str, str]) -> list[Finding]:
-    """What `check` would object to in the files, if they were written."""
+    """The findings that `check` would have if the files were written."""
     tree, _ = read_tree(project.root)
     added = {file: text.encode() for file, text in files.items()}
     repository, findings = read_repository({**tree, **added}, load_templates())

@@ -1,4 +1,4 @@
-"""Plans, made and applied: plan, apply."""
+"""Makes and applies plans: plan, apply."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def plan(
 
 
 def _has_changes(state_view: StateView) -> bool:
-    """Whether a unit is to be made, is blocked or is unknown; held campaigns do not count."""
+    """Whether a unit is planned, blocked or unknown; held campaigns do not count."""
     stuck = (PlanAction.BLOCKED, PlanAction.UNKNOWN)
     wanted = (view.plan for view in state_view.views if view.campaign.state != "held")
     return not state_view.plan.is_empty or any(one.count(*stuck) for one in wanted)
@@ -116,7 +116,7 @@ def apply_stored(project: Project, plan: Path) -> int:
 
 
 def store_plan(made: Plan, origin: Origin | None = None) -> str:
-    """The text of a plan's file; with the origin of the export of the state, if the plan was made from one."""
+    """The text of a plan's file; with `origin` if the plan was made from an export of the state."""
     envelope: dict[str, Any] = {"digest": made.digest(), "created": CLOCK.show()}
     if origin is not None:
         envelope["origin"] = origin.data()

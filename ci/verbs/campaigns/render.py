@@ -1,4 +1,4 @@
-"""Steering scripts, jobs and production requests, written: render."""
+"""Writes steering scripts, jobs and production requests: render."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from schemas.repository import Repository
 
 JOBS = "jobs"
 FORMS = (JOBS, "gb2")
-"""What is written: the jobs of batch systems, or production requests of the grid."""
+"""The kinds of output: jobs of batch systems, or production requests of the grid."""
 
 
 @click.command()
@@ -120,7 +120,7 @@ def _render_requests(project: Project, repository: Repository, name: str, output
 
 
 def _sum_up(requests: Sequence[Request], expected: Expectation) -> str:
-    """How many events all requests are expected to read, and how long that takes."""
+    """The expected number of events of all requests, and their time."""
     told = count_things(len(requests), "request")
     counts = [request.events for request in requests if request.events is not None]
     if not requests or len(counts) < len(requests):
@@ -131,7 +131,7 @@ def _sum_up(requests: Sequence[Request], expected: Expectation) -> str:
 
 
 def _write(file: str, content: bytes, output: Path | None) -> None:
-    """Lists a file that was rendered, and writes it below `output`, if that is given."""
+    """Lists a rendered file, and writes it below `output`, if that is given."""
     if output is not None:
         target = output / file
         target.parent.mkdir(parents=True, exist_ok=True)

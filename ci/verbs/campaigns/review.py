@@ -1,4 +1,4 @@
-"""What a pull request shows to its reviewers: review, post."""
+"""Shows a pull request to its reviewers: review, post."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def review(
     if base is None:
         raise WrongUse("say what the change is held against, as in --base origin/main")
     if output is not None:
-        for name in WRITTEN:  # if this review fails, nobody takes older files for it
+        for name in WRITTEN:  # if this review fails, older files must not be taken for it
             (output / name).unlink(missing_ok=True)
     missing = ""
     try:

@@ -1,1 +1,1 @@
-"""Verbs for runs, files, luminosity, global tags, and what was published."""
+"""Verbs for runs, files, luminosity, global tags, and published data."""

@@ -33,7 +33,7 @@ from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine
 from schemas.manifest.runs import format_runs, run_key
 
 _SHOWN = 50
-"""How many lines of one kind an import writes."""
+"""The largest number of lines of one kind that an import prints."""
 
 _level_option = click.option("--level", type=click.Choice(LEVELS), help="Only this data level.")
 _runs_argument = click.argument("which", metavar="[RUNS]", required=False)
@@ -46,11 +46,11 @@ def files() -> None:
 
 @dataclass(slots=True)
 class _Sources:
-    """What the sources of an import hold. `lists` are the names of the sources that are lists.
+    """The content of the sources of an import. `lists` are the names of the sources that are lists.
 
-    `results` counts files by how they store HLT results: layout and number of lines. `undeclared` are paths of early raw data,
-    which say wrongly that their events are simulated. `listed`: path of a file that a list names → the list's name, the line
-    number there, and the line's text.
+    `results` counts files by how they store HLT results: layout and number of lines. `undeclared` are paths of early raw
+    data, which wrongly state that their events are simulated. `listed`: path of a file in a list → the list's name, line
+    number and text.
     """
 
     lists: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class _Sources:
     listed: dict[str, tuple[str, int, str]] = field(default_factory=dict)
 
     def list_refused(self, name: str) -> list[RefusedRow]:
-        """The rows of a list that were refused."""
+        """The refused rows of a list."""
         return [
             RefusedRow(one.line, one.text, f"{one.path}: {one.reason}" if one.path else one.reason)
             for where, one in self.refused
@@ -192,7 +192,7 @@ def _tell_filed(filed: Filed, refused: int) -> None:
 
 
 def _tell_simulated(read: _Sources, types: Mapping[int, str]) -> bool:
-    """Says which files have simulated events, as they say themselves; whether a file contradicts the type of its run."""
+    """Prints which files state that they have simulated events; True if one contradicts the type of its run."""
     simulated = [file for file in read.found if file.simulated]
     if simulated:
         count = count_things(len(simulated), "file")

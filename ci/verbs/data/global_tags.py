@@ -125,7 +125,7 @@ def pull(project: Project, name: str, where: str, replace: bool, as_json: bool) 
 
 
 def fetch_usable(source: TagSource, name: str) -> Snapshot:
-    """The tag of a name, which jobs may use.
+    """The tag with that name, if jobs may use it.
 
     Raises:
         WrongUse: the source has no such tag.
@@ -146,7 +146,7 @@ def fetch_usable(source: TagSource, name: str) -> Snapshot:
 
 
 def _find_pinned(project: Project, snapshot: Snapshot) -> list[str]:
-    """The campaigns whose lock pins another snapshot of the tag, or has another id or state of it."""
+    """The campaigns whose lock pins another snapshot, id or state of the tag."""
     repository, _ = load(project)
     return [
         campaign
@@ -310,7 +310,7 @@ def check_tag(settings: Settings, name: str, listed: str, against: str | None, a
 
 
 def read_named(settings: Settings, name: str, called: str | None = None) -> Snapshot:
-    """The snapshot of that name in the repository, or in the file NAME.iov; `called` is the tag's name, if the file has another.
+    """The snapshot with that name in the repository, or in the file NAME.iov; `called` is the tag's name, if it differs.
 
     Raises:
         WrongUse: there is no such snapshot.

@@ -1,4 +1,4 @@
-"""Luminosity by run, and the totals of what campaigns produced: lumi show, import."""
+"""Luminosity by run, and the totals of campaigns: lumi show, import."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def import_list(
 
 
 def _choose(connection: Connection, repository: Repository, what: str, state: State) -> RunSelection | None:
-    """The runs that a campaign or a step of it made, or that a text lists; None if there is no such campaign."""
+    """The runs that a campaign or one of its steps made, or that a text lists; None if there is no such campaign."""
     if ":" in what:
         return RunSelection(what, None, tuple(read_runs(what)))
     name, _, step = what.partition("/")

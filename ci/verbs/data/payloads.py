@@ -1,4 +1,4 @@
-"""Payloads of global tags: which were used, what changes, and what would be made again: gt follow, used, impact."""
+"""Payloads of global tags, their use and the effect of changes: gt follow, used, impact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs in the catalogues of their sites: register."""
+"""Registers outputs in the catalogues of their sites: register."""
 
 from __future__ import annotations
 

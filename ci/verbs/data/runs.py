@@ -160,7 +160,7 @@ def restore(project: Project, which: str) -> None:
 
 
 def tell_refused(name: str, refused: Sequence[RefusedRow]) -> None:
-    """Says which rows of a list were refused, and why."""
+    """Prints which rows of a list were refused, and why."""
     lines = [
         f"{name}: {f'line {row.line}' if row.line or row.run is None else f'run {format_run(row.run)}'}"
         f" refused: {row.reason}"
@@ -220,7 +220,7 @@ def _read_keys(which: str) -> tuple[int, ...]:
 
 
 def tell_imported(what: str, imported: ImportedRuns, refused: int) -> None:
-    """Says what an import changed."""
+    """Prints what an import changed."""
     counts = f"{imported.new} new, {imported.changed} changed, {imported.unchanged} unchanged"
     say(f"{what}: {counts}, {refused} refused")
     if imported.removed:

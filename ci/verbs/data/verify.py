@@ -1,4 +1,4 @@
-"""Whether published files are still there and unchanged: verify."""
+"""Checks whether published files still exist unchanged: verify."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable
 
 _EVERY = 2.0
-"""Seconds between two records of what was read; after an interruption, so much is read again."""
+"""The seconds between two records of the progress; after an interruption, at most this time is repeated."""
 
 
 @dataclass(slots=True)
 class _Result:
-    """What came of one campaign's round."""
+    """The result of one campaign's verification."""
 
     campaign: str
     begun: str
@@ -130,7 +130,7 @@ def _list_unknown_files(project: Project, *, as_json: bool) -> int:
 
 
 def _find_away(connection: Connection, name: str) -> str | None:
-    """Why a storage of a campaign cannot be read, as its marker tells; None if all can."""
+    """Why a storage of a campaign cannot be read, from its marker; None if all can be read."""
     try:
         for storage in list_storages(connection, name):
             check_storage_here(connection, storage)

@@ -1,4 +1,4 @@
-"""Whether a site has everything that it needs, and whether a forge is set up safely: doctor."""
+"""Checks whether a site has all that it needs, and whether a forge is configured safely: doctor."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def doctor(
     try:
         pinned = find_pinned_sites(project)
     except SourceUnavailable:
-        chosen, pinned = [], {}  # the ledger's own complaint says it
+        chosen, pinned = [], {}  # the ledger's check reports this
     for one in chosen:
         found += _check_site(repository.sites[one], pinned.get(one), project.state)
     grave = sum(one.complaint is not None and one.complaint.fatal for one in found)
@@ -105,11 +105,11 @@ def _check_trust(project: Project) -> Iterator[Symptom]:
     except GuardRefused as refused:
         yield Symptom(HERE, "trust root", Complaint(str(refused), "`b2prod trust show` tells more"))
     except SourceUnavailable:
-        return  # the ledger's own complaint says it
+        return  # the ledger's check reports this
 
 
 def _check_site(declared: Site, pinned: Site | None, state: State) -> Iterator[Symptom]:
-    """Looks at a site as it is pinned, and whether it is pinned as it is declared."""
+    """Checks a site as pinned, and whether the pinned site is the declared one."""
     name, file = declared.name, f"{SITES}/{declared.name}.yaml"
     if pinned is None:
         what = f"{file} is in no pinned trust root, so nothing that it names is run, opened or looked at"
@@ -136,7 +136,7 @@ def _describe(state: str, what: str, remedy: str, **where: str) -> dict[str, str
 
 
 def _print(found: Iterable[dict[str, str]], where: Sequence[str], said: str, *, as_json: bool) -> None:
-    """Writes what was found, as JSON or as a table that begins with the columns `where`; then it says a line."""
+    """Writes results as JSON, or as a table that begins with the columns `where` and a final line."""
     if as_json:
         print_json([*found])
         return

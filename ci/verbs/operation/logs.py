@@ -1,4 +1,4 @@
-"""The end of a job's log, with the line that matters: logs."""
+"""The end of a job's log, with the line of the error: logs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reconciler.outside.errors import SourceUnavailable
 from renderer.jobs.logs import find_signature
 
 _AROUND = 3
-"""Lines shown on either side of the one that matters."""
+"""The number of lines that are shown before and after that line."""
 
 
 @click.command()

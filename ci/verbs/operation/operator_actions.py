@@ -28,7 +28,7 @@ from schemas.manifest.variant import is_expandable
 from schemas.repository import SITES
 
 PATIENCE = 3.0
-"""Seconds in which the ledger must record a pause; else the order beside the ledger is enough."""
+"""The time in seconds in which the ledger must record a pause; after it, the order beside the ledger is enough."""
 
 UNIT = "CAMPAIGN[/STEP[/RUNS]]"
 
@@ -48,7 +48,7 @@ def pause(project: Project, scope: str, reason: str) -> None:
             with _acting(project) as actions:
                 answers.append(actions.pause(scope, reason))
             order.unlink(missing_ok=True)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is told, and the order stays
+        except Exception as error:  # noqa: BLE001 -- every error is reported, and the order stays
             answers.append(error)
 
     thread = threading.Thread(target=record, daemon=True)
@@ -169,7 +169,7 @@ def _decide(
 
 
 def _check_job(project: Project, workspace: Workspace, scope: Scope, reference: str) -> None:
-    """Ensures that the engine has the job that a unit is to adopt."""
+    """Checks that the engine has the job that a unit is to adopt."""
     sites = find_pinned_sites(project)
     with opened(project.state) as engine:
         writer = Writer(engine, None)
@@ -179,9 +179,9 @@ def _check_job(project: Project, workspace: Workspace, scope: Scope, reference: 
 
 
 def _read_scope(project: Project, unit: str) -> Scope:
-    """The units that a text names: declared ones, or ones that the ledger has, since jobs outlive a declaration.
+    """The units that a text names: declared units, or units of the ledger, because jobs may outlive a declaration.
 
-    If a campaign's files are there and cannot be read, its steps are taken from the text.
+    If a campaign's files exist and cannot be read, its steps are taken from the text.
     """
     name, _, rest = unit.partition("/")
     step, _, runs = rest.partition("/")
@@ -199,7 +199,7 @@ def _read_scope(project: Project, unit: str) -> Scope:
         say(f"{name} is there, and cannot be read: it is taken to have what {unit} says")
         return scope
     if declared is None and not begun:
-        choose_campaigns(repository, [name])  # refuses a name that nobody knows
+        choose_campaigns(repository, [name])  # refuses an unknown name
     if step and step not in begun:
         raise WrongUse(f"{name} has no step {step}; it has {', '.join(names or begun)}")
     gone = name if declared is None else f"{name}/{step}"
@@ -208,7 +208,7 @@ def _read_scope(project: Project, unit: str) -> Scope:
 
 
 def _check_scope(project: Project, scope: str) -> None:
-    """Ensures that there is what a scope names, here or in the ledger, even if its files cannot be read."""
+    """Checks that the scope exists, here or in the ledger, even if its files cannot be read."""
     if scope == EVERYTHING:
         return
     kind, _, name = scope.partition(":")

@@ -1,4 +1,4 @@
-"""The loop after a merge: settle what was left, plan, apply exactly that plan; once, or for ever."""
+"""The loop after a merge: settle earlier work, plan, apply exactly that plan; once or continuously."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ BUSY = 2.0
 """Seconds between two turns while jobs of this machine run."""
 
 A_WHILE = 30.0
-"""Seconds after which the service manager hears again that the service waits."""
+"""The seconds after which the service manager gets another sign that the service waits."""
 
 A_TURN = 50
-"""How many outputs a turn registers at each site; `b2prod register` registers all."""
+"""The number of outputs that a turn registers at each site; `b2prod register` registers all."""
 
 
 @click.command("reconcile")
@@ -129,7 +129,7 @@ def reconcile_verb(
             _watch(project, names, interval, lease, monitor, followed, stopped)
         return Exit.FINE
     project, away, closed = _read_head(project, followed)
-    remember(project, anchor, tell_time())  # even if findings let nothing begin
+    remember(project, anchor, tell_time())  # even if findings prevent any launch
     choice = load_launchable(project, names)
     chosen, repository = choice.require(), choice.repository
     gate = Gate(project, repository)
@@ -164,14 +164,13 @@ def _telling(state: State) -> Iterator[None]:
 
 
 def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Away | None, str | None]:
-    """The project as the head of the followed branch has it.
+    """The project at the head of the followed branch.
 
-    Where the head cannot be used, the project is as it was last launched from; the error comes with it, and why nothing new
-    begins.
+    If the head cannot be used, it is the project as last launched, with the error and the reason why nothing new begins.
 
     Raises:
-        GuardRefused: the head is refused, and nothing was launched from yet.
-        SourceUnavailable: the head cannot be fetched, and nothing was launched from yet.
+        GuardRefused: the head is refused, and nothing was launched yet.
+        SourceUnavailable: the head cannot be fetched, and nothing was launched yet.
     """
     if followed is None:
         return project, None, None
@@ -189,7 +188,7 @@ def _read_head(project: Project, followed: Followed | None) -> tuple[Project, Aw
 
 
 Away = GuardRefused | SourceUnavailable
-"""What keeps a turn from using the newest commit."""
+"""Why a turn cannot use the newest commit."""
 
 
 def _mark_head(project: Project) -> None:
@@ -261,7 +260,7 @@ def _watch(
 
 
 def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | None) -> None:
-    """Waits for the next turn, or for the end. Calls `step`, which tells the service manager that all is well."""
+    """Waits for the next turn or for the end; calls `step` for the service manager meanwhile."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and not stopped.is_set():
         if step is not None:

@@ -25,7 +25,7 @@ from reconciler.ledger.upkeep.soundness import find_unsound
 from reconciler.ledger.writing.transaction import name_user, now
 
 SHOWN = 20
-"""How many lines of one kind are written; the others are counted."""
+"""The largest number of lines of one kind that is written; the others are counted."""
 
 
 @click.group("state")

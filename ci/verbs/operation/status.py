@@ -1,4 +1,4 @@
-"""How far campaigns are: status."""
+"""Shows the progress of campaigns: status."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _print(
 
 
 def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) -> list[str]:
-    """The live campaigns, and those that have begun and whose files are there and cannot be read."""
+    """The live campaigns, and the begun campaigns whose files exist and cannot be read."""
     live = [name for name, declared in repository.campaigns.items() if declared.campaign.is_live]
     there = list_folders(project, CAMPAIGNS)
     unread = [name for name in begun if name not in repository.campaigns and (name in there or not there)]
@@ -117,7 +117,7 @@ def _list_shown(project: Project, repository: Repository, begun: Sequence[str]) 
 
 
 def _count_recorded(connection: Connection, name: str, state: str) -> list[dict[str, Any]]:
-    """What the ledger has of a campaign that is not planned."""
+    """The ledger's content on a campaign that is not planned."""
     row = {"campaign": name, "state": state}
     return [
         {
