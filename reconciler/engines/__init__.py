@@ -19,16 +19,16 @@ from schemas.policy.site import Site
 from schemas.repository import Repository
 
 ENGINES: Mapping[str, Callable[[Site, float], Engine]] = {
-    "local": lambda site, _: LocalEngine(site),  # it calls nothing that it would wait for
+    "local": lambda site, _: LocalEngine(site),  # it makes no calls that need a time limit
     "diracx": DiracxEngine,
     "gb2": Gb2Engine,
     "htcondor": HtcondorEngine,
     "lsf": LsfEngine,
     "slurm": SlurmEngine,
 }
-"""What makes an engine of its site, and of the seconds for which it waits for what it calls."""
+"""Kind → the function that makes an engine, from its site and the seconds that one of its calls may take."""
 
 FilesFor = Callable[[Connection, WorkItem, Repository, Mapping[str, bytes]], Mapping[str, bytes]]
 
 FILES_FOR: Mapping[str, FilesFor] = {"gb2": files_for}
-"""For engines whose jobs need more files in an attempt's folder than all jobs do: what gives these, by name."""
+"""Kind → the function that gives the additional files that an engine needs in an attempt's folder, by name."""

@@ -1,4 +1,4 @@
-"""Jobs of a batch as engines write them: ids with an element, and elements of arrays as `0-3,7`, `[16-99%20]`, `[0-9:2]`."""
+"""Reads and writes ids of a batch's jobs as engines do: job and element, or elements as `0-3,7`, `[16-99%20]`, `[0-9:2]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.model.engine import Accepted, Answer, JobHandle, Observation, do
 from schemas.manifest.spans import unite
 
 MOST = 1_000_000
-"""Elements of one array; more are not an array of ours."""
+"""The most elements that an array of ours may have."""
 
 _TERM = re.compile(r"(\d{1,7})(?:-(\d{1,7})(?::(\d{1,7}))?)?")
 
@@ -21,9 +21,9 @@ Key = tuple[str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How an engine writes jobs of a batch: `one` element, and `some`; it counts elements from `first`.
+    """How an engine writes the ids of a batch's jobs: formats for `one` element and for `some`, which count from `first`.
 
-    `reference` is the form of an id, whose groups are the job and its element. `plain`: a batch of one attempt has no elements.
+    `reference` matches an id; its groups are job and element. `plain`: a batch of one attempt has no elements.
     """
 
     reference: re.Pattern[str]
@@ -33,7 +33,7 @@ class Notation:
     plain: bool = False
 
     def read(self, handle: JobHandle) -> Key | None:
-        """The job that the handle's reference names; None if it is not an id, or that of another place in its batch."""
+        """The job that the handle's reference names; None if it is not an id, or is of another place in the batch."""
         found = self.reference.fullmatch(handle.reference or "")
         if found is None:
             return None
@@ -41,7 +41,7 @@ class Notation:
         return (found[1], element) if (element or 0) == handle.index else None
 
     def doubt(self, handle: JobHandle) -> Observation | None:
-        """Unknown, where the handle's reference names no job of it."""
+        """The observation UNKNOWN if the handle's reference cannot be a job of its attempt; else None."""
         return doubt_reference(handle) if self.read(handle) is None else None
 
     def list_jobs(self, handles: Iterable[JobHandle]) -> list[str]:
@@ -53,16 +53,16 @@ class Notation:
         return job if element is None else self.one.format(job, element + self.first)
 
     def name_members(self, answer: Answer, handles: Sequence[JobHandle]) -> list[Answer]:
-        """The answer for each attempt of a batch, from the answer for the whole, whose reference is the job's id."""
+        """One answer for each attempt of a batch, from the answer for the whole batch, which has the job's id."""
         if not isinstance(answer, Accepted):
             return [answer] * len(handles)
         elements = [None] if self.plain and len(handles) == 1 else [handle.index for handle in handles]
         return [Accepted(self.write(answer.reference, element)) for element in elements]
 
     def select(self, live: Iterable[tuple[Key, bool]]) -> list[str]:
-        """Those of the live jobs that are meant, sorted by id: an array as a whole, unless one of its elements is not meant.
+        """The ids of the meant jobs among the live ones, sorted; an array is one id if all its live elements are meant.
 
-        An array that is cancelled as a whole keeps a record of each element, which single ones do not before they start.
+        If a whole array is cancelled, each element keeps a record. Waiting elements that are cancelled singly keep none.
         """
         chosen: dict[str, list[int]] = defaultdict(list)
         spared: set[str] = set()
@@ -80,14 +80,14 @@ class Notation:
 def observe_each(
     handles: Iterable[JobHandle], look: Callable[[JobHandle], Observation | None]
 ) -> tuple[dict[str, Observation], list[JobHandle]]:
-    """What is seen of each attempt, by name, and the attempts of which nothing is seen."""
+    """The observations that `look` gives, by name, and the handles for which it gives None."""
     seen = {handle: look(handle) for handle in handles}
     told = {handle.name: one for handle, one in seen.items() if one is not None}
     return told, [handle for handle, one in seen.items() if one is None]
 
 
 def expand(text: str) -> list[int] | None:
-    """The indices of an expression in brackets, both ends of ranges included; None for another text, or one that was cut short."""
+    """The indices of an expression, ranges include both ends; None if it has another form, too many, or was cut short."""
     indices: list[int] = []
     body = text.removeprefix("[").removesuffix("]").partition("%")[0]
     for term in body.split(","):

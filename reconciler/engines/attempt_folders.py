@@ -1,4 +1,4 @@
-"""What engines do in an attempt's folder: they write files whole, and start processes that hold a lock there."""
+"""Helpers for attempts' folders: to write files whole or not at all, and to start processes that hold a lock."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def replace_file(file: Path, content: bytes) -> None:
 
 
 def take_lock(file: Path) -> int:
-    """A descriptor that holds the lock of a file, which is made if it is not there.
+    """A descriptor that holds the lock of a file; the file is made if it does not exist.
 
     Raises:
         BlockingIOError: somebody else holds the lock.
@@ -64,7 +64,7 @@ def take_lock(file: Path) -> int:
 def start_process(
     command: Sequence[str], folder: Path, log: Path, environment: Mapping[str, str], lock: int
 ) -> subprocess.Popen[bytes]:
-    """A new process in a session of its own, which holds `lock` from now on instead of this one, and writes to `log`.
+    """A new process in its own session, which writes to `log`. It takes over `lock`, which is closed here in any case.
 
     Raises:
         OSError: it cannot be started.

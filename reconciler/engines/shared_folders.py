@@ -1,4 +1,4 @@
-"""What engines have in common whose jobs see the attempts' folders: this machine's, and those of batch systems."""
+"""Common parts of the engines whose jobs see the attempts' folders: the local engine and the batch systems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reconciler.model.engine import Complaint, JobHandle, Refused
 from schemas.policy.site import Site
 
 VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
-"""The environment variables that every job gets, beside those that the site names."""
+"""The environment variables that every job gets, besides those that the site names."""
 
 
 class SharedFolders:
@@ -24,14 +24,14 @@ class SharedFolders:
     renewal = "renew the credential"
 
     def fetch(self, handle: JobHandle) -> None:
-        """Nothing: jobs write into the attempts' folders."""
+        """Does nothing: jobs write into the attempts' folders."""
 
     def lifetime(self) -> timedelta | None:
         """None: no credential is needed."""
 
 
 class BatchSystem(SharedFolders):
-    """A batch system as the site's file describes it; `seconds` is what any of its calls may take."""
+    """A batch system as the site's file describes it; `seconds` limits each of its calls."""
 
     attached = False
     visibility = timedelta(seconds=60)
@@ -51,7 +51,7 @@ class BatchSystem(SharedFolders):
         return [name for name in (*VARIABLES, *self._site.environment) if name in os.environ]
 
     def _list_options(self, names: Sequence[str], unit: str = "") -> Iterator[tuple[str, str | None]]:
-        """The options that the site's file sets: queue, account, minutes and memory under `names`, and its own."""
+        """Name and value of the options in the site's file: queue, account, minutes, memory (as `names`), and others."""
         settings = self._settings
         memory = settings.memory and f"{settings.memory}{unit}"
         values = (self._queue, settings.account, settings.minutes, memory)
@@ -73,7 +73,7 @@ def name_script(folder: Path) -> Path:
 
 
 def write_file(file: Path, text: str) -> Refused | None:
-    """Writes a file that a submission needs; the answer to the submission if it cannot be written."""
+    """Writes a file that a submission needs; returns None, or the refusal if it cannot be written."""
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -94,6 +94,6 @@ def split_words(words: Sequence[str], most: int) -> Iterator[Sequence[str]]:
 
 
 def is_harmless(said: str, harmless: re.Pattern[str]) -> bool:
-    """Whether a command that failed said nothing but what is harmless, in each of its lines."""
+    """Whether every line that a failed command printed is harmless; false if it printed nothing."""
     lines = [line for line in said.splitlines() if line.strip()]
     return bool(lines) and all(harmless.search(line) for line in lines)

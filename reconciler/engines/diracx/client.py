@@ -15,7 +15,7 @@ from reconciler.outside.command import Deadline
 from reconciler.outside.http import Answer, HttpClient, NoAnswer
 
 PAGE = 10_000
-"""The most rows that a search answers."""
+"""The most rows on one page of a search."""
 
 COLUMNS = ("JobID", "JobName", "Status", "MinorStatus", "ApplicationStatus")
 
@@ -48,8 +48,7 @@ class Busy(NoAnswer):
 class Client:
     """One service, as one user.
 
-    Every method may raise `NoToken`, `NotSent` and `NoAnswer`, and none makes a request twice that may have done
-    something.
+    Every method may raise `NoToken`, `NotSent` and `NoAnswer`. No method repeats a request that may have had an effect.
     """
 
     def __init__(self, settings: DiracxSettings) -> None:
@@ -162,7 +161,7 @@ class Client:
         if found is None or found[1] != checksum:
             raise NoAnswer(f"the store of sandboxes gave a strange name: {str(name)[:200]!r}")
         if url is not None:
-            # the address is signed: no token goes there
+            # the address is signed, so no token is sent there
             sent = self._service.send(
                 "POST",
                 str(url),
@@ -208,7 +207,7 @@ class Client:
 
 
 def _read_rows(answer: Answer, parameter: str, expected: frozenset[str]) -> list[Mapping[str, Any]]:
-    """The rows of a page, whose value of the parameter must be one of those that are expected."""
+    """The rows of a page; each must have one of the expected values of the parameter."""
     kind = answer.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not kind.endswith("json"):
         raise NoAnswer(f"a search answered {kind[:100]!r}, and no JSON")

@@ -1,7 +1,7 @@
-"""Tokens of DiracX: where they come from, and how long they are valid. No text shows a token.
+"""Tokens of DiracX: where they come from, and how long they are valid. No message shows a token.
 
 They come from a file that `dirac login` wrote, or from an API key of a service account. The tokens of a file are renewed
-there, under the lock that DIRAC's own commands use: a refresh token that is used twice revokes all of them.
+in place, under the lock of DIRAC's own commands: if a refresh token is used twice, the service revokes all tokens.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Credentials:
         """How long tokens can be renewed without a person; None if there is no end, as with an API key.
 
         Raises:
-            NoToken, NotSent, NoAnswer: as above.
+            NoToken, NotSent, NoAnswer: as for `find_access`.
         """
         self.find_access(seconds)
         assert self._tokens is not None
@@ -154,7 +154,7 @@ class Credentials:
         return Tokens(access, self._clock() + seconds, _read_end(reply.get("refresh_token"))), reply
 
     def _check_owner(self, access: str) -> None:
-        """Refuses a token of another user, with which all our jobs would look absent."""
+        """Refuses a token of another user: with it, all our jobs would seem to be absent."""
         settings = self._settings
         claims = _read_claims(access)
         is_of = claims.get("preferred_username"), claims.get("vo"), claims.get("dirac_group")

@@ -1,7 +1,7 @@
-"""DiracX: grid jobs over its HTTP API, each with a sandbox of its own that brings what it needs and what it leaves.
+"""DiracX: grid jobs through its HTTP API; each job has its own sandboxes for the files that it needs and leaves.
 
-The service keeps no name unique, and does not tell a job that is not there from another's: so jobs are searched by
-name before they are adopted, and only a search that is complete says that one is absent. Measured on 0.7.
+Names are not unique in the service, and it answers the same for a missing job and for another user's job. So jobs are
+searched by name before they are adopted, and only a complete search proves that a job is absent. Measured with 0.7.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from reconciler.outside.http import NoAnswer, NotSent
 from schemas.policy.site import Site
 
 MOST = 20
-"""Jobs that one call may submit."""
+"""The most jobs that one call may submit."""
 
 _REFERENCE = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class DiracxEngine:
-    """Submits to one service as one user; `seconds` is what any of its calls may take."""
+    """Submits to one service as one user; `seconds` limits each of its calls."""
 
     shared = False
     attached = False
@@ -71,17 +71,17 @@ class DiracxEngine:
 
     @property
     def renewal(self) -> str:
-        """The login of DIRAC, where the credential is a file of tokens."""
+        """The command that logs in to DIRAC, if the credential is a file of tokens; else general advice."""
         settings = self._settings
         if not settings.token:
             return "renew the credential"
         return f"as {settings.user}, say `dirac login {settings.vo} --group {settings.group}`"
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """A sandbox for each, and one call for as many as it may submit; if the service refuses one of them, one call for each.
+        """Stores a sandbox for each attempt, and submits up to `MOST` per call; if one is refused, each in its own call.
 
-        What fails before anything was ordered is uncertain too: a refusal would count against attempts that did
-        nothing wrong, and a search will soon tell that they are not there.
+        A failure before the submission is also Uncertain: Refused would count against attempts that did nothing
+        wrong, and a search soon shows that their jobs do not exist.
         """
         deadline, storing = Deadline(self._seconds), Deadline(0.7 * self._seconds)
         answers: dict[str, Answer] = {}
@@ -105,7 +105,7 @@ class DiracxEngine:
         return [answers[handle.name] for handle in batch.handles]
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By their names, in one search."""
+        """Searches the attempts by name, in one search."""
         found: dict[str, list[str]] = {handle.name: [] for handle in handles}
         if found:
             with _speaking():
@@ -114,7 +114,7 @@ class DiracxEngine:
         return found
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """By their ids, in one search."""
+        """Searches the attempts by id, and by name those that are not found."""
         if not handles:
             return {}
         with _speaking():
@@ -123,7 +123,7 @@ class DiracxEngine:
             lacking = {
                 one.name for one in handles if _is_reference(one.reference) and one.reference not in rows
             }
-            # an answer that is empty for another reason is whole, too: two questions have to say the same
+            # an empty answer may have another reason: a job is absent only if both searches do not find it
             again = self._client.search("JobName", sorted(lacking), deadline)
         named = {row["JobName"] for row in again}
         return {
@@ -131,7 +131,7 @@ class DiracxEngine:
         }
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Asks for those that are listed under their names and have not ended: one that is not would stop the call."""
+        """Ends jobs that are listed under their names and have not ended: any other job would make the call fail."""
         if not handles:
             return
         deadline = Deadline(self._seconds)
@@ -143,7 +143,7 @@ class DiracxEngine:
                 self._kill(live, deadline)
 
     def fetch(self, handle: JobHandle) -> None:
-        """Brings the output sandbox; not the result of a job that is Done while its application failed."""
+        """Brings the output sandboxes, without the result if the job is Done but its application failed."""
         deadline = Deadline(self._seconds)
         with _speaking():
             client = self._client
@@ -163,7 +163,7 @@ class DiracxEngine:
                 raise EngineUnavailable(f"{handle.folder} cannot be written: {error.strerror}") from error
 
     def list_names(self, prefix: str) -> Mapping[str, str]:
-        """Of all jobs of the user."""
+        """Searches all jobs of the user."""
         with _speaking():
             rows = self._client.list_begun(prefix, LIVE, Deadline(self._seconds))
         return {str(row["JobName"]): str(row["JobID"]) for row in rows}
@@ -174,7 +174,7 @@ class DiracxEngine:
             return self._client.credentials.find_lifetime(self._seconds)
 
     def examine(self) -> Sequence[Complaint]:
-        """Whether a token can be had, and whether it may search."""
+        """Checks that there is a token, and that it may search."""
         try:
             deadline = Deadline(self._seconds)
             self._client.credentials.find_access(deadline.left(0.5))
@@ -194,18 +194,18 @@ class DiracxEngine:
         return Client(self._settings)
 
     def _prepare(self, handle: JobHandle, deadline: Deadline) -> str:
-        """The description of an attempt's job, once its sandbox is stored."""
+        """Stores the sandbox of an attempt's job, and returns the job's description."""
         if len(handle.name) > NAME_LENGTH:
             raise NotSendable(f"{handle.name} has {len(handle.name)} characters; DIRAC keeps {NAME_LENGTH}")
         files, job = read_files(handle, mounted=self._settings.mounted)
         archive = pack(files)
         if len(archive) > LIMIT:
             raise NotSendable(f"its files take {len(archive)} bytes; a sandbox has {LIMIT} at most")
-        write_jdl(describe(handle, job, "none", self._site))  # what cannot be described is not stored either
+        write_jdl(describe(handle, job, "none", self._site))  # fails before the sandbox is stored
         return write_jdl(describe(handle, job, self._client.store(archive, deadline), self._site))
 
     def _order(self, descriptions: Mapping[str, str], deadline: Deadline) -> dict[str, Answer]:
-        """The answers by name; if one of several jobs is refused, none is taken and nobody says which: so each is ordered alone."""
+        """Submits jobs; the answers by name. The service refuses all jobs if one is bad: then each is submitted alone."""
         try:
             answer = self._client.ask("POST", "jobs/jdl", deadline, list(descriptions.values()))
             numbers = _read_numbers(answer.read_json(), len(descriptions))
@@ -227,7 +227,7 @@ class DiracxEngine:
         return {str(row["JobID"]): row for row in rows}
 
     def _kill(self, numbers: Sequence[int], deadline: Deadline) -> None:
-        """A change that is stamped earlier than the last one is dropped in silence: so by the service's clock."""
+        """Ends jobs. The service ignores a change with an older time than the last one: so its clock counts, too."""
         client = self._client
         clock = client.ask("GET", "health/ready", deadline).time or datetime.now(UTC)
         stamp = (max(clock, datetime.now(UTC)) + timedelta(seconds=1)).isoformat()
@@ -276,14 +276,14 @@ def _read_numbers(reply: Any, count: int) -> list[int]:
 
 
 def _refuse(error: Declined) -> Answer:
-    """What the service refused by its own word; only a description that it cannot read is the attempt's fault."""
+    """The answer for attempts that the service declined: Refused only if it cannot accept their description."""
     if error.status in {400, 413, 422}:
         return Refused(str(error), FailureClass.PERMANENT)
     return Uncertain(f"not ordered: {error}")
 
 
 def _join_logs(handle: JobHandle) -> None:
-    """What the job wrote to its two streams, as one log."""
+    """Appends the job's error stream to its log."""
     errors = handle.folder / ERRORS
     if errors.exists():
         with (handle.folder / LOG).open("ab") as log:
@@ -293,7 +293,7 @@ def _join_logs(handle: JobHandle) -> None:
 
 @contextmanager
 def _speaking() -> Iterator[None]:
-    """Makes of every error of the service that the engine cannot answer."""
+    """Turns every error of the service into `EngineUnavailable`."""
     try:
         yield
     except (NoToken, NotSent, NoAnswer, Declined) as error:

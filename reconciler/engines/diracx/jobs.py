@@ -1,4 +1,4 @@
-"""A job of DiracX: what is sent of an attempt, its description, and what the service's words for its state mean."""
+"""A job of DiracX: the files that are sent, its description, and the meaning of the service's states."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from schemas.policy.site import Site
 RUNTIME = Path(__file__).resolve().parents[3] / "renderer" / "runtime" / "job.py"
 NAME_LENGTH = 128
 GROUP_LENGTH = 32
-"""Characters that the service's tables have for the names of a job and of its group; some databases cut in silence."""
+"""The most characters in the names of a job and of its group; some databases cut longer names without an error."""
 
 LOG, ERRORS = "log", "log.err"
 LEFT = (RESULT, "application.json", "event-numbers", "started", LOG, ERRORS)
-"""What a job leaves beside its outputs."""
+"""The files that a job leaves besides its outputs."""
 
 _STATES: Mapping[str, Sighting] = {
     **dict.fromkeys(
         ("Submitting", "Received", "Checking", "Scouting", "Staging", "Waiting", "Rescheduled", "Matched"),
         Sighting.PENDING,
     ),
-    # Stalled: its heartbeat is missing, and may come back. Completing, Completed: it ends, and may yet fail
+    # Stalled: its heartbeat is missing, but may come back. Completing, Completed: it is ending, but may still fail
     **dict.fromkeys(("Running", "Stalled", "Completing", "Completed"), Sighting.RUNNING),
     **dict.fromkeys(("Done", "Failed", "Killed", "Deleted"), Sighting.ENDED),
 }
@@ -40,7 +40,7 @@ LIVE = tuple(state for state, sighting in _STATES.items() if sighting is not Sig
 """The states of jobs that have not ended."""
 
 _SOUND = ("", "Unknown", "Done", "Executed", "Execution Complete", "All events processed")
-"""What the application of a job that is Done may say of itself when it went well."""
+"""The application states of a Done job that mean success."""
 
 _SITE = "sandbox|stalled|watchdog|cpu limit|wall clock|exception during execution|job wrapper"
 _CLASSES = (
@@ -48,7 +48,7 @@ _CLASSES = (
     (re.compile(_SITE), FailureClass.INFRASTRUCTURE),
     (re.compile("reschedul|pilot"), FailureClass.TRANSIENT),
 )
-"""By what a failed job says of itself, in the order in which it counts."""
+"""Patterns in the states of a failed job, with the class of the failure; the first match counts."""
 
 
 _WORD = "[A-Za-z0-9_.:/+@|-]+"
@@ -58,16 +58,16 @@ Value = str | int | tuple[str, ...]
 
 
 class NotSendable(Exception):
-    """An attempt that no job can be made of; the text says why."""
+    """No job can be made from an attempt; the text says why."""
 
 
 def read_files(handle: JobHandle, *, mounted: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The files that travel with a job, and its job JSON as it is sent.
+    """The files that are sent with a job, by name, and the attempt's job JSON, with the original paths.
 
-    Where inputs are not `mounted` on the nodes, DIRAC lays them beside the job: there their paths are their names.
+    If inputs are not `mounted` on the nodes, DIRAC puts them beside the job: the sent job JSON has names as paths.
 
     Raises:
-        NotSendable: the folder is not readable, or two inputs have one name.
+        NotSendable: the folder cannot be read, or two inputs have the same name.
     """
     try:
         files = {
@@ -78,7 +78,7 @@ def read_files(handle: JobHandle, *, mounted: bool) -> tuple[dict[str, bytes], d
             and entry.name not in LEFT
         }
         files["job.py"] = RUNTIME.read_bytes()
-        # arguments are in the job's description, which others may read
+        # not an argument: others may read those in the job's description
         files["nonce"] = handle.nonce.encode()
         job = json.loads(files[JOB])
         if not mounted:
@@ -100,7 +100,9 @@ def describe(handle: JobHandle, job: Mapping[str, Any], sandbox: str, site: Site
     """The description of an attempt's job, whose files are in `sandbox`."""
     settings, python = read_settings(site), site.batch.python
     words = f"job.py {handle.name}"
-    named = python != sys.executable  # else the site's file names none, and ours is not on the nodes
+    named = (
+        python != sys.executable
+    )  # else the site's file names none, and this process's own is not on the nodes
     described: dict[str, Value] = {
         "JobName": handle.name,
         "JobGroup": name_group(str(job["campaign"])),
@@ -121,19 +123,19 @@ def describe(handle: JobHandle, job: Mapping[str, Any], sandbox: str, site: Site
 
 
 def _list_read(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The files that a job reads: those that are named to it, and the parts that it finds beside them."""
+    """The files that a job reads: its inputs, and their parts."""
     return [*job["inputs"], *job.get("parts", [])]
 
 
 def name_group(campaign: str) -> str:
-    """The group of a campaign's jobs: its name, cut and ended by a digest where that is too long."""
+    """The name of the group of a campaign's jobs: the campaign's name; if that is too long, cut and with a digest."""
     if len(campaign) <= GROUP_LENGTH:
         return campaign
     return f"{campaign[: GROUP_LENGTH - 9]}-{hashlib.sha256(campaign.encode()).hexdigest()[:8]}"
 
 
 def observe(row: Mapping[str, Any]) -> Observation:
-    """What a job's row says."""
+    """The observation that a job's row gives."""
     words = ("Status", "MinorStatus", "ApplicationStatus")
     status, minor, application = (str(row.get(word) or "") for word in words)
     said = "; ".join(word for word in (minor, application) if word not in {"", "Unknown"})
@@ -144,12 +146,12 @@ def observe(row: Mapping[str, Any]) -> Observation:
 
 
 def withholds(row: Mapping[str, Any]) -> bool:
-    """Whether a job is Done although its application says that it failed: then nothing of it is to be believed."""
+    """Whether a job is Done although its application did not succeed; then its result is not trusted."""
     return row.get("Status") == "Done" and (row.get("ApplicationStatus") or "") not in _SOUND
 
 
 def write_failure(handle: JobHandle, message: str) -> None:
-    """Writes the result of a job of whose own nothing can be read; one that is there already stays.
+    """Writes a failure as the result of a job whose own result cannot be read; an existing result stays.
 
     Raises:
         OSError: the folder cannot be written.
@@ -171,7 +173,7 @@ def write_jdl(values: Mapping[str, Value]) -> str:
     """The job description (JDL); lists are tuples, and an empty one is left out.
 
     DIRAC's reader knows no escapes: it splits at `;`, `[` and `=`, replaces `%j`, divides lists at `,` and removes the
-    blanks in them. So a value with other than plain characters is refused, and never quoted.
+    blanks in them. So a value with special characters is refused.
 
     Raises:
         NotSendable: a value is not plain text.

@@ -1,4 +1,4 @@
-"""Sandboxes: the archives in which the files of a grid job travel, as DIRAC has them (`tar.zst`, `tar.bz2`)."""
+"""Sandboxes: the archives in which the files of a grid job are sent, in DIRAC's formats (`tar.zst`, `tar.bz2`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import cramjam
 from reconciler.engines.attempt_folders import replace_file
 
 LIMIT = 100 * 2**20
-"""Bytes that DiracX takes for one sandbox."""
+"""The most bytes that DiracX takes for one sandbox."""
 UNPACKED = 2**28
-"""Bytes that a sandbox may hold when unpacked, whatever it states."""
+"""The most bytes that an unpacked sandbox may have."""
 MEMBERS = 1000
-"""Files that it may hold."""
+"""The most files that a sandbox may have."""
 
 
 class Broken(Exception):
-    """An archive that is not what it should be; the text says how."""
+    """An archive is not a valid sandbox; the text says why."""
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """The archive of files by their names; the same bytes for the same files, whenever and by whomever."""
+    """The archive of files, given by name; the same files always give the same bytes."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in sorted(files.items()):
@@ -37,12 +37,13 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = False) -> None:
-    """Writes the plain files of an archive into a folder, each by rename, and the one called `last` after all others.
+    """Writes the plain files of an archive into a folder, each whole, and the one called `last` after all others.
 
-    Only what lies at the top of the archive under a plain name is taken. A file that is there already is replaced.
+    Only files at the top of the archive, with plain names, are taken. Existing files are replaced. `without_last`: the
+    file `last` is left out.
 
     Raises:
-        Broken: it is no such archive, or holds too much: a few bytes can be made to unpack to a full disk.
+        Broken: it is not a sandbox, or holds too much: a few bytes could unpack to a full disk.
         OSError: the folder cannot be written.
     """
     try:
@@ -61,7 +62,7 @@ def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = Fals
 
 
 def _list_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members, which state their sizes themselves: one with holes more than the archive has bytes."""
+    """The members, as long as their stated sizes are within the limits; a sparse file may exceed its archive."""
     size = 0
     for count, member in enumerate(archive, 1):
         size += member.size
@@ -86,7 +87,7 @@ def _decompress(content: bytes) -> bytes:
 
 
 def _decompress_zstd(content: bytes) -> bytes:
-    """What fits into a room that is made larger until it does; cramjam does not stop at a limit of its own."""
+    """Decompresses into larger and larger buffers, up to the limit: cramjam has no limit of its own."""
     for room in (UNPACKED // 64, UNPACKED // 8, UNPACKED):
         plain = bytearray(room)
         try:
@@ -98,5 +99,5 @@ def _decompress_zstd(content: bytes) -> bytes:
 
 def _is_plain(name: str) -> bool:
     name = os.path.normpath(name)
-    is_short = len(os.fsencode(name)) <= 200  # its name is longer while it is written
+    is_short = len(os.fsencode(name)) <= 200  # the file has a longer name while it is written
     return is_short and "/" not in name and name not in {"", ".", ".."} and not name.startswith(".")

@@ -1,4 +1,4 @@
-"""What a site's file says of the engine diracx."""
+"""The settings of the engine diracx in a site's file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from schemas.policy.site import Site
 
 @dataclass(frozen=True, slots=True)
 class DiracxSettings:
-    """Where DiracX is, and as whom jobs are submitted: one of `token` and `key` is the file of the credential.
+    """The address of DiracX, and the user who submits jobs. Either `token` or `key` is the file of the credential.
 
-    `mounted`: input files have their paths on the worker nodes too; else DIRAC brings them, by logical names.
+    `mounted`: the worker nodes see input files under the same paths; else DIRAC brings them, by logical names.
     """
 
     url: str
@@ -26,5 +26,5 @@ class DiracxSettings:
 
 
 def read_settings(site: Site) -> DiracxSettings:
-    """The settings of a site that the schema `site/1` accepted: it asks for them where the engine is diracx."""
+    """The settings of a site that the schema `site/1` accepted: it requires them for the engine diracx."""
     return read_value(DiracxSettings, site.engine_settings["diracx"])

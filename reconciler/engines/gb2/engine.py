@@ -1,7 +1,7 @@
-"""The grid's production system, driven by its commands (`gb2_prod_…`) in a clean environment.
+"""The grid's production system, through its commands (`gb2_prod_…`) in a clean environment.
 
 A batch is one production, whose name holds a digest of the batch's name. Names of productions are unique for ever: a second
-registration is refused, and the first one is found. Ids are read from the status table alone. A production may stay at
+registration is refused, and the first one is found. Ids are read only from the status table. A production may stay at
 `Done 400/402` for ever, so the outputs of a run decide whether that run has ended.
 """
 
@@ -51,11 +51,11 @@ COMMANDS = ("register", "uploadFile", "approve", "status", "cancel")
 JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})_([0-9]{1,7})"), "{}_{}")
 _Read = TypeVar("_Read")
 NEARLY = 0.9
-"""The share of tasks done from which the outputs of single runs are looked at."""
+"""From this share of finished tasks on, the outputs of single runs are checked."""
 
 
 class Gb2Engine:
-    """Productions of one group of users; `seconds` is what any call may take."""
+    """Submits productions of one group of users; `seconds` limits each call."""
 
     shared = False
     attached = False
@@ -66,17 +66,17 @@ class Gb2Engine:
         settings = read_gb2_settings(site)
         self._wrapper, self._group = settings.wrapper, settings.group
         self.slots = site.slots or 10_000
-        # outputs that are merged tell nobody which run they are of
+        # merged outputs do not show from which run they are
         width = min(site.batch.width, site.runs_per_request or site.batch.width)
         self.width = width if settings.by_run else 1
 
     @property
     def renewal(self) -> str:
-        """A new proxy for a week."""
+        """The command that makes a proxy for a week."""
         return f"say `gb2_proxy_init -g {self._group or 'belle_dataprod'} -v 168:00`"
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """Registers the production; its files are uploaded and it is approved then, or by a later `query`."""
+        """Registers the production, uploads its files, and approves it; a later `query` repeats steps that fail."""
         return JOBS.name_members(self._submit(batch), batch.handles)
 
     def _submit(self, batch: Batch) -> Answer:
@@ -99,7 +99,7 @@ class Gb2Engine:
         return Accepted(str(found[0].number))
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the production's name; an attempt without a written order was never registered."""
+        """Searches by the production's name; an attempt without a written order was never registered."""
         deadline = Deadline(self._seconds)
         orders = {handle: order for handle in handles if (order := find_order(handle)) is not None}
         names: dict[str, set[str]] = defaultdict(set)
@@ -115,7 +115,7 @@ class Gb2Engine:
         return found
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """One status for all productions; for those that are nearly done, also the outputs of each run."""
+        """Asks for the status of all productions; for those that are nearly done, also for the outputs of each run."""
         seen, known = observe_each(handles, JOBS.doubt)
         if not known:
             return seen
@@ -147,7 +147,7 @@ class Gb2Engine:
         return seen
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Whole productions only: a production goes on if only some of its units are to be cancelled."""
+        """Cancels whole productions only; raises `EngineUnavailable` if only some units of one are to be cancelled."""
         deadline = Deadline(self._seconds)
         orders: dict[int, GridRequest] = {}
         members: dict[int, set[int]] = defaultdict(set)
@@ -175,7 +175,7 @@ class Gb2Engine:
             raise EngineUnavailable(f"{'; '.join(partly)}: a production is cancelled as a whole")
 
     def fetch(self, handle: JobHandle) -> None:
-        """Downloads the run's outputs in a process of its own, over several calls; result.json is written at last."""
+        """Downloads the run's outputs in a separate process, over several calls; result.json is written last."""
         deadline = Deadline(self._seconds)
         order = find_order(handle)
         if order is None or JOBS.read(handle) is None:
@@ -201,7 +201,7 @@ class Gb2Engine:
         return left
 
     def examine(self) -> Sequence[Complaint]:
-        """Whether the commands can be called, and whether there is a proxy of the right group."""
+        """Checks that the commands can be called, and that there is a proxy of the right group."""
         try:
             left, group = self._read_proxy()
         except EngineUnavailable as error:
@@ -319,7 +319,7 @@ class Gb2Engine:
         return call([*self._wrapper, *command], seconds, self._environment(), folder=folder)
 
     def _environment(self) -> dict[str, str]:
-        """An environment without basf2's variables, with which gbasf2's commands do not work."""
+        """A clean environment: with basf2's variables gbasf2's commands do not work."""
         kept = ("HOME", "USER", "X509_USER_PROXY", "X509_CERT_DIR", *self._site.environment)
         clean = {name: os.environ[name] for name in kept if name in os.environ}
         return {**clean, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}

@@ -1,4 +1,4 @@
-"""The outputs of a run on the grid: in which folders they are, and their download into an attempt's folder."""
+"""The outputs of a run on the grid: their folders, and their download into an attempt's folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from reconciler.outside.checksums import digest_content
 FOLDER, LOCK, LOG = "download", "download.lock", "log"
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []
-"""Downloads that this process started, until it has seen their end."""
+"""Downloads that this process started, as long as they may run."""
 
 
 def list_folders(order: GridRequest, number: int, handle: JobHandle) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each output of a run with the folders on the grid where it may be; these have data blocks `sub00` and so on.
+    """Each output of a run, with the folders on the grid where it may be; these have data blocks `sub00` and so on.
 
-    Where the production system merges outputs, which it does for one run here, that of run 0 is one of them, as in
+    If the production system merges outputs, here of a single run, the folder of run 0 is one of them, as in
     `/belle/Data/release-06-00-08/DB00002392/proc13/prod00029531/e0018/4S/r00000/mdst`.
     """
     job, content = read_job(handle), order.content
@@ -48,21 +48,21 @@ def list_folders(order: GridRequest, number: int, handle: JobHandle) -> Iterator
 
 
 class Download:
-    """The download of one attempt's outputs: a process that outlives this one and holds a lock as long as it runs."""
+    """The download of one attempt's outputs: a process that may outlive this one, and holds a lock while it runs."""
 
     def __init__(self, handle: JobHandle, wrapper: Sequence[str], environment: Mapping[str, str]) -> None:
         self._handle, self._wrapper, self._environment = handle, wrapper, environment
         self._folder = handle.folder / FOLDER
 
     def check(self) -> None:
-        """Raises EngineUnavailable as long as it runs."""
+        """Raises `EngineUnavailable` while the download runs."""
         os.close(self._lock())
 
     def take(self, files: Mapping[str, Sequence[str]]) -> None:
-        """Makes the result of files that are all here; else starts a download.
+        """Writes the result if all `files` (output → paths on the grid) are here; else starts a download.
 
         Raises:
-            EngineUnavailable: it has begun, or cannot be.
+            EngineUnavailable: a download begins or cannot begin, or a file that is here is not listed any more.
         """
         shown = {os.path.basename(path) for some in files.values() for path in some}
         for file in sorted(self._folder.glob("*.root")):
@@ -73,7 +73,7 @@ class Download:
             self._start(missing)
             raise EngineUnavailable(f"{len(missing)} files are being downloaded")
         if not all(files.values()):
-            return  # nothing of an output: what has ended without a result is tried again
+            return  # an output has no file: the job left no result, and is tried again
         job = read_job(self._handle)
         wrong = [
             f"{len(files[item['output']])} of {item['output']}"
@@ -97,7 +97,7 @@ class Download:
         return {**described, "checksum": digest_content(target), "events": None}
 
     def _is_whole(self, path: str) -> bool:
-        """Whether a file is here up to the end that its own header states: downloads may be cut short."""
+        """Whether a file has at least the size that its own header states: downloads may be cut short."""
         try:
             with (self._folder / os.path.basename(path)).open("rb") as stream:
                 head = stream.read(20)

@@ -1,8 +1,8 @@
-"""What Belle II's production commands (`gb2_…`) print, as far as basf2's scripts and their users show it.
+"""Reads what Belle II's production commands (`gb2_…`) print, as far as basf2's scripts and their users show it.
 
-The texts have no documented form. A table has a heading, of which the first columns are an id and a name; its rows begin
-with a number and a name, and hold a state among other words. What is not listed is absent only where a whole table is
-seen, or the words for nothing: a notice, another format, or a text that was cut short tells of nothing.
+The texts have no documented form. A table has a heading that begins with an id and a name; its rows begin with a number
+and a name, and contain a state. A production is absent only if a whole table does not list it, or if the text says that
+there is nothing. A notice, another format, or a text that was cut short proves nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 EARLY = ("Initialized", "Registered", "ToApprove", "Approved")
-"""Before it runs: its files are to be uploaded, then it is to be approved; `Approved` waits for the computing group."""
+"""Before it runs: its files must be uploaded, then it must be approved; `Approved` waits for the computing group."""
 
 RUNNING, DONE = "Running", "Done"
 CANCELLED = ("Cancelled", "Canceled", "ToCancel")
@@ -30,18 +30,18 @@ _NOTHING = re.compile(
     r"\W*no (?:matching )?(?:productions?|datasets?|entr(?:y|ies)|files?)\b(?:[^.:;]{0,80}\bfound\b[^.:;]{0,80})?\W*",
     re.IGNORECASE,
 )
-"""A line that only says that there is nothing: a notice may contain such words, too."""
+"""A whole line that only says that there is nothing; longer notices may contain such words, too."""
 _LEFT = re.compile(r"timeleft\s{0,99}:\s{0,99}(\d{1,6}):(\d\d)(?::(\d\d))?", re.IGNORECASE)
 _GROUP = re.compile(r"DIRAC group\s*:\s*(\S+)", re.IGNORECASE)
 
 
 class UnreadableReply(Exception):
-    """What a command answered has no known form, and tells nothing; the text says why."""
+    """The answer of a command has no known form, and proves nothing; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Production:
-    """A row of `gb2_prod_status`. `state` is None for a word that is not known; tasks that are `done`, of `total`."""
+    """A row of `gb2_prod_status`. `state` is None if it is not known; `done` of `total` tasks are finished."""
 
     number: int
     name: str
@@ -60,8 +60,8 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
     """The productions of a table; empty if the text says that there are none, or has a heading without rows.
 
     Raises:
-        UnreadableReply: the text has words of an error, or no such table; a line with a number is not a known row; or one of
-            the names that are `due` is in the text and in no row.
+        UnreadableReply: the text has words of an error, or no such table; a line with a number is not a known row; or a
+            name of `due` is in the text, but in no row.
     """
     text = _join(out, error)
     rows, rest, headed = [], [], False
@@ -80,7 +80,7 @@ def read_status(out: str, error: str = "", due: Iterable[str] = ()) -> list[Prod
         # `Running Done=400/402`: of two words the first one is the state
         state = states[0] if states else None
         row = Production(int(found[1]), found[2], state, " ".join(words.split()), done, total)
-        if row not in rows:  # a table may be printed twice, and a production is one
+        if row not in rows:  # a table may be printed twice
             rows.append(row)
     said = [line for line in rest if line]
     if wrong := [line for line in said if _WRONG.search(line)]:
@@ -119,7 +119,7 @@ def read_files(out: str, folder: str, error: str = "") -> list[str]:
 
 
 def _join(out: str, error: str) -> str:
-    """All that a command said; a text without a newline at its end was cut short, and is refused."""
+    """All that a command printed; a text without a newline at its end was cut short, and is refused."""
     if out and not out.endswith("\n"):
         raise UnreadableReply(f"the text was cut short: …{out[-100:]}")
     return out + error

@@ -27,7 +27,7 @@ PRODUCTION = "production.json"
 """Which production an attempt belongs to, in the attempt's folder; written before the production is registered."""
 
 _APART = ("InputData", "ProductionName", "SteeringFilePrefix", "InputSandboxFilePrefix", UNSUBMITTABLE)
-"""In what the requests of one batch differ."""
+"""The fields in which the requests of one batch may differ."""
 
 
 class NotReady(Exception):
@@ -36,7 +36,7 @@ class NotReady(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GridRequest:
-    """A production as it was ordered: `members` units, its request's `content`, in `file`, and what is uploaded there."""
+    """A production as it was ordered: `members` units, and the request's `content`; `folder` has all its files."""
 
     name: str
     members: int
@@ -45,7 +45,7 @@ class GridRequest:
 
     @property
     def file(self) -> Path:
-        """The request."""
+        """The file of the request."""
         return self.folder / f"{self.name}.json"
 
     @property
@@ -62,10 +62,10 @@ def name_production(batch: str, content: Mapping[str, Any]) -> str:
 
 
 def write_order(batch: Batch) -> GridRequest:
-    """The batch's production, with all that is registered and uploaded in the batch's folder.
+    """The batch's production; its request and all files to upload are written into the batch's folder.
 
     Raises:
-        NotReady: a request is missing, cannot be submitted, or is not like the others.
+        NotReady: a request is missing, cannot be submitted, or is not like the others; or a file cannot be written.
     """
     requests: list[dict[str, Any]] = []
     files: dict[str, str] = {}
@@ -109,7 +109,7 @@ def write_order(batch: Batch) -> GridRequest:
 
 
 def _join_conditions(batch: Batch) -> bytes:
-    """The conditions metadata file of all runs of a batch, of what each attempt's has for its own.
+    """The conditions metadata file for all runs of a batch, joined from the files of its attempts.
 
     Raises:
         NotReady: a file cannot be read.

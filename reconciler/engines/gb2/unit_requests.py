@@ -1,4 +1,4 @@
-"""Production requests of single units: what the grid's engine makes a batch's production of."""
+"""Production requests of single units; the engine gb2 joins those of a batch to one production."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def files_for(
 ) -> dict[str, bytes]:
     """`request.json` beside a job's other `files`: the request for its unit alone, with the files to be uploaded.
 
-    Nothing where there is no steering script, since the grid runs basf2 only. The conditions metadata file is not uploaded
-    from here: the file of a batch is made of those in its attempts' folders.
+    Empty if there is no steering script, since the grid runs basf2 only. The conditions metadata file is not in it: the
+    file of a batch is joined from those in its attempts' folders.
     """
     if STEERING not in files:
         return {}

@@ -1,6 +1,6 @@
 """One call of HTCondor's bindings, in a process that can be killed: the bindings have no time limit.
 
-    python condor_call.py submit FILE | query CONSTRAINT | remove CONSTRAINT | logs FILES | ping
+    python call.py submit FILE | query CONSTRAINT | remove CONSTRAINT | logs FILES | ping
 
 prints one line of JSON: what the function of that name returns, or `error` if there is no answer.
 """
@@ -24,7 +24,7 @@ SIMPLE: dict[str, tuple[str, str, None]] = {
     "JOB_DISCONNECTED": ("running", "disconnected", None),
     "JOB_STATUS_UNKNOWN": ("unknown", "the grid does not tell its state", None),
 }
-"""Sighting, reason and failure after an event that has nothing more to say."""
+"""Event → sighting, reason and failure, for events without further details."""
 
 
 def submit(condor: Any, file: str) -> dict[str, Any]:
@@ -48,13 +48,13 @@ def query(condor: Any, constraint: str) -> dict[str, Any]:
 
 
 def remove(condor: Any, constraint: str) -> dict[str, Any]:
-    """Nothing; the jobs that fit are removed."""
+    """Removes the jobs that fit; an empty answer."""
     condor.Schedd().act(condor.JobAction.Remove, constraint, reason="cancelled by b2prod")
     return {}
 
 
 def ping(condor: Any, _: str) -> dict[str, Any]:
-    """Nothing, if there is a schedd."""
+    """An empty answer, if there is a schedd."""
     condor.Schedd()
     return {}
 
@@ -67,7 +67,7 @@ def read_logs(condor: Any, files: str) -> dict[str, Any]:
         with condor.JobEventLog(file) as log:
             for event in log.events(0):
                 told, job = judge(event.type.name, event), f"{event.cluster}.{event.proc}"
-                # a job starts only once: what the log has after its end came late, and is not a second start
+                # a job starts only once: an event after its end came late, and is not a second start
                 if told is not None and jobs.get(job, told)[0] != "ended":
                     jobs[job] = told
         found[name] = jobs
@@ -93,10 +93,10 @@ def main(what: str, text: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import htcondor2  # noqa: PLC0415 -- optional, and tells why not
+            import htcondor2  # noqa: PLC0415 -- it is optional, and its error is the answer
         calls = {"submit": submit, "query": query, "remove": remove, "ping": ping, "logs": read_logs}
         answer = calls[what](htcondor2, text)
-    except Exception as error:  # noqa: BLE001 -- whatever the bindings raise is for the caller to tell
+    except Exception as error:  # noqa: BLE001 -- the caller reports whatever the bindings raise
         answer = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(answer), flush=True)
 

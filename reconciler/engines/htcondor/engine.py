@@ -1,7 +1,7 @@
-"""HTCondor, experimental: tested with HTCondor's own bindings and with a schedd that the tests play, never with a real one.
+"""HTCondor, experimental: tested with HTCondor's own bindings and a simulated schedd, never with a real one.
 
-Each attempt has its own event log in its folder, and its state is read there. The schedd is asked about the attempts of
-which no log tells. The bindings (`htcondor2`) have no time limit, so they are called in a separate process.
+The state of an attempt is read from its own event log, in its folder. The schedd is asked only about attempts without
+such an event. The bindings (`htcondor2`) have no time limit, so they are called in a separate process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CALLER = Path(__file__).resolve().with_name("call.py")
 _JOB = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
 JOBS = Notation(re.compile(r"([1-9][0-9]{0,9})\.([0-9]{1,6})"), "{}.{}")
 _LIMIT = re.compile(r"MAX_JOBS_(?:SUBMITTED|PER_OWNER|PER_SUBMISSION)")
-"""The limits that a schedd names when it takes no more; what was sent of the batch goes with the transaction."""
+"""The limits that a schedd names when it takes no more jobs; then it takes no job of the batch."""
 
 _STATES = {
     1: ("idle", Sighting.PENDING),
@@ -60,7 +60,7 @@ class HtcondorEngine(BatchSystem):
     """Submits to the local schedd."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """One cluster, with a process for each attempt."""
+        """Submits one cluster, with a process for each attempt."""
         return JOBS.name_members(self._submit(batch), batch.handles)
 
     def _submit(self, batch: Batch) -> Answer:
@@ -85,7 +85,7 @@ class HtcondorEngine(BatchSystem):
         return Accepted(str(cluster))
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the event logs, and by the batch's name at the schedd, which may know more."""
+        """Searches the event logs, and by the batch's name at the schedd, which may know more jobs."""
         if not handles:
             return {}
         deadline = Deadline(self._seconds)
@@ -106,7 +106,7 @@ class HtcondorEngine(BatchSystem):
         }
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """The event logs, in one process; one question to the schedd for what they do not tell."""
+        """Reads the event logs, in one process; asks the schedd once about the attempts that have no event."""
         seen, known = observe_each(handles, JOBS.doubt)
         deadline = Deadline(self._seconds)
         logs = self._read_logs(known, deadline)
@@ -126,7 +126,7 @@ class HtcondorEngine(BatchSystem):
         return seen | {one.name: _judge(rows.get(one.reference or ""), one) for one in rest}
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """By reference and batch's name, since the schedd may have begun to count anew."""
+        """Removes jobs by reference and batch's name, since a schedd may count from 1 again."""
         parts = [
             f'(ClusterId == {key[0]} && ProcId == {key[1]} && B2Batch == "{handle.batch}")'
             for handle in handles
@@ -136,7 +136,7 @@ class HtcondorEngine(BatchSystem):
             _read(self._call("remove", " || ".join(parts), self._seconds))
 
     def examine(self) -> Sequence[Complaint]:
-        """That it is experimental, and whether bindings and schedd answer."""
+        """Says that the engine is experimental, and checks that bindings and schedd answer."""
         found = [
             Complaint(
                 "the engine htcondor is experimental: it was never tried with a real schedd",
@@ -207,7 +207,7 @@ def _is_log(log: Any) -> bool:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether it has what is asked of a job."""
+    """Whether a row has the fields of a job, with the right types."""
     return (
         isinstance(row, dict)
         and all(type(row.get(name)) is int for name in ("ClusterId", "ProcId", "JobStatus"))
@@ -216,7 +216,7 @@ def _is_row(row: Any) -> bool:
 
 
 def _observe(told: Sequence[Any] | None) -> Observation | None:
-    """What a log says of a job: sighting, reason and failure."""
+    """The observation from a job's sighting, reason and failure in a log; None if it is not there."""
     return None if told is None else Observation(Sighting(told[0]), told[1], told[2])
 
 

@@ -1,4 +1,4 @@
-"""The submit description of a batch for HTCondor; no value in it can act as syntax."""
+"""The submit description of a batch for HTCondor; values that HTCondor could take for syntax are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/+@=-]+")
 def describe(batch: Batch, site: Site) -> str:
     """The submit description, to which the items of `list_items` are added.
 
-    HTCondor removes a job instead of starting it a second time, because its folder is used already.
+    HTCondor removes a job instead of starting it a second time, because its folder can be used only once.
 
     Raises:
         ValueError: a path or an option is not plain, or HTCondor cannot pass on an environment variable.

@@ -1,10 +1,10 @@
 """Processes on this machine.
 
 An attempt's folder has a file `lock`. It is locked before the process starts, and the process inherits its open descriptor.
-The kernel releases the lock when the last holder ends, and never before: whoever can take the lock knows that the attempt has
-ended, also after the reconciler that started it has died. Because a job can remove the file, the engine also looks for a
-process that was started for the attempt and works in its folder. What a job wrote itself (its mark, its lock) never decides
-which process gets a signal.
+The kernel releases the lock when the last holder ends, and never before. So the attempt has ended if the lock is free, also
+after the reconciler that started it has died. Because a job can remove the file, the engine also looks for a process that
+was started for the attempt and works in its folder. What a job wrote itself (its mark, its lock) never decides alone which
+process gets a signal.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class LocalEngine(SharedFolders):
         for handle in handles:
             if self._look(handle).sighting is Sighting.RUNNING:
                 for group in _find_groups(handle):
-                    with contextlib.suppress(OSError):  # ended just now
+                    with contextlib.suppress(OSError):  # it ended just now
                         os.killpg(group, signal.SIGTERM)
 
     def examine(self) -> Sequence[Complaint]:
@@ -112,7 +112,7 @@ class LocalEngine(SharedFolders):
             return Observation(Sighting.RUNNING)
         child = self._children.pop(handle.name, None)
         if child is not None:
-            child.wait()  # nothing holds its lock or its folder: it is past its last instruction, or had no first
+            child.wait()  # no process holds its lock or works in its folder: it is ending, or never began
         return Observation(Sighting.ENDED if _read_process(handle.folder) else Sighting.ABSENT)
 
 
@@ -132,7 +132,7 @@ def _is_locked(file: Path) -> bool:
 
 
 def _read_process(folder: Path) -> str | None:
-    """The process that began an attempt's job, as the job says; None if no process began it."""
+    """The id of the process in the mark that an attempt's job wrote when it began; None if there is no valid mark."""
     try:
         words = read_plain(folder / STARTED, 4096).split()
     except (OSError, NotPlain):
@@ -141,10 +141,10 @@ def _read_process(folder: Path) -> str | None:
 
 
 def _find_groups(handle: JobHandle) -> list[int]:
-    """The process groups that the attempt's job was started as, as far as one of their processes works in its folder.
+    """The process groups that reference or mark name, if one of their processes works in the attempt's folder.
 
-    Also where that was removed or renamed: its name is the attempt's alone. Numbers are given again, and a mark may hold
-    any, so neither the engine's reference nor the mark is believed by itself.
+    The folder is known by its name, which is unique, also after it was removed. The system uses process numbers again,
+    and a job can write any number into its mark, so neither reference nor mark is trusted alone.
     """
     told = {handle.reference, _read_process(handle.folder)}
     wanted = {int(one) for one in told if one and _PROCESS.fullmatch(one.encode())} - {1, os.getpgrp()}
@@ -153,7 +153,7 @@ def _find_groups(handle: JobHandle) -> list[int]:
 
 def _works_in(name: str, group: int) -> bool:
     for entry in filter(str.isdecimal, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # ended just now, or another's
+        with contextlib.suppress(OSError):  # it ended just now, or is another user's
             if os.getpgid(int(entry)) == group:
                 here = os.readlink(f"/proc/{entry}/cwd").removesuffix(" (deleted)")
                 if os.path.basename(here) == name:

@@ -1,8 +1,8 @@
-"""LSF, driven by its commands: a batch is an array whose elements count from 1, and its name finds the submission again.
+"""LSF, through its commands: a batch is an array whose elements count from 1; it is found again by its name.
 
 `bjobs` knows a job until about an hour after its end (CLEAN_PERIOD), `bhist` knows older jobs too. A job is absent if
-neither knows it. Written from the documentation of 10.1 and from replies recorded at several sites: the tests play LSF,
-which cannot be installed freely. Exit codes of `bjobs` prove nothing.
+neither knows it. Written from the documentation of 10.1 and from replies recorded at several sites: the tests simulate
+LSF, which cannot be installed freely. Exit codes of `bjobs` prove nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ exec "$1" "$2" "$index"
 COMMANDS = ("bsub", "bjobs", "bkill", "bhist", "bqueues", "bparams")
 FIELDS = "jobid jobindex job_name stat exit_code exit_reason"
 CHUNK = 2000
-"""Ids of one call."""
+"""The most ids in one call."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/+-]+")
 _HARMLESS = re.compile(r"already finished|No matching job found|is being terminated|is not found")
@@ -65,13 +65,13 @@ class LsfEngine(BatchSystem):
     visibility = timedelta(minutes=2)
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """One array, or a plain job for a single attempt."""
+        """Submits one array, or a plain job for a single attempt."""
         return JOBS.name_members(self._submit(batch), batch.handles)
 
     def _submit(self, batch: Batch) -> Answer:
         count, script = len(batch.handles), name_script(batch.folder)
         words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
-        # LSF hands the command to a shell, and writes it where quotes break
+        # LSF passes the command to a shell, and also writes it in places where quotes break
         for word in (batch.name, *words):
             if not _PLAIN.fullmatch(word):
                 return Refused(f"{word!r} holds characters that LSF cannot be trusted with")
@@ -82,12 +82,12 @@ class LsfEngine(BatchSystem):
         return read_submission(reply, count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the batch's name: `bjobs` first, then `bhist` for the attempts that `bjobs` does not have."""
+        """Searches by the batch's name: with `bjobs`, then with `bhist` for attempts that `bjobs` does not have."""
         names = sorted({handle.batch for handle in handles})
         if not names:
             return {}
         deadline = Deadline(self._seconds)
-        alike = os.path.commonprefix(names)  # noqa: RUF071 -- of letters: these are not paths
+        alike = os.path.commonprefix(names)  # noqa: RUF071 -- a prefix of names, not of paths
         pattern = names[0] if len(names) == 1 else f"{alike}*"
         keys: dict[str, set[Key]] = defaultdict(set)
         for key, record in self._ask(["-J", pattern], deadline.left(0.5)).items():
@@ -103,7 +103,7 @@ class LsfEngine(BatchSystem):
         return {one.name: [JOBS.write(*key) for key in found[one.batch, one.index]] for one in handles}
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """One call of `bjobs`, and one of `bhist` for the attempts that `bjobs` has forgotten."""
+        """Asks `bjobs`, and then `bhist` about the attempts that `bjobs` does not know any more."""
         doubted, known = observe_each(handles, JOBS.doubt)
         deadline = Deadline(self._seconds)
         records = self._ask_each(known, 0.6, deadline)
@@ -112,7 +112,7 @@ class LsfEngine(BatchSystem):
         return doubted | seen | dict(recalled)
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Only jobs that `bjobs` has as live under their name: LSF may have given an id to another job."""
+        """Ends only jobs that `bjobs` lists as live under their name: LSF may have given an id to another job."""
         if not handles:
             return
         deadline = Deadline(self._seconds)
@@ -130,7 +130,7 @@ class LsfEngine(BatchSystem):
         return {record.name: job for (job, _), record in records.items() if record.is_live}
 
     def examine(self) -> Sequence[Complaint]:
-        """What the queue and the parameters of the system say."""
+        """Checks the commands, the queue, the system's parameters and the path of `python`."""
         return tuple(self._examine())
 
     def _examine(self) -> Iterator[Complaint]:
@@ -158,21 +158,21 @@ class LsfEngine(BatchSystem):
             yield Complaint(what, "write a plain `python` into `batch`")
 
     def _options(self, folder: Path) -> Iterator[str]:
-        yield "-rn"  # a folder is used once, and queues may start jobs again
+        yield "-rn"  # a folder can be used only once, but queues may start jobs again
         yield from ("-env", ", ".join(self._list_variables()))
         yield from ("-cwd", str(folder), "-o", str(folder / "output"))
         for name, value in self._list_options(("q", "P", "W", "M"), unit="MB"):
             yield from (f"-{name}",) if value is None else (f"-{name}", value)
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:
-        # what people set for their own use of these commands (formats, queues, silence) must not reach ours
+        # variables that a user sets for these commands (formats, queues, silence) must not change our calls
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("LSB_", "BSUB_"))}
         if command[0] == "bsub":
-            ours["LSB_NTRIES"] = "1"  # else it waits for room in the queue for as long as that takes
+            ours["LSB_NTRIES"] = "1"  # else it waits without a limit until the queue has room
         return call(command, seconds, ours)
 
     def _ask(self, whom: Sequence[str], seconds: float) -> dict[Key, LsfRecord]:
-        """The records that `bjobs` has; a job without a record is certainly not there."""
+        """The records of `bjobs`; it certainly does not know a job without a record."""
         reply = self._call(["bjobs", "-a", "-json", "-o", FIELDS, *whom], seconds)
         return read_jobs(reply, [] if "-J" in whom else whom)
 

@@ -1,4 +1,4 @@
-"""What LSF's commands print: ids, records of jobs in JSON, the table of the history."""
+"""Reads what LSF's commands print: ids, records of jobs in JSON, the table of the history."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STATES = {
     **dict.fromkeys(("RUN", "USUSP", "SSUSP"), Sighting.RUNNING),
     **dict.fromkeys(("DONE", "EXIT"), Sighting.ENDED),
 }
-"""UNKWN and ZOMBI say that LSF lost touch with the job's host: neither ended nor failed."""
+"""UNKWN and ZOMBI are not in it: LSF lost contact with the job's host, so the job may not have ended."""
 
 _FAILURES = {
     "TERM_MEMLIMIT": FailureClass.PERMANENT,
@@ -80,7 +80,7 @@ class LsfRecord:
 
 
 def read_submission(reply: Reply, count: int) -> Answer:
-    """The answer of `bsub` for a batch of `count` attempts, by the id of its job."""
+    """The answer of `bsub` for a batch of `count` attempts; its reference is the id of the job."""
     said = reply.error + "\n" + reply.out
     if reply.status != 0 and not _SUBMITTED.search(said):
         if _FULL.search(said):
@@ -109,10 +109,10 @@ def _refuse(reason: str) -> None:
 
 
 def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
-    """The records of `bjobs -json` by id; a job of `jobs` without a record is one that `bjobs` says it does not have.
+    """The records of `bjobs -json` by id; if one of `jobs` has no record, `bjobs` said that it does not have the job.
 
-    All values are strings, "" where nothing is set. ERROR, `Job <101> is not found` and `No job found` say what is not
-    there; any text may stand before.
+    All values are strings, "" if not set. For jobs that do not exist it says ERROR, `Job <101> is not found` or
+    `No job found`; there may be any text before.
 
     Raises:
         EngineUnavailable: the answer has another form, or says nothing about one of the `jobs`.
@@ -137,7 +137,7 @@ def read_jobs(reply: Reply, jobs: Sequence[str]) -> dict[Key, LsfRecord]:
 
 
 def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[Key, LsfRecord]]:
-    """The records by id; ids that are not known are put into `absent`."""
+    """The records by id; ids that LSF does not know are put into `absent`."""
     if data.get("COMMAND", "bjobs") != "bjobs" or not isinstance(data["RECORDS"], list):
         raise ValueError("it is another command's answer")
     if len(data["RECORDS"]) != int(data.get("JOBS", len(data["RECORDS"]))):
@@ -157,7 +157,7 @@ def _read_records(data: Mapping[str, Any], absent: set[str]) -> Iterator[tuple[K
 
 
 def _read_element(index: str | None) -> int | None:
-    """The place of an element in its batch, of its index; that counts from 1, and is 0 outside of arrays."""
+    """The place of an element in its batch, from 0; None outside of arrays, where LSF's index is 0."""
     number = int(index or 0)
     return number - 1 if number else None
 
@@ -189,7 +189,7 @@ def read_history(reply: Reply, name: str | None = None) -> set[tuple[Key, str]]:
 
 
 def pick(records: Mapping[Key, LsfRecord], handle: JobHandle) -> Observation | None:
-    """What the handle's record says; None if there is none, or its id belongs to a job of another name."""
+    """The observation of the handle's record; None if there is none, or its id belongs to a job of another name."""
     key = JOBS.read(handle)
     record = records.get(key) if key else None
     return record.observe() if record is not None and record.name == handle.batch else None

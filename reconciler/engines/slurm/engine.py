@@ -1,4 +1,4 @@
-"""Slurm, driven by its commands: a batch is an array, and its name finds the submission again.
+"""Slurm, through its commands: a batch is an array, and is found again by its name.
 
 The queue (`squeue`) knows live jobs at once and forgets ended ones; accounting (`sacct`) learns of jobs seconds later and
 keeps them. A job is absent if neither knows it and no record is on its way between them (`sdiag`). Measured on 22.05:
@@ -57,7 +57,7 @@ exec "$1" "$2" "${SLURM_ARRAY_TASK_ID:-0}"
 """
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sdiag", "scontrol", "sinfo")
 CHUNK = 5000
-"""Ids or names of one argument; the kernel takes 128 KiB."""
+"""The most ids or names in one argument; the kernel takes 128 KiB."""
 
 _WRITABLE = re.compile(r"[^|\n\r%]+")
 _HARMLESS = re.compile(r"already completing or completed|Invalid job id|Job/step already", re.IGNORECASE)
@@ -67,12 +67,12 @@ class SlurmEngine(BatchSystem):
     """Submits to one partition."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """One array, or a plain job for a single attempt."""
+        """Submits one array, or a plain job for a single attempt."""
         return JOBS.name_members(self._submit(batch), batch.handles)
 
     def _submit(self, batch: Batch) -> Answer:
         count, script = len(batch.handles), name_script(batch.folder)
-        # rows of the queue could not be read, and jobs not be found again
+        # with such a character the rows of the queue cannot be read, and jobs are not found again
         if not _WRITABLE.fullmatch(str(script)):
             return Refused(f"{script} holds a character that Slurm's tables have no place for")
         if refused := write_file(script, SCRIPT):
@@ -83,7 +83,7 @@ class SlurmEngine(BatchSystem):
         return read_submission(self._call(command, self._seconds), count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """By the batch's name: the queue first, because accounting has a job seconds later, and a held one perhaps never.
+        """Searches by the batch's name: first the queue, since accounting learns of a job later, or never if it is held.
 
         Only jobs of our own user that work in the batch's folder count: anybody can read a name and give it to a job.
         """
@@ -112,7 +112,7 @@ class SlurmEngine(BatchSystem):
         return answer
 
     def query(self, handles: Sequence[JobHandle]) -> Mapping[str, Observation]:
-        """One call of `squeue`, and one of `sacct` for the attempts that `squeue` does not know."""
+        """Asks `squeue`, then `sacct` about the attempts that `squeue` does not know."""
         seen, known = observe_each(handles, JOBS.doubt)
         if not known:
             return seen
@@ -130,7 +130,7 @@ class SlurmEngine(BatchSystem):
         return seen | dict(self._look_again(missing, (queue, accounting), deadline)) if missing else seen
 
     def cancel(self, handles: Sequence[JobHandle]) -> None:
-        """Only jobs that the queue knows as live under their name: Slurm may have given an id to another job."""
+        """Ends only jobs that the queue lists as live under their name: Slurm may have given an id to another job."""
         if not handles:
             return
         deadline = Deadline(self._seconds)
@@ -159,7 +159,7 @@ class SlurmEngine(BatchSystem):
         return {record.name: job for record, job in mine if record.is_live}
 
     def examine(self) -> Sequence[Complaint]:
-        """What the controller's configuration, the partition and a trial submission (`--test-only`) say."""
+        """Checks the controller's configuration, accounting, the partition and a trial submission (`--test-only`)."""
         remedy = "run b2prod on a host with Slurm's client commands, and put them into PATH"
         if missing := find_missing(COMMANDS, remedy):
             return missing
@@ -231,7 +231,7 @@ class SlurmEngine(BatchSystem):
 
     def _options(self, folder: Path) -> Iterator[str]:
         """The options of every submission, without name and array."""
-        yield "--no-requeue"  # a folder is used once
+        yield "--no-requeue"  # a folder can be used only once
         yield f"--export={','.join(self._list_variables())}"
         yield f"--chdir={folder}"
         yield f"--output={folder}/output"
@@ -241,7 +241,7 @@ class SlurmEngine(BatchSystem):
             yield f"--{name}" if value is None else f"--{name}={value}"
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:
-        # what people set for their own use of these commands (formats, arrays, clusters) must not reach ours
+        # variables that a user sets for these commands (formats, arrays, clusters) must not change our calls
         theirs = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
         ours = {
             name: value
@@ -256,7 +256,7 @@ class SlurmEngine(BatchSystem):
         form = "%i|%T|%r|%Z|%j" if folders else "%i|%T|%r|%j"
         reply = self._call(["squeue", "-r", "-t", "all", *whom, "-o", form], seconds)
         if reply.status == 1 and whom[0].startswith("--jobs=") and "Invalid job id specified" in reply.error:
-            return SlurmAnswer({})  # a single id that is not known
+            return SlurmAnswer({})  # squeue fails if a single id is not known
         if reply.status != 0:
             return SlurmAnswer({}, reply.describe(), usable=False)
         return read_records(reply, 4 if folders else 3)
@@ -265,7 +265,7 @@ class SlurmEngine(BatchSystem):
         self, option: str, whom: Sequence[str], since: str, deadline: Deadline, *, folders: bool = False
     ) -> SlurmAnswer:
         form = f"JobID,State,ExitCode,{'WorkDir,' if folders else ''}JobName"
-        mine = [f"--user={os.getuid()}"] if folders else []  # it shows everybody's to an operator
+        mine = [f"--user={os.getuid()}"] if folders else []  # an operator would see all users' jobs
         records: dict[Key, SlurmRecord] = {}
         trouble = None
         for some in split_words(whom, CHUNK):
@@ -281,7 +281,7 @@ class SlurmEngine(BatchSystem):
     def _look_again(
         self, missing: Sequence[JobHandle], sources: Sequence[SlurmAnswer], deadline: Deadline
     ) -> Iterator[tuple[str, Observation]]:
-        """Observations of jobs that neither source lists: a last question also finds jobs that another user submitted."""
+        """Observations of jobs that neither source lists; a last call of `squeue` also finds other users' jobs."""
         trouble = next((source.trouble for source in sources if source.trouble), None)
         trouble = trouble or self._find_backlog(deadline)
         jobs = JOBS.list_jobs(missing)

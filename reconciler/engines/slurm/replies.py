@@ -1,4 +1,4 @@
-"""What Slurm's commands print: ids, states, records of jobs."""
+"""Reads what Slurm's commands print: ids, states, records of jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SKEW = timedelta(hours=1)
 """By how much the clocks of the ledger's writer and of accounting may differ."""
 
 UNNAMED = "allocation"
-"""What accounting calls a job for its first seconds."""
+"""The name of every job in accounting during its first seconds."""
 
 _ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
 
@@ -40,7 +40,7 @@ _REFUSED = re.compile(
 )
 _POLICY = re.compile(r"Job violates accounting/QOS policy")
 _LIMIT = re.compile(r"\b(?:QOS|Assoc)[A-Z]\w*")
-"""The limit that a refusal names, in Slurm's own words: of those that a job met, only those on submission pass by themselves."""
+"""A limit that a refusal names, in Slurm's own words; waiting helps only if every named limit is one of submissions."""
 
 _TOO_WIDE = re.compile(r"Invalid job array specification")
 _BUSY = re.compile(
@@ -67,7 +67,7 @@ _STATES = {
     ),
 }
 _ENDS = {
-    # FAILED stands for whatever the job's exit code was, and a fresh record of accounting has none yet
+    # FAILED implies no class: it stands for every exit code, and a new record of accounting has none yet
     **dict.fromkeys(("COMPLETED", "FAILED"), None),
     **dict.fromkeys(("CANCELLED", "TIMEOUT", "DEADLINE", "PREEMPTED"), FailureClass.TRANSIENT),
     "OUT_OF_MEMORY": FailureClass.PERMANENT,
@@ -85,7 +85,7 @@ _HEADINGS = {
 
 @dataclass(frozen=True, slots=True)
 class SlurmRecord:
-    """A job as one of the two knows it; `note` is a reason or an exit code, `folder` the one it works in, "" if not asked."""
+    """A job in the queue or in accounting; `note`: a reason or an exit code, `folder`: where it works, "" if not asked."""
 
     name: str
     state: str
@@ -110,7 +110,7 @@ class SlurmRecord:
 
 @dataclass(frozen=True, slots=True)
 class SlurmAnswer:
-    """What the queue or accounting answered. `trouble`: why it does not prove absence; `usable`: it says something."""
+    """What the queue or accounting answered. `trouble`: why it cannot prove absence; `usable`: its records count."""
 
     records: Mapping[Key, SlurmRecord]
     trouble: str | None = None
@@ -118,10 +118,10 @@ class SlurmAnswer:
 
 
 def read_records(reply: Reply, marks: int) -> SlurmAnswer:
-    """Rows `id|state|note|name`, with four marks `id|state|note|folder|name`; a name may hold anything.
+    """The records in rows `id|state|note|name`, or with four `marks` `id|state|note|folder|name`; a name may contain `|`.
 
-    The rows stand below a heading. If there is no heading, or a line is not a row, other rows may be missing: an empty text,
-    a notice or a page of HTML is not an empty queue. A heading with other columns says nothing about the rows.
+    The rows follow a heading. If there is no heading, or a line is not a row, other rows may be missing: an empty text,
+    a notice or a page of HTML is not an empty queue. A table with an unknown heading gives no records.
     """
     records: dict[Key, SlurmRecord] = {}
     strange: list[str] = []
@@ -150,7 +150,7 @@ def read_records(reply: Reply, marks: int) -> SlurmAnswer:
 
 
 def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
-    """The columns that a line names, in letters of one kind; None where it is not a heading."""
+    """The names of columns in a line, in capital letters; None if it is not a heading."""
     if _ID.fullmatch(fields[0]):
         return None
     names = tuple(re.sub(r"[^A-Z]", "", field.upper()) for field in fields)
@@ -158,16 +158,16 @@ def _read_heading(fields: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def pick(source: SlurmAnswer, handle: JobHandle) -> SlurmRecord | None:
-    """The handle's record; none where its id belongs to a job of another name."""
+    """The handle's record; None if there is none, or its id belongs to a job of another name."""
     key = JOBS.read(handle)
     record = source.records.get(key) if key else None
     return record if record is not None and record.name in {handle.batch, UNNAMED} else None
 
 
 def is_ours(record: SlurmRecord, handle: JobHandle) -> bool | None:
-    """Whether a job that bears the batch's name works in the batch's folder, as all that were submitted do; None: not told.
+    """Whether a job with the batch's name works in the batch's folder, as all our jobs do; None if that is not known.
 
-    A name can be read by everybody in the queue, and be given to any other job.
+    Everybody can read a name in the queue, and give it to another job.
     """
     if not record.folder.startswith("/"):
         return None
@@ -177,13 +177,13 @@ def is_ours(record: SlurmRecord, handle: JobHandle) -> bool | None:
 
 
 def are_ours(records: Iterable[SlurmRecord], handle: JobHandle) -> bool | None:
-    """The same of all that is said of one job: one that says so is enough."""
+    """The same for all records of one job: true if one says so; else None if one does not tell; else false."""
     told = {is_ours(record, handle) for record in records}
     return True if True in told else None if None in told else False
 
 
 def is_under_way(source: SlurmAnswer, handle: JobHandle) -> bool:
-    """Whether a job that bears the handle's batch's name and index has not ended, whatever its id."""
+    """Whether there is a live job, with any id, that has the name of the handle's batch and the handle's index."""
     return any(
         (record.name, element or 0) == (handle.batch, handle.index) and record.is_live
         for (_, element), record in source.records.items()
@@ -197,7 +197,7 @@ def find_earliest(handles: Iterable[JobHandle]) -> str:
 
 
 def pick_whole(source: SlurmAnswer, handle: JobHandle) -> SlurmRecord | None:
-    """The end of the handle's whole array: one that was cancelled before it started may have no other record."""
+    """The record of the handle's whole array, if that has ended: if cancelled before its start, it may have no other."""
     record = source.records.get(((handle.reference or "").partition("_")[0], None))
     if record is None or record.name != handle.batch or record.is_live:
         return None
@@ -223,16 +223,18 @@ def _read_deferral(reply: Reply, count: int) -> Deferred | None:
 
 
 def read_submission(reply: Reply, count: int) -> Answer:
-    """The answer of `sbatch` for a batch of `count` attempts, by the id of its job.
+    """The answer of `sbatch` for a batch of `count` attempts; its reference is the id of the job.
 
-    An id is a line that holds nothing else, among all that a site prints; two such lines give no id. A controller that takes
-    no more jobs lets `sbatch` wait for minutes; if `sbatch` is killed while it waits, it has submitted nothing.
+    The id is the only line that holds nothing else; two such lines give no id. If the controller takes no more jobs,
+    `sbatch` waits for minutes; if it is killed while it waits, it has submitted nothing.
     """
     if deferred := _read_deferral(reply, count):
         return deferred
     if reply.missing or (reply.status not in {0, None} and _REFUSED.search(reply.error)):
         return Refused(reply.describe())
     ids = [found for line in reply.out.split("\n") if (found := _SUBMITTED.fullmatch(line))]
-    if reply.status != 0 or len(ids) != 1 or not reply.out.endswith("\n"):  # else digits of it may be missing
+    if (
+        reply.status != 0 or len(ids) != 1 or not reply.out.endswith("\n")
+    ):  # without a newline, digits may be missing
         return Uncertain(reply.describe())
     return Accepted(ids[0][1])
