@@ -1,1 +1,1 @@
-"""Migrations: what each version of the ledger's tables changed in the one before."""
+"""Migrations: what each version of the ledger's tables changed."""

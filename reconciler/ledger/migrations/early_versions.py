@@ -1,4 +1,4 @@
-"""The versions 0001 to 0008: run catalogue, ledger, payload sets, lists of runs, engines, file catalogues."""
+"""The migrations 0001 to 0005 and 0008: run catalogue, ledger, payload sets, lists of runs, engines, file catalogues."""
 
 from __future__ import annotations
 
@@ -327,7 +327,7 @@ def add_file_catalogues(op: Operations) -> None:
 
 
 def _drop_defaults(op: Operations, table: str, *columns: str) -> None:
-    """The default was for the rows that are there: from now on every writer gives the value."""
+    """Removes defaults that were only for existing rows: every writer gives these values."""
     with op.batch_alter_table(table) as changed:
         for column in columns:
             changed.alter_column(column, server_default=None)

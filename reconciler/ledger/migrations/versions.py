@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, with what each changed; those from 0006 and 0010 on are described here."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0021."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def add_approvals(op: Operations) -> None:
 
 
 def add_engines_of_batches(op: Operations) -> None:
-    """0010: which engine took a batch. Null is not known: the one that its site has."""
+    """0010: which engine took a batch; null means the present engine of its site."""
     op.add_column("batches", Column("engine", String(500)))
 
 
 def add_withdrawals(op: Operations) -> None:
-    """0011: before which moments statements no longer count, and the scopes of what was launched."""
+    """0011: withdrawals of statements, and the scopes of launches."""
     op.add_column("launches", Column("scopes", String(1000)))
     op.create_table(
         "floors",
@@ -79,20 +79,20 @@ def add_withdrawals(op: Operations) -> None:
 
 
 def add_counts(op: Operations) -> None:
-    """0012: how many events the input files of a job are registered with, and how many its verified attempt read."""
+    """0012: the registered number of events of a job's input files, and the number that its verified attempt read."""
     op.add_column("jobs", Column("events", BigInteger))
     op.add_column("attempts", Column("events_read", BigInteger))
 
 
 def add_records(op: Operations) -> None:
-    """0013: what a job tells of how its outputs were made: kinds and rows of files, and a record of its attempt."""
+    """0013: details from the job on its outputs: kinds and rows of files, and a record of the attempt."""
     op.add_column("attempts", Column("record", Text))
     op.add_column("products", Column("rows", BigInteger))
     op.add_column("products", Column("kind", String(16)))
 
 
 def add_removed_files(op: Operations) -> None:
-    """0014: files that were removed, other places of files, and an index by which equal files are found."""
+    """0014: removed files, other places of files, and an index to find equal files."""
     op.create_index("ix_files_checksum", "files", ["checksum"])
     op.create_table(
         "replicas",
@@ -124,7 +124,7 @@ def add_removed_files(op: Operations) -> None:
 
 
 def add_simulated_files(op: Operations) -> None:
-    """0015: what files say of their events, simulated or real, and indexes of the few that are simulated."""
+    """0015: whether files say that their events are simulated, and indexes of simulated files and runs."""
     op.add_column("files", Column("simulated", Boolean))
     op.add_column("removals", Column("simulated", Boolean))
     op.create_index(
@@ -141,24 +141,24 @@ def add_simulated_files(op: Operations) -> None:
 
 
 def add_latest_time(op: Operations) -> None:
-    """0016: the latest time that was seen: what expired stays expired when clocks go back."""
+    """0016: the latest time that was seen, so that what expired stays expired if a clock is set back."""
     op.create_table(
         "latest_time", Column("id", Integer, primary_key=True), Column("moment", String(20), nullable=False)
     )
 
 
 def add_what_is_due(op: Operations) -> None:
-    """0017: which files are due of a job: the job writes the folder of its attempt, and does not say it."""
+    """0017: which files a job must write; the job's own folder does not decide this."""
     op.add_column("jobs", Column("due", Text))
 
 
 def add_tools(op: Operations) -> None:
-    """0018: which b2prod made the jobs of a batch, and which release, by name and commit, was approved for them."""
+    """0018: which b2prod made the jobs of a batch, and the name and commit of the approved release."""
     op.add_column("batches", Column("origin", Text))
 
 
 def add_upgrades(op: Operations) -> None:
-    """0019: which tool brought the tables to which version."""
+    """0019: which tool migrated the tables to which version."""
     op.create_table(
         "upgrades",
         Column("id", identity, primary_key=True),
@@ -169,7 +169,7 @@ def add_upgrades(op: Operations) -> None:
 
 
 def add_places(op: Operations) -> None:
-    """0020: which ledgers this one was before, and which folders are its own."""
+    """0020: former ids of the ledger, and the places that belong to it."""
     op.create_table(
         "former_ledgers",
         Column("id", String(32), primary_key=True),
@@ -187,7 +187,7 @@ def add_places(op: Operations) -> None:
 
 
 def add_brakes(op: Operations) -> None:
-    """0021: what a brake asked about, and since when an attempt is missed."""
+    """0021: what an alarm asks about, and since when an attempt is missed."""
     op.add_column("pauses", Column("subject", LargeBinary))
     lost = text("state = 'lost'")
     op.create_index(
@@ -203,7 +203,7 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0004": lengthen_steps,
     "0005": add_engines,
     "0008": add_file_catalogues,
-    "0006": add_cpu_time,  # its number was given out before that of the migration that it follows
+    "0006": add_cpu_time,  # it runs after 0008, although its number is lower
     "0007": add_approvals,
     "0010": add_engines_of_batches,
     "0011": add_withdrawals,
@@ -218,4 +218,4 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0020": add_places,
     "0021": add_brakes,
 }
-"""Version → what makes it of the version before, the oldest first."""
+"""Version → the migration that makes it from the version before, the oldest first."""

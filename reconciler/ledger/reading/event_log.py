@@ -1,7 +1,6 @@
-"""The event log: what happened according to the journal, one event after another, with stable keys.
+"""The event log: the journal in the words of the field, one event after another, with stable keys.
 
-The journal holds changes of rows. An event says in the words of the field what such a change means, and names the
-unit, the attempt and the site that it is about.
+The journal holds changes of rows. An event says what such a change means, and names the unit, the attempt and the site.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _SHOWN = (
     "catalogue",
     "name",
 )
-"""The columns of a row that are told as they are, if the row has them."""
+"""Columns that are shown unchanged, if the row has them."""
 
 _BEGINNINGS = {
     "attempts": "attempt.begun",
@@ -42,12 +41,12 @@ _BEGINNINGS = {
     "decisions": "decision.taken",
     "registrations": "output.registered",
 }
-"""What a new row of a table means."""
+"""The name of the event for a new row of a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One thing that happened. `number` is the number of its entry in the journal; events of one transaction share it.
+    """One event. `number` is the number of its entry in the journal; events of one transaction share it.
 
     `name` is for example `attempt.failed`; `facts` has what is known of campaign, step, run, attempt, site, failure,
     reason, scope, who …
@@ -69,7 +68,7 @@ def find_last(connection: Connection) -> int:
 
 
 def read_events(connection: Connection, after: int, limit: int = 10_000) -> tuple[list[LogEvent], int]:
-    """The events of at most `limit` entries behind entry `after`, and the number of the last entry read."""
+    """Reads at most `limit` entries after entry `after`. Returns their events and the number of the last entry read."""
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
     found: list[tuple[Row[Any], str, str, Mapping[str, Any]]] = []
     last = after
@@ -91,7 +90,7 @@ def read_events(connection: Connection, after: int, limit: int = 10_000) -> tupl
 
 
 def _name_change(table: str, values: Mapping[str, Any]) -> str | None:
-    """What the change of a row means; None if it is of no interest to anybody."""
+    """The name of the event for a changed row; None if the change is not an event."""
     state = values.get("state")
     match table:
         case "attempts" if state is not None:
@@ -119,7 +118,7 @@ def _find_row(table: str, values: Mapping[str, Any]) -> int:
 def _read_units(
     connection: Connection, found: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """By table and row: the unit that it is about, and of an attempt its name and site."""
+    """By table and row number: the unit of the row, and for an attempt its name and site."""
     wanted: dict[str, set[int]] = {}
     for table, number in found:
         wanted.setdefault(table, set()).add(number)

@@ -1,7 +1,7 @@
-"""Records: what an output is and how it was made, in a file beside it, so that a lost ledger can be made again.
+"""Records: a file beside each output says what it is and how it was made, so that a lost ledger can be rebuilt.
 
-The record is written before the files come to their places, so each published output has one. It holds only the digest of a
-nonce, so that nobody can pretend to be the job.
+A record is written before the files get their final names, so each published output has one. It holds only the digest of
+a nonce, so that nobody can use the nonce to act as the job.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from schemas.manifest.runs import run_key
 SCHEMA = "record/1"
 
 LARGEST = 1 << 22
-"""Bytes that a record may have; a unit of a thousand jobs takes half a megabyte."""
+"""Largest size in bytes of a record; a unit of a thousand jobs needs half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """A record as it is to lie beside its output, in a folder below the storage."""
+    """A record to be written beside its output, in a folder below the storage."""
 
     storage: str
     folder: str
@@ -52,18 +52,18 @@ class RecordFile:
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """A record that was read, and is valid by its schema; `data` is all of it."""
+    """A record that was read and fits its schema; `data` is all of it."""
 
     data: Mapping[str, Any]
 
     @property
     def address(self) -> Address:
-        """The unit that the output is of."""
+        """The unit of the output."""
         return self.data["campaign"], self.data["step"], run_key(self.data["experiment"], self.data["run"])
 
     @property
     def place(self) -> tuple[Address, str, int]:
-        """The unit, the output and the version: no two outputs have the same."""
+        """The unit, the output and the version; unique for each output."""
         return self.address, self.data["output"], self.data["version"]
 
     @property
@@ -73,7 +73,7 @@ class OutputRecord:
 
     @property
     def is_consistent(self) -> bool:
-        """Whether its fingerprint is that of the recipe, the input and the conditions that it states."""
+        """Whether the fingerprint is that of the recipe, the input and the conditions in the record."""
         recipe, conditions = digest(self.data["recipe"]), self.data["conditions"]
         return any(
             fingerprint(recipe, source, self.data["input"], conditions) == self.fingerprint
@@ -81,7 +81,7 @@ class OutputRecord:
         )
 
     def tell(self) -> str:
-        """Which output it is of, for people."""
+        """The name of the output, for people."""
         unit = f"{self.data['campaign']}/{self.data['step']}/{self.data['experiment']}:{self.data['run']}"
         return f"{unit} {self.data['output']} v{self.data['version']}"
 
@@ -93,14 +93,14 @@ def read_record(content: bytes) -> OutputRecord:
         ValueError: the content is not a record; the message says what is wrong.
     """
     data = parse_json(content)
-    check_rendered(data, "record")  # the quick check first: a file may be made to keep the strict one busy
+    check_rendered(data, "record")  # the quick check is first: a bad file can keep the strict one busy
     if problems := validate_json(data, load_schema("record")):
         raise ValueError(problems[0])
     return OutputRecord(data)
 
 
 def is_same_output(content: bytes, other: bytes) -> bool:
-    """Whether two records are of the same files, made by the same attempts; the rest may differ from tool to tool."""
+    """Whether two records are of the same files, made by the same attempts; the rest may differ between tools."""
     try:
         mine, its = read_record(content).data, read_record(other).data
     except ValueError:
@@ -111,7 +111,7 @@ def is_same_output(content: bytes, other: bytes) -> bool:
 
 
 def write_records(connection: Connection, intent: int) -> tuple[RecordFile, ...]:
-    """The records of all outputs of an intent whose jobs are verified; the same bytes each time."""
+    """The records of all outputs of an intent whose jobs are verified. The bytes are the same at each call."""
     tried = (
         select(
             *(attempts.c[name] for name in ("id", "number", "nonce", "site", "reference", "begun", "ended")),
@@ -145,7 +145,7 @@ _SAME = (
     *("campaign", "step", "experiment", "run", "output", "version", "input", "conditions", "folder"),
     *("events_read", "intent", "approval"),
 )
-"""What a record has of an output as the ledger has it."""
+"""The columns of an output that are copied into its record."""
 
 
 def _write(
@@ -172,12 +172,12 @@ def _write(
 
 
 def digest_nonce(nonce: str) -> str:
-    """What a record has of an attempt's nonce."""
+    """The digest of an attempt's nonce that a record holds."""
     return sha256(nonce.encode()).hexdigest()
 
 
 def _find_inputs(connection: Connection, row: Any) -> list[dict[str, Any]]:
-    """The registered files that an output was made of; none if its input is another output, or if they changed since."""
+    """The registered files from which an output was made; empty if its input is another output, or the files have changed."""
     query = select(files.c.level, files.c.name, files.c.size, files.c.checksum)
     here = and_(files.c.experiment == row.experiment, files.c.run == row.run)
     levels: dict[str, list[tuple[str, int, str]]] = {}

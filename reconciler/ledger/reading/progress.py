@@ -1,4 +1,4 @@
-"""What the ledger alone tells of a campaign, whatever is declared: reads only."""
+"""The progress of a campaign, from the ledger alone. Only reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.model.states import IntentState, OutputState
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """How many units of a step have a produced output, are under way, and are in quarantine."""
+    """The numbers of units of a step that have a produced output, are under way, and are in quarantine."""
 
     step: str
     done: int
@@ -22,7 +22,7 @@ class StepProgress:
 
 
 def read_progress(connection: Connection, campaign: str) -> tuple[StepProgress, ...]:
-    """The steps of a campaign that have any such unit, by name."""
+    """The steps of a campaign that have such units, sorted by name."""
     under_way = or_(intents.c.state == IntentState.OPEN, intents.c.id.in_(UNDER_WAY))
     made = _list_units(connection, outputs, campaign, outputs.c.state == OutputState.PRODUCED)
     running = _list_units(connection, intents, campaign, under_way)
@@ -41,7 +41,7 @@ def _list_units(
 
 
 def list_flaws(connection: Connection, campaign: str) -> tuple[list[str], list[str]]:
-    """The files of produced outputs that the last verification found gone or changed, and those that it found wrong, as texts."""
+    """Two lists of texts from the last verification, on produced outputs: files that are gone or changed, and wrong files."""
     query = (
         select(examinations.c.trouble, examinations.c.text)
         .join(verifications, verifications.c.id == examinations.c.verification)

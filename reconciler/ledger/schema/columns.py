@@ -1,4 +1,4 @@
-"""Parts of tables: numbers of rows, texts of one enum, and indexes of some of a table's rows."""
+"""Parts of tables: numbers of rows, columns with the values of an enum, and partial indexes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Dialect, Index, Integer, String, Text
 from sqlalchemy.types import TypeDecorator
 
 identity = BigInteger().with_variant(Integer, "sqlite")
-"""The type of the numbers that the database gives to rows."""
+"""The type of row numbers that the database assigns."""
 
 
 def describe_run(*, key: bool = False) -> tuple[Column[int], Column[int]]:
@@ -23,7 +23,7 @@ def index_where(name: str, where: TextClause, *columns: str, unique: bool = Fals
 
 
 class StateText(TypeDecorator[str]):
-    """Texts of `states`, at most `length` characters long. What is read comes as plain text, which equals its member.
+    """Text columns with the values of the enum `states`, at most `length` characters long. Plain text is read back.
 
     Writing another text raises `ValueError`, which SQLAlchemy wraps into a `StatementError`.
     """

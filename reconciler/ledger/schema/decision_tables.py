@@ -11,7 +11,7 @@ from reconciler.ledger.schema.columns import StateText
 from reconciler.ledger.schema.tables import make_numbered, metadata
 from reconciler.model.states import PauseKind
 
-# Trust roots that were pinned, by which approvals are judged: the one with the highest id counts, and versions only grow.
+# Pinned trust roots, by which approvals are judged. The one with the highest id counts; versions only grow.
 trust_roots = make_numbered(
     "trust_roots",
     Column("digest", String(64), nullable=False),
@@ -30,9 +30,9 @@ launches = Table(
     Column("lock", String(64), nullable=False),
     Column("approval", String(64), nullable=False),
     Column("since", String(20), nullable=False),
-    Column("scopes", String(1000)),  # JSON, scope → [digest, generation since which it is]; NULL: not known
+    Column("scopes", String(1000)),  # JSON, scope → [digest, its first generation]; NULL: not known
 )
-# The moments before which nothing counts any more of what a person signed in a role: it was revoked, or replaced.
+# Withdrawals: what a person signed in a role before the moment no longer counts, because it was revoked or replaced.
 floors = Table(
     "floors",
     metadata,
@@ -41,21 +41,21 @@ floors = Table(
     Column("principal", String(130), primary_key=True),
     Column("moment", String(20), nullable=False),
 )
-# Approving statements that were seen to be revoked, by the sha256 of their bytes.
+# Revoked statements, by the sha256 of their bytes.
 revocations = Table(
     "revocations",
     metadata,
     Column("statement", String(64), primary_key=True),
     Column("since", String(20), nullable=False),
 )
-# The latest time by which approvals were judged, a row with the id 1: what had expired then does not come back with a clock.
+# The latest time that was seen, one row with the id 1. What had expired then stays expired when a clock is set back.
 latest_time = Table(
     "latest_time",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("moment", String(20), nullable=False),
 )
-# What is stopped for the time being: `all`, `site:NAME` or `campaign:NAME`.
+# Pauses of `all`, `site:NAME` or `campaign:NAME`.
 pauses = make_numbered(
     "pauses",
     Column("scope", String(80), nullable=False),
@@ -66,9 +66,9 @@ pauses = make_numbered(
     Column("ended", String(20)),
     Column("ended_by", String(120)),
     Column("ended_reason", String(500)),
-    Column("subject", LargeBinary),  # JSON, compressed by zlib: what an alarm asks about, each by its name
+    Column("subject", LargeBinary),  # JSON, compressed by zlib: the names that an alarm asks about
 )
-# What a person did to units, and why.
+# Operator actions and their reasons.
 decisions = make_numbered(
     "decisions",
     Column("time", String(20), nullable=False),
@@ -77,7 +77,7 @@ decisions = make_numbered(
     Column("who", String(120), nullable=False),
     Column("reason", String(500), nullable=False),
 )
-# The ids that a ledger had before it was put back from a copy, or made again: attempts of these may still be at engines.
+# Ids that the ledger had before it was restored or rebuilt. Attempts with these ids may still be at engines.
 former_ledgers = Table(
     "former_ledgers",
     metadata,
@@ -85,7 +85,7 @@ former_ledgers = Table(
     Column("until", String(20), nullable=False),
     Column("reason", String(500), nullable=False),
 )
-# The state folder and the storages that a ledger works with: each has a marker in it with the same id.
+# The state folder and the storages of the ledger. Each holds a marker with the same id.
 places = Table(
     "places",
     metadata,
@@ -95,7 +95,7 @@ places = Table(
     Column("since", String(20), nullable=False),
     UniqueConstraint("kind", "path"),
 )
-# Which tool brought the tables to which version, the latest last: whom older ones send people to.
+# Which tool migrated the tables to which version, the latest last. Messages of older tools name it.
 upgrades = make_numbered(
     "upgrades",
     Column("version", String(32), nullable=False),

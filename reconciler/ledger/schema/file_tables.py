@@ -1,4 +1,4 @@
-"""The tables of files that are read by no job: other places of registered ones, and those that were taken out."""
+"""The tables of files that no job reads: other places of registered files, and removed files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from reconciler.ledger.schema.columns import describe_run
 from reconciler.ledger.schema.tables import make_numbered
 
 SIMULATED: ColumnElement[str] = literal_column("'mc'")
-"""The type of runs of simulated events, as the index has it: of a parameter no database knows that it fits."""
+"""The type of runs of simulated events, as the index has it. With a parameter, the database would not use the index."""
 
-# Other places of files that are registered: they are read in no job.
+# Other places of registered files; no job reads them.
 replicas = make_numbered(
     "replicas",
     *describe_run(),
@@ -20,7 +20,7 @@ replicas = make_numbered(
     Column("storage", String(8), nullable=False),
     Index("ix_replicas_file", "level", "experiment", "run", "name"),
 )
-# Files that were taken out of the catalogue, one row a place; `restored` is when the same file came back.
+# Files that were removed from the catalogue, one row for each place; `restored` is when the same file came back.
 removals = make_numbered(
     "removals",
     *describe_run(),

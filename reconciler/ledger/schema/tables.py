@@ -1,4 +1,4 @@
-"""The tables of the run catalogue and of the ledger, which share one database and so one snapshot of a read."""
+"""The tables of the run catalogue and of the ledger. They share one database, so that one read sees both at one moment."""
 
 from __future__ import annotations
 
@@ -35,20 +35,22 @@ metadata = MetaData(
 
 
 def make_numbered(name: str, *parts: SchemaItem) -> Table:
-    """A table whose rows have numbers, `id`, which the database gives them."""
+    """A table with a column `id`: row numbers that the database assigns."""
     return Table(name, metadata, Column("id", identity, primary_key=True), *parts)
 
 
 LIVE_ATTEMPT = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
-"""That an attempt may still come to a result (`LIVE`); written out, as the next two."""
+"""An attempt may still give a result (`LIVE`). This and the next two are written as text, because SQLite uses a partial
+index only if the query has the same words.
+"""
 
 LOST = text("attempts.state = 'lost'")
-"""That an attempt was lost."""
+"""An attempt is lost."""
 
 LIVE_OUTPUT = text("state IN ('intended', 'publishing', 'produced')")
-"""That an output is there or coming (`CLAIMING`); written out, since SQLite uses a partial index only for its own words."""
+"""An output exists or is being made (`CLAIMING`)."""
 
-# One row. `serial` moves with what a plan depends on in the ledger, `catalogue_serial` with runs and files.
+# One row. `serial` changes when something changes that a plan depends on, `catalogue_serial` with runs and files.
 ledger = Table(
     "ledger",
     metadata,
@@ -57,8 +59,8 @@ ledger = Table(
     Column("catalogue_serial", BigInteger, nullable=False),
 )
 
-# The run catalogue. `id` is the order of arrival, `files` how many RAW files the run was written to, `removed` why it
-# is no longer to be used; null is not known, and for `removed` that it is in use.
+# The run catalogue. `id` is the order of arrival, `files` the number of RAW files of the run, `removed` why the run must
+# not be used any more. Null means not known; for `removed` it means that the run is in use.
 runs = make_numbered(
     "runs",
     *describe_run(),
@@ -74,7 +76,7 @@ runs = make_numbered(
     UniqueConstraint("experiment", "run"),
     index_where("ix_runs_simulated", text("type = 'mc'"), "experiment", "run"),
 )
-# The runs of each list as it was last imported, in the text that `format_runs` writes, compressed by zlib.
+# The runs of each list at its last import: text of `format_runs`, compressed by zlib.
 run_lists = Table(
     "run_lists",
     metadata,
@@ -82,7 +84,7 @@ run_lists = Table(
     Column("runs", LargeBinary, nullable=False),
     Column("imported", String(20), nullable=False),
 )
-# Lines of lists that could not be trusted, until a later version of the list has them corrected.
+# Lines of lists with errors, until a later version of the list corrects them.
 quarantine = make_numbered(
     "quarantine",
     Column("list", String(200), nullable=False, index=True),
@@ -91,14 +93,14 @@ quarantine = make_numbered(
     Column("reason", String(500), nullable=False),
     Column("since", String(20), nullable=False),
 )
-# Runs that an open selection of a campaign has taken in; this is never revoked.
+# Runs that an open selection of a campaign has taken in; this is never undone.
 admissions = Table(
     "admissions",
     metadata,
     Column("campaign", String(40), primary_key=True),
     *describe_run(key=True),
 )
-# Luminosity by run in inverse nanobarn: who measured it how, in which version, with which correction ("" for none).
+# Luminosity of runs in inverse nanobarn, by method, version and correction ("" for none).
 luminosity = Table(
     "luminosity",
     metadata,
@@ -120,10 +122,10 @@ files = make_numbered(
     Column("checksum", String(80), nullable=False),
     Column("events", BigInteger),
     Column("storage", String(8), nullable=False),  # disk, tape or staging
-    Column("simulated", Boolean),  # what the file says of its events
+    Column("simulated", Boolean),  # as the file says
     UniqueConstraint("level", "experiment", "run", "name"),
     Index("ix_files_checksum", "checksum"),
-    # What is simulated is little beside what the detector recorded, and every plan asks for it.
+    # Every plan asks for simulated files, and they are few.
     Index(
         "ix_files_simulated",
         *("level", "experiment", "run"),
@@ -131,7 +133,7 @@ files = make_numbered(
         postgresql_where=text("simulated IS true"),
     ),
 )
-# What a unit reads of one level of one run: kept with the files, so that a plan reads one row a run.
+# Sums over the files of one level of one run, so that a plan reads one row for each run.
 inputs = Table(
     "inputs",
     metadata,
@@ -151,14 +153,14 @@ plans = Table(
     Column("content", LargeBinary, nullable=False),
     Column("begun", String(20), nullable=False),
     Column("ended", String(20)),
-    Column("serial", BigInteger, nullable=False),  # the ledger's, after the last write made for this plan
+    Column("serial", BigInteger, nullable=False),  # the ledger's, after the last write for this plan
 )
 recipes = make_numbered(
     "recipes",
     Column("digest", String(64), nullable=False, unique=True),
     Column("content", LargeBinary, nullable=False),
 )
-# The payloads that runs were made with, each set once: `buckets` are the digests of its buckets, one behind the other.
+# The payload sets that were used, each once. `buckets` are the digests of its buckets, one after the other.
 payload_sets = Table(
     "payload_sets",
     metadata,
@@ -171,7 +173,7 @@ payload_buckets = Table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("payloads", LargeBinary, nullable=False),
 )
-# What running tags were like: `followed` is when one was found to be so, null where a run merely began with it.
+# Snapshots of running global tags. `followed` is when it was found to be so; null if runs only began with it.
 snapshots = Table(
     "snapshots",
     metadata,
@@ -180,7 +182,7 @@ snapshots = Table(
     Column("content", LargeBinary, nullable=False),  # of the file NAME.iov, compressed by zlib
     Column("followed", String(27)),
 )
-# Which snapshots of its `forward` tags, by digest and in their order, a run began with.
+# With which snapshots of its `forward` tags (digests, in the order of the tags) a run began.
 bindings = Table(
     "bindings",
     metadata,
@@ -188,7 +190,7 @@ bindings = Table(
     *describe_run(key=True),
     Column("snapshots", String(700), nullable=False),
 )
-# That a unit is to make certain outputs.
+# Intents: a unit is to make certain outputs.
 intents = make_numbered(
     "intents",
     Column("plan", String(64), ForeignKey("plans.digest"), nullable=False),
@@ -197,13 +199,13 @@ intents = make_numbered(
     *describe_run(),
     Column("state", StateText(IntentState, 12), nullable=False),
     Column("reason", String(500)),
-    Column("approval", String(64)),  # digest of the approvals under which it was begun
+    Column("approval", String(64)),  # digest of the approvals with which it began
     index_where(
         "uq_intents_open", text("state = 'open'"), "campaign", "step", "experiment", "run", unique=True
     ),
 )
 UNIT = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-"""The columns of an intent that say of which unit it is."""
+"""The columns of an intent that name its unit."""
 
 # One output of an intent.
 outputs = make_numbered(
@@ -229,8 +231,8 @@ outputs = make_numbered(
     Index("ix_outputs_run", "campaign", "experiment", "run"),
     Index("ix_outputs_produced", "fingerprint", sqlite_where=text("state = 'produced'")),
 )
-# `after` is when a job that failed may be tried again, in seconds since 1970; `events` is how many its input files are
-# registered with, null where that is not known of each.
+# `after` is when a failed job may be tried again, in seconds since 1970. `events` is the registered number of events of
+# its input files, null if it is not known for each file.
 jobs = make_numbered(
     "jobs",
     Column("intent", identity, ForeignKey("intents.id"), nullable=False),
@@ -238,10 +240,10 @@ jobs = make_numbered(
     Column("failures", Integer, nullable=False),  # attempts that count against the campaign's max_attempts
     Column("after", BigInteger),
     Column("events", BigInteger),
-    Column("due", Text),  # JSON: output → name of its file; null in rows that are older than the column
+    Column("due", Text),  # JSON: output → name of its file; null in rows older than the column
     UniqueConstraint("intent", "key"),
 )
-# What was given to an engine in one call: `engine` is which, and where (null: the site's); `origin` JSON on what made it.
+# Jobs that an engine got in one call. `engine`: which one and where (null: the site's); `origin`: JSON on what made it.
 batches = make_numbered(
     "batches",
     Column("name", String(128), nullable=False, unique=True),
@@ -249,8 +251,8 @@ batches = make_numbered(
     Column("engine", String(500)),
     Column("origin", Text),
 )
-# One submission of a job. `absences` counts complete answers in a row that did not know it, `unknown` is since when
-# nothing can be told of it, `missed` since when it is gone without a result, `cancel` that its end was asked for.
+# One submission of a job. `absences` counts successive complete answers without it. `unknown`: since when nothing is
+# known of it. `missed`: since when it is gone without a result. `cancel`: why its end was asked for.
 attempts = make_numbered(
     "attempts",
     Column("job", identity, ForeignKey("jobs.id"), nullable=False),
@@ -272,18 +274,18 @@ attempts = make_numbered(
     Column("missed", String(20)),
     Column("cancel", String(500)),
     Column("signature", String(64)),
-    Column("cpu_seconds", Double),  # of the application, where the attempt is verified
+    Column("cpu_seconds", Double),  # of the application, if the attempt is verified
     Column("events_read", BigInteger),  # the same
-    Column("record", Text),  # JSON: what else is known of how it was made, and `event_numbers`, a checksum
+    Column("record", Text),  # JSON: details of how it was made, and `event_numbers`, a checksum
     UniqueConstraint("job", "number"),
     index_where("uq_attempts_live", LIVE_ATTEMPT, "job", unique=True),
     index_where("ix_attempts_lost", text("state = 'lost'"), "site", "ended"),
 )
 UNIT_ATTEMPTS = attempts.join(jobs).join(intents)
-"""Attempts, with their jobs and intents."""
+"""Attempts joined with their jobs and intents."""
 
 UNDER_WAY = select(jobs.c.intent).select_from(attempts.join(jobs)).where(attempts.c.state.in_(LIVE))
-"""The intents of which an attempt may still come to a result."""
+"""The intents with a live attempt."""
 
 # The files of an output; `path` is below the output's folder, `kind` events or event list, `rows` the entries of its tree.
 products = Table(
@@ -299,7 +301,7 @@ products = Table(
     Column("kind", String(16)),
 )
 
-# Who may write what the reconciler writes: `expires` is judged by the database's clock, the fence only grows.
+# Who may write as the reconciler. `expires` is compared with the database's clock; the fence only grows.
 leases = Table(
     "leases",
     metadata,
@@ -309,7 +311,7 @@ leases = Table(
     Column("seconds", Double, nullable=False),
     Column("expires", Double, nullable=False),  # seconds since 1970
 )
-# Every change of the ledger's rows, transaction by transaction; `digest` covers the content and the digest before.
+# The journal, one row for each transaction; `digest` is computed from the content and the digest before.
 events = make_numbered(
     "events",
     Column("time", String(20), nullable=False),
@@ -317,7 +319,7 @@ events = make_numbered(
     Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
     Column("digest", String(64), nullable=False),
 )
-# How a site answers: when it last did, how often in a row it did not, and when it is asked again (seconds since 1970).
+# How a site answers: the last time, failures in a row, and when it is asked again (seconds since 1970).
 sites = Table(
     "sites",
     metadata,
@@ -327,7 +329,7 @@ sites = Table(
     Column("after", BigInteger),
     Column("reason", String(500)),
 )
-# Rounds over a campaign's published files: one that was cut short is continued, of others what was wrong is kept.
+# Rounds of verification. An interrupted round is continued; of an ended one only what was wrong is kept.
 verifications = make_numbered(
     "verifications",
     Column("campaign", String(40), nullable=False, index=True),
@@ -343,7 +345,7 @@ examinations = Table(
     Column("trouble", String(8)),  # gone, changed or wrong; null is fine
     Column("text", String(1000)),
 )
-# Outputs that a catalogue knows, by the address of the catalogue: written only after they were read back from it.
+# Outputs in a catalogue, by its address; a row is written only after the output was read back from it.
 registrations = Table(
     "registrations",
     metadata,

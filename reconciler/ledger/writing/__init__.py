@@ -1,1 +1,1 @@
-"""Writing the ledger: under a lease, in transactions that the journal records."""
+"""Writes the ledger: under a lease, in transactions that the journal records."""

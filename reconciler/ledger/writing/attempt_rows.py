@@ -33,7 +33,7 @@ ATTEMPTS = (
     .outerjoin(batches, batches.c.id == attempts.c.batch)
     .order_by(attempts.c.id)
 )
-"""Attempts, the oldest first, each with all that `make_attempt` needs."""
+"""A query for attempts, the oldest first, with all columns that `make_attempt` needs."""
 
 _SAME = (
     *("id", "intent", "job", "key", "number", "name", "nonce", "site", "begun", "batch", "reference"),
@@ -56,14 +56,14 @@ def make_attempt(row: Any) -> Attempt:
 
 
 def describe_origin(item: WorkItem) -> str:
-    """JSON: of what the jobs of a batch are made: the b2prod at work, release and its commit as they were approved."""
+    """JSON text on how the jobs of a batch are made: this b2prod, and the approved release and its commit."""
     approved = {"release": item.release, "commit": item.commit}
     known = {key: value for key, value in approved.items() if value is not None}
     return canonical_json({"tool": find_tool().describe(), **known}).decode()
 
 
 def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int | None, str], Any]:
-    """Intent and key → job, of those intents that are still open and have no published output."""
+    """Intent and key → job, for those of the intents that are open and have outputs still to be made."""
     intended = exists().where(outputs.c.intent == intents.c.id, outputs.c.state == OutputState.INTENDED)
     query = (
         select(jobs)
@@ -78,7 +78,7 @@ def read_jobs(journal: Journal, wanted: set[int]) -> dict[tuple[int | None, str]
 
 
 def is_replaced(journal: Journal, intent: int) -> bool:
-    """Whether an output of an intent exists, or is coming, by another intent."""
+    """Whether an output of an intent exists or is being made by another intent."""
     other = outputs.alias()
     live = other.c.state.in_(CLAIMING)
     same = and_(other.c.campaign == outputs.c.campaign, other.c.fingerprint == outputs.c.fingerprint)

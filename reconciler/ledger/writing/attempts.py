@@ -1,4 +1,4 @@
-"""Writing attempts into the ledger: their beginning, what engines say of them, and their end."""
+"""Writes attempts into the ledger: their begin, what engines say of them, and their end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}
 
 
 class AttemptLedger:
-    """The writer of attempts."""
+    """Writes attempts."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -43,9 +43,9 @@ class AttemptLedger:
         self.leftovers = Leftovers(writer)
 
     def begin(self, items: Sequence[WorkItem]) -> list[tuple[Attempt, WorkItem]]:
-        """A new attempt for each item, which has an intent and one job; all in one batch of one site.
+        """Makes a new attempt for each item, which has an intent and one job; all are in one batch. Returns attempts and items.
 
-        There is none for a job that is verified or under way, or whose unit was stopped or settled since its intent was
+        There is none for a job that is verified or has a live attempt, or whose unit was stopped or settled after its intent was
         written.
         """
         with self._writer.writing() as journal:
@@ -88,7 +88,7 @@ class AttemptLedger:
         return [(attempt, chosen[attempt.place][1]) for attempt in made]
 
     def record_submitted(self, references: Mapping[int, str]) -> None:
-        """Records that the engine took attempts, or that it has them under their names: attempt id → its reference."""
+        """Records that the engine took attempts, or has jobs with their names; attempt id → the engine's reference."""
         new = attempts.c.state.in_((AttemptState.INTENT, AttemptState.UNCERTAIN))
         with self._writer.writing(polling=True) as journal:
             for attempt, reference in references.items():
@@ -96,28 +96,28 @@ class AttemptLedger:
                 journal.update(attempts, and_(attempts.c.id == attempt, new), values)
 
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
-        """Records that the engine took none of these attempts, since it takes nothing now. They never began and do not count."""
+        """Records that the engine took none of these attempts, because it takes nothing now. They do not count."""
         values = {"state": AttemptState.DEFERRED, "reason": reason[:2000], "ended": self._writer.clock.show()}
         self._change(numbers, attempts.c.state == AttemptState.INTENT, values)
 
     def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
-        """Records that nobody knows whether the engine took these attempts; it is asked for their names later."""
+        """Records that it is not known whether the engine took these attempts; it is asked for their names later."""
         values = {"state": AttemptState.UNCERTAIN, "reason": reason[:2000]}
         self._change(numbers, attempts.c.state == AttemptState.INTENT, values)
 
     def doubt_intents(self) -> None:
-        """Makes every attempt with an intent uncertain, since the process that wrote the intent has ended."""
+        """Makes all attempts in state `intent` uncertain, because the process that made them has ended."""
         reason = "the reconciler ended while it was being submitted"
         with self._writer.writing(polling=True) as journal:
             values = {"state": AttemptState.UNCERTAIN, "reason": reason}
             journal.update(attempts, attempts.c.state == AttemptState.INTENT, values)
 
     def ask_end(self, numbers: Iterable[int], reason: str) -> None:
-        """Records that the end of these attempts was asked for; they are cancelled once their engine confirms it."""
+        """Records that the end of these attempts was asked for; they are cancelled when their engine confirms it."""
         self._change(numbers, attempts.c.cancel.is_(None), {"cancel": reason[:500]})
 
     def record_running(self, numbers: Iterable[int]) -> None:
-        """Records that the engine said of these attempts that they run."""
+        """Records that these attempts run, as the engine says."""
         self._change(numbers, attempts.c.state == AttemptState.SUBMITTED, {"state": AttemptState.RUNNING})
 
     def record_seen(self, numbers: Iterable[int]) -> None:
@@ -125,7 +125,7 @@ class AttemptLedger:
         self._change(numbers, true(), _SEEN)
 
     def record_absent(self, numbers: Iterable[int]) -> None:
-        """Records that a complete answer lacked these attempts, or that an ended one left no result: one sign, no proof."""
+        """Records that a complete answer lacked these attempts, or that an ended one left no result. Once proves nothing."""
         since = func.coalesce(attempts.c.missed, self._writer.clock.show())
         self._change(numbers, true(), {"absences": attempts.c.absences + 1, "missed": since})
 
@@ -141,7 +141,7 @@ class AttemptLedger:
     def is_awaited(self, attempt: Attempt, *, alone: bool) -> bool:
         """Whether the result of an attempt would be used: its unit is open, and no other attempt of its job is verified.
 
-        With `alone`, no other attempt of its job may be live either.
+        With `alone`, there must also be no other live attempt of its job.
         """
         others = (AttemptState.VERIFIED, *LIVE) if alone else (AttemptState.VERIFIED,)
         rival = exists().where(
@@ -151,12 +151,12 @@ class AttemptLedger:
         return self._writer.find(select(intents.c.id).where(is_open, not_(rival))) is not None
 
     def record_unknown(self, numbers: Iterable[int], reason: str) -> None:
-        """Records since when nothing is known of these attempts; their state stays."""
+        """Records since when nothing is known of these attempts; their state does not change."""
         values = {"unknown": self._writer.clock.show(), "reason": reason[:2000]}
         self._change(numbers, attempts.c.unknown.is_(None), values)
 
     def record_elsewhere(self, numbers: Iterable[int], reason: str) -> None:
-        """Records that the engine that their site has now knows nothing of these attempts; the reason replaces any before."""
+        """Records that the present engine of their site does not know these attempts; the reason replaces an earlier one."""
         since = func.coalesce(attempts.c.unknown, self._writer.clock.show())
         new = or_(attempts.c.unknown.is_(None), attempts.c.reason.is_distinct_from(reason[:2000]))
         self._change(numbers, new, {"unknown": since, "reason": reason[:2000]})
@@ -169,10 +169,10 @@ class AttemptLedger:
         cpu_seconds: float | None = None,
         record: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Records an attempt whose outputs are what its result states. True when the whole unit can now be published.
+        """Records an attempt whose outputs are as its result states. Returns true if the whole unit can now be published.
 
-        `record` is what else is known of how they were made, as JSON data. The attempt is discarded if its unit was given up
-        meanwhile and another unit makes the same.
+        `record` has other details, as JSON data. If the unit was abandoned in the meantime and another unit makes the same
+        outputs, the attempt is discarded.
         """
         with self._writer.writing() as journal:
             if is_replaced(journal, attempt.intent):
@@ -201,7 +201,7 @@ class AttemptLedger:
         return complete
 
     def find_clash(self, attempt: Attempt, made: Sequence[Product]) -> str | None:
-        """A file name among `made` that an earlier job of the same unit took for the same output."""
+        """A file name in `made` that an earlier job of the unit used for the same output; None if there is none."""
         query = select(outputs.c.output, products.c.path).join(outputs, outputs.c.id == products.c.output)
         rows = self._writer.read(query.where(outputs.c.intent == attempt.intent))
         taken = {(row.output, row.path) for row in rows}
@@ -217,7 +217,7 @@ class AttemptLedger:
         after: int | None = None,
         signature: str | None = None,
     ) -> bool:
-        """Records a failure. True when it puts the unit into quarantine: by its class, or because no attempts are left.
+        """Records a failure. Returns true if the unit is now in quarantine: because of the class, or no attempts are left.
 
         `after` is when it may be tried again, in seconds since 1970; equal failures have an equal `signature`.
         """
@@ -229,9 +229,9 @@ class AttemptLedger:
     def record_gone(
         self, attempt: Attempt, state: AttemptState, reason: str, *, most: int | None = None
     ) -> None:
-        """Records an attempt that is `lost` (proven absent, no result), `cancelled` or `discarded`.
+        """Records an attempt that is `lost` (proved absent, no result), `cancelled` or `discarded`.
 
-        It counts as no failure; but where it was the job's `most`th attempt, the unit is quarantined.
+        It does not count as a failure. But if it was the `most`th attempt of its job, the unit goes into quarantine.
         """
         with self._writer.writing() as journal:
             self._end(journal, attempt, state, reason)
@@ -240,13 +240,13 @@ class AttemptLedger:
                 quarantine(journal, attempt.intent, told)
 
     def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
-        """Records that an engine took an attempt and lost it, which counts as a failure. True when the unit is in quarantine."""
+        """Records that an engine lost an attempt that it took: a failure. Returns true if the unit is now in quarantine."""
         with self._writer.writing() as journal:
             self._end(journal, attempt, AttemptState.LOST, reason)
             return _count_failure(journal, attempt, reason, max_attempts, after)
 
     def find_failure(self, intent: int) -> str | None:
-        """The reason of the last attempt that ended without a result, of a job that is not verified; None where there is none."""
+        """The reason of the last attempt that ended without a result, of a job that is not verified; None if there is none."""
         done = select(attempts.c.job).where(attempts.c.state == AttemptState.VERIFIED)
         query = select(attempts.c.reason).join(jobs, jobs.c.id == attempts.c.job)
         at = (jobs.c.intent == intent, attempts.c.ended.is_not(None), attempts.c.job.not_in(done))
@@ -254,21 +254,21 @@ class AttemptLedger:
         return found
 
     def is_resting(self, intent: int) -> bool:
-        """Whether no attempt of an intent may still come to a result."""
+        """Whether an intent has no live attempt."""
         with self._writer.reading() as connection:
             return not is_under_way(connection, intent)
 
     def list_live(self) -> tuple[Attempt, ...]:
-        """All attempts that may still come to a result, the oldest first."""
+        """All live attempts, the oldest first."""
         return tuple(map(make_attempt, self._writer.read(ATTEMPTS.where(attempts.c.state.in_(LIVE)))))
 
     def list_lost(self, site: str, since: str) -> tuple[Attempt, ...]:
-        """The attempts at a site that its engine took, and that were lost since a time."""
+        """The attempts that a site's engine took, and that were lost since a time."""
         at = (LOST, attempts.c.site == site, attempts.c.ended >= since, attempts.c.reference.is_not(None))
         return tuple(map(make_attempt, self._writer.read(ATTEMPTS.where(*at))))
 
     def list_due(self, attempt: Attempt) -> dict[str, str | None]:
-        """Output → name of the file that the attempt's job must write; None where the ledger does not have the name."""
+        """Output → name of the file that the attempt's job must write; None if the ledger does not have the name."""
         if kept := self._writer.find(select(jobs.c.due).where(jobs.c.id == attempt.job)):
             return dict(json.loads(kept))
         made = select(outputs.c.output).where(outputs.c.intent == attempt.intent).order_by(outputs.c.id)
@@ -289,7 +289,7 @@ class AttemptLedger:
     def _end(
         self, journal: Journal, attempt: Attempt, state: AttemptState, reason: str | None = None, **told: Any
     ) -> None:
-        """Ends an attempt; `told` has the failure's class and signature, where it failed."""
+        """Ends an attempt; if it failed, `told` has the failure's class and signature."""
         values = {"failure": None, "signature": None, **told, "reason": reason and reason[:2000]}
         values |= {"state": state, "ended": self._writer.clock.show()}
         journal.update(attempts, attempts.c.id == attempt.id, values)
@@ -298,7 +298,7 @@ class AttemptLedger:
 def _count_failure(
     journal: Journal, attempt: Attempt, reason: str, max_attempts: int, after: int | None
 ) -> bool:
-    """Counts a failed attempt of a job; true when with it the unit is quarantined."""
+    """Counts a failed attempt of a job; returns true if the unit is now in quarantine."""
     values = {"failures": jobs.c.failures + 1, "after": after}
     (row,) = journal.update(jobs, jobs.c.id == attempt.job, values)
     if row.failures < max_attempts:

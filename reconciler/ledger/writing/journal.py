@@ -1,6 +1,6 @@
-"""The journal: every change of the ledger's rows, from which the rows can be made again.
+"""The journal: every change of the ledger's rows. The rows can be rebuilt from it.
 
-A transaction is one entry: its changes in order, and a digest over them and over the digest before. This shows when somebody
+A transaction is one entry: its changes in order, and a digest of them and of the digest before. This shows if somebody
 changed a row without the journal, or changed or removed an entry.
 """
 
@@ -37,16 +37,16 @@ JOURNALLED: Sequence[Table] = (
     decision_tables.pauses,
     decision_tables.decisions,
 )
-"""The tables whose rows the journal holds, each behind those that it refers to."""
+"""The tables whose rows are in the journal, each after those that it refers to."""
 
 UNTOLD = "serial"
-"""The column of plans that only says how far the ledger itself has come."""
+"""A column of plans that is not in the journal: it only says how many changes the ledger has had."""
 
 
 class Journal:
-    """Writes rows within one transaction, and remembers what it wrote.
+    """Writes rows within one transaction, and collects the changes for the entry.
 
-    Texts may come from jobs, logs and engines: what the database could not hold of them is replaced here, for all.
+    Texts may come from jobs, logs and engines: characters that the database cannot store are replaced here.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -54,7 +54,7 @@ class Journal:
         self._changes: list[list[Any]] = []
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Adds rows; the ids of the new ones, in order, where the table has ids."""
+        """Adds rows. Returns the ids of the new rows in order; empty if the table has no ids."""
         if not rows:
             return []
         rows = [_clean(row) for row in rows]
@@ -69,7 +69,7 @@ class Journal:
         return ids
 
     def insert_new(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Adds the rows that are not there yet, by any unique key."""
+        """Adds the rows that do not exist yet, by any unique key."""
         if not rows:
             return
         columns = list(table.columns)
@@ -80,7 +80,7 @@ class Journal:
             self._note("insert", table, [dict(found._mapping) for found in added])  # noqa: SLF001 -- SQLAlchemy's name
 
     def update(self, table: Table, where: ColumnElement[bool], values: Mapping[str, Any]) -> list[Row[Any]]:
-        """Changes rows; the primary key and the new values of each."""
+        """Changes rows. Returns the primary key and the new values of each changed row."""
         values = _clean(values)
         told = [*table.primary_key.columns, *(table.c[name] for name in values)]
         changed = list(self.connection.execute(update(table).where(where).values(values).returning(*told)))
@@ -104,14 +104,14 @@ class Journal:
 
 
 class BrokenJournal(Exception):
-    """An entry of the journal is not what was written, or one is missing. The message names the first."""
+    """An entry of the journal was changed or cannot be read, or one is missing. The message names the first."""
 
 
 def read_journal(connection: Connection) -> Iterator[list[list[Any]]]:
-    """The changes of each entry, in order.
+    """Yields the changes of each entry, in order.
 
     Raises:
-        BrokenJournal: the chain of digests does not hold.
+        BrokenJournal: the digests do not fit.
     """
     before = ""
     for row in connection.execute(select(tables.events).order_by(tables.events.c.id)):
@@ -126,14 +126,14 @@ def read_journal(connection: Connection) -> Iterator[list[list[Any]]]:
 
 
 def rebuild(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
-    """Makes all rows of `JOURNALLED` again from the entries of a journal."""
+    """Deletes all rows of `JOURNALLED` and makes them again from the entries of a journal."""
     for table in reversed(JOURNALLED):
         connection.execute(delete(table))
     replay(connection, entries)
 
 
 def replay(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
-    """Makes the changes of entries of a journal, in rows as they were before them."""
+    """Repeats the changes of entries on rows that are as they were before these entries."""
     named = {table.name: table for table in JOURNALLED}
     for changes in entries:
         for verb, name, told in changes:
@@ -151,7 +151,7 @@ def replay(connection: Connection, entries: Iterable[list[list[Any]]]) -> None:
 
 
 def read_rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
-    """All rows that the journal is about, by table, as its entries tell them."""
+    """All rows of the journalled tables, by table, with values as in the journal."""
     found = {}
     for table in JOURNALLED:
         told = [column for column in table.columns if column.name != UNTOLD]
@@ -164,7 +164,7 @@ def read_rows(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 
 def adopt_rows(connection: Connection, time: str) -> None:
-    """Begins the journal of a ledger from before it had one: all its rows are the first entry."""
+    """Begins the journal of a ledger that has none: all its rows become the first entry."""
     if connection.execute(select(tables.events.c.id).limit(1)).first() is not None:
         return
     changes = [["insert", name, row] for name, rows in read_rows(connection).items() for row in rows]
@@ -175,14 +175,14 @@ def adopt_rows(connection: Connection, time: str) -> None:
 def _write_entry(
     connection: Connection, before: str, time: str, fence: int, changes: list[list[Any]]
 ) -> None:
-    """Adds an entry behind the one whose digest is `before`."""
+    """Adds an entry after the one with the digest `before`."""
     content = canonical_json(changes)
     row = {"time": time, "fence": fence, "content": zlib.compress(content, 1)}
     connection.execute(insert(tables.events).values(**row, digest=chain(before, time, fence, content)))
 
 
 def chain(before: str, time: str, fence: int, content: bytes) -> str:
-    """The digest of an entry, behind the one whose digest is `before`."""
+    """The digest of an entry that comes after the entry with the digest `before`."""
     return sha256(f"{before} {time} {fence} ".encode() + content).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""The right to reconcile: a row of the ledger with a holder, a fence and an end, which only the database's clock judges.
+"""Leases: the right to apply. A row of the ledger has the holder, a fence and an end; the database's clock decides on the end.
 
-Every write under a lease is conditional on its fence, in the write's own transaction, and prolongs it. A process that
-was stopped beyond the end of its lease finds that the fence has grown, and writes nothing any more.
+Every write under a lease checks the fence in its own transaction, and prolongs the lease. A process that was stopped until
+after the end of its lease finds that the fence has grown, and cannot write any more.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from reconciler.ledger.store.database import State, opened
 from reconciler.outside.errors import GuardRefused
 
 SECONDS = 90.0
-"""How long a lease lasts beyond its holder's last write."""
+"""Seconds from the holder's last write to the end of the lease."""
 
 CALL = 20.0
-"""Seconds that no call of an engine may exceed: well below a third of a lease."""
+"""Limit in seconds for one call of an engine: much less than a third of a lease."""
 
 PROMPT = 0.8 * CALL
-"""Seconds for which an engine waits for what it calls, so that its own call ends in time."""
+"""Seconds that an engine waits for a command or a server, so that its own call ends in time."""
 
 APPLY = "apply"
-"""The scope of submitting, collecting and publishing: one for a ledger."""
+"""The scope of a lease for submitting, collecting and publishing; there is one in a ledger."""
 
 
 _HELD: set[tuple[str, int]] = set()
-"""What this process holds at the moment: ledgers and fences."""
+"""The leases of this process at the moment: ledgers and fences."""
 
 
 class Fenced(GuardRefused):
-    """Another process took the lease over in the meantime; nothing of this write was recorded."""
+    """Another process has taken over the lease; this write was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write under a fence."""
+    """The right to write with a fence."""
 
     holder: str
     fence: int
     seconds: float
 
     def prolong(self, connection: Connection) -> None:
-        """Makes the transaction of `connection` one under this lease, and its end as far away as at the beginning.
+        """Checks, in the transaction of `connection`, that the lease is still valid, and prolongs it by its full length.
 
         Raises:
-            Fenced: somebody else has the lease.
+            Fenced: another process has the lease.
         """
         mine = update(leases).where(leases.c.scope == APPLY, leases.c.fence == self.fence)
         prolonged = mine.where(leases.c.holder == self.holder)
@@ -67,10 +67,10 @@ class Lease:
 
 @contextlib.contextmanager
 def holding(state: State, seconds: float = SECONDS) -> Iterator[Lease]:
-    """The right to apply, given back at the end.
+    """The lease for applying; it is given back at the end of the context.
 
     Raises:
-        GuardRefused: another process has it; the message says which, and since when it was not heard of.
+        GuardRefused: another process has it; the message says which, and when that last wrote.
         SourceUnavailable: the ledger cannot be written.
     """
     with opened(state) as engine:
@@ -86,14 +86,14 @@ def holding(state: State, seconds: float = SECONDS) -> Iterator[Lease]:
 
 
 def _release(engine: Engine, lease: Lease) -> None:
-    """Gives a lease back. If the ledger is away, this process recognises its own lease later, and others wait for its end."""
+    """Gives a lease back. If the ledger is out of reach, this process knows its own lease later; others wait for its end."""
     with contextlib.suppress(DatabaseError), engine.begin() as connection:
         mine = (leases.c.scope == APPLY, leases.c.fence == lease.fence)
         connection.execute(update(leases).where(*mine).values(expires=0.0))
 
 
 def unlock(state: State, fence: int) -> str:
-    """Takes the lease with that fence from its holder, whose name is returned: its writes will be refused.
+    """Takes the lease with that fence from its holder, whose writes are then refused. Returns the holder's name.
 
     Raises:
         GuardRefused: there is no lease with that fence.
@@ -107,7 +107,7 @@ def unlock(state: State, fence: int) -> str:
 
 
 def refuse_holder(connection: Connection) -> None:
-    """Returns if nobody has the right to apply, or only a process that is certainly dead.
+    """Checks that nobody has the lease, or only a process that is certainly dead.
 
     Raises:
         GuardRefused: another process has it.
@@ -134,7 +134,7 @@ def _acquire(engine: Engine, seconds: float, held: Container[int]) -> Lease:
             connection.execute(insert(leases).values(**values, expires=now + seconds))
             return Lease(holder, 1, seconds)
         free = leases.c.expires < now
-        left = row.holder == holder and row.fence not in held  # our own, which could not be given back
+        left = row.holder == holder and row.fence not in held  # our own lease, which could not be given back
         if left or _is_dead(row.holder):
             free |= leases.c.holder == row.holder
         at = (leases.c.scope == APPLY, leases.c.fence == row.fence, free)
@@ -154,7 +154,7 @@ def _tell_end(row: Any) -> str:
 
 
 def describe_process() -> str:
-    """This process for people and for `_is_dead`: `process 4711 on host`, and what tells it from all others."""
+    """Text that names this process: `process 4711 on host` for people, and a unique mark for `_is_dead`."""
     return f"process {os.getpid()} on {socket.gethostname()} [{_place()}:{_started(os.getpid())}]"
 
 
@@ -163,10 +163,10 @@ def _show(holder: str) -> str:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether a holder is certainly dead: its process would be visible from here, and is not there.
+    """Whether a holder is certainly dead: its process would be visible from here, and does not exist.
 
-    Machines may have the same name, and containers the same process numbers: of a process elsewhere, or of one before the
-    last start of this machine, only the end of its lease is certain.
+    Machines may have equal names, and containers equal process numbers. A process on another machine, or from before the last
+    start of this machine, is never called dead here: the end of its lease decides.
     """
     name, _, mark = holder.partition(" [")
     place, _, started = mark.rstrip("]").rpartition(":")
@@ -174,7 +174,7 @@ def _is_dead(holder: str) -> bool:
 
 
 def _place() -> str:
-    """Where a process number means the same: this start of this machine, and this container."""
+    """Text that is equal where process numbers mean the same: one start of one machine, one container."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
 

@@ -1,4 +1,4 @@
-"""Leftovers: which folders of attempts and batches nobody needs any more."""
+"""Leftovers: finds the folders of attempts and batches that nobody needs any more."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from reconciler.model.states import LIVE, AttemptState, IntentState
 
 
 class Leftovers:
-    """Tells which folders of one ledger's attempts and batches may be removed."""
+    """Finds folders of one ledger's attempts and batches that may be removed."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def list_ended(self, names: Iterable[str]) -> set[str]:
-        """The names of those attempts whose folders nobody needs any more: not live, not failed, not waiting to be published.
+        """Those of the attempts whose folders nobody needs any more: not live, not failed, not waiting to be published.
 
-        A lost job that an engine took keeps its folder while its unit is open, since it may come back. Names that the
+        A lost attempt that an engine took keeps its folder while its unit is open, because it may come back. Names that the
         ledger does not know are left out.
         """
         other, task = attempts.alias(), jobs.alias()
@@ -41,25 +41,25 @@ class Leftovers:
         return {row.name for row in self._find(ended, attempts.c.name, names)}
 
     def list_ended_batches(self, names: Iterable[str]) -> set[str]:
-        """The names of those batches that have no live attempt."""
+        """Those of the batches that have no live attempt."""
         live = exists().where(attempts.c.batch == batches.c.id, attempts.c.state.in_(LIVE))
         resting = select(batches.c.name).where(not_(live))
         return {row.name for row in self._find(resting, batches.c.name, names)}
 
     def list_failed(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Name → site and time of the end, for those attempts that failed."""
+        """Name → site and time of the end, for those of the attempts that failed."""
         failed = select(attempts.c.name, attempts.c.site, attempts.c.ended)
         failed = failed.where(attempts.c.state == AttemptState.FAILED)
         found = self._find(failed, attempts.c.name, names)
         return {name: (site, ended or "") for name, site, ended in found}
 
     def list_known(self, names: Iterable[str], *, of_batches: bool = False) -> set[str]:
-        """Those names that the ledger knows, of attempts or of batches."""
+        """Those of the names that the ledger knows, of attempts or of batches."""
         column = batches.c.name if of_batches else attempts.c.name
         return {row.name for row in self._find(select(column), column, names)}
 
     def _find(self, query: Select[Any], column: Any, names: Iterable[str]) -> list[Any]:
-        """What a query finds of those rows whose `column` has one of the names."""
+        """The rows of a query whose `column` has one of the names."""
         with self._writer.reading() as connection:
             parts = divide(sorted(names))
             return [row for part in parts for row in connection.execute(query.where(column.in_(part)))]

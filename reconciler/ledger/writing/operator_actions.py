@@ -1,7 +1,4 @@
-"""Operator actions: what a person decides about units, each recorded with who and why.
-
-They need no lease: a running reconciler reads the decisions at its next poll.
-"""
+"""Operator actions: decisions of a person about units, each recorded with the person's name and reason."""
 
 from __future__ import annotations
 
@@ -27,12 +24,12 @@ from schemas.files.canonical import canonical_json, digest
 from schemas.manifest.runs import split_key
 
 MOST = 10_000
-"""Units that are stopped before they begin, by one decision."""
+"""Largest number of units that one decision can stop before they begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Units: of a campaign, of one step of it, or of certain runs of that step. `text` is how it was written."""
+    """Units: of a campaign, of one of its steps, or of some runs of that step. `text` is how it was written."""
 
     text: str
     campaign: str
@@ -48,7 +45,7 @@ class OperatorActions:
         self._who = who
 
     def release(self, scope: Scope, reason: str) -> int:
-        """Lets quarantined units be tried again, with no failures counted. Returns the number of units."""
+        """Lets quarantined units be tried again; their failures no longer count. Returns the number of units."""
         with self._writer.writing() as journal:
             found = _find_intents(journal, scope, (IntentState.QUARANTINED,))
             for intent in found:
@@ -58,9 +55,9 @@ class OperatorActions:
         return len(found)
 
     def quarantine(self, scope: Scope, reason: str) -> int:
-        """Stops units until a person lets them be tried again; their running jobs go on. Returns the number of units.
+        """Stops units until a person releases them; their running jobs continue. Returns the number of units.
 
-        In a scope with runs every unit is stopped, also one that has not begun; in a wider scope, those that have begun.
+        If the scope has runs, all its units are stopped, also those that have not begun; else only those that have begun.
 
         Raises:
             GuardRefused: the scope has more than `MOST` runs.
@@ -82,7 +79,7 @@ class OperatorActions:
     def _stop_before(
         self, journal: Journal, scope: Scope, stopped: set[tuple[int, int]], reason: str
     ) -> list[int]:
-        """Quarantines units that have not begun, by an intent without outputs: it stops the unit whatever that would make."""
+        """Quarantines units that have not begun: an intent without outputs stops the unit, whatever outputs are wanted later."""
         if scope.step is None or scope.keys is None:
             return []
         stopped = stopped | _find_units(journal, _list_by_hand(journal, scope))
@@ -99,7 +96,7 @@ class OperatorActions:
     def cancel(self, scope: Scope, reason: str) -> int:
         """Asks for the end of all live attempts of units, and quarantines the units. Returns the number of units.
 
-        Attempts of abandoned intents are ended too, since their unit waits for them.
+        Attempts of abandoned intents are ended too, because their unit waits for them.
         """
         with self._writer.writing() as journal:
             stopped = _leave_made(journal, _find_intents(journal, scope, (IntentState.OPEN,)))
@@ -116,10 +113,10 @@ class OperatorActions:
         return len(found)
 
     def adopt(self, scope: Scope, reference: str, reason: str) -> str:
-        """Says which job of the engine a unit's doubtful attempt is. Returns the attempt's name.
+        """Records which job of the engine belongs to a unit's doubtful attempt. Returns the attempt's name.
 
         Raises:
-            GuardRefused: there is not exactly one attempt of which nothing is known.
+            GuardRefused: the unit does not have exactly one doubtful attempt (uncertain or unknown).
         """
         with self._writer.writing() as journal:
             attempt = _find_doubtful(journal, scope)
@@ -129,7 +126,7 @@ class OperatorActions:
             return attempt.name
 
     def find_doubtful(self, scope: Scope) -> Attempt:
-        """The attempt of a unit of which nothing is known.
+        """The doubtful attempt of a unit: it is uncertain, or its engine cannot tell anything of it.
 
         Raises:
             GuardRefused: there is not exactly one.
@@ -138,12 +135,12 @@ class OperatorActions:
             return _find_doubtful(journal, scope)
 
     def list_doubtful(self, scope: Scope) -> list[str]:
-        """The names of the live attempts of units of which nothing is known."""
+        """The names of the doubtful attempts of units."""
         with self._writer.writing(polling=True) as journal:
             return [attempt.name for attempt in _list_doubtful(journal, scope)]
 
     def declare_absent(self, scope: Scope, names: Sequence[str], reason: str) -> int:
-        """Says that attempts, by name, do not exist at their engine, so that their jobs may be tried again."""
+        """Records that attempts, by name, are not at their engine; their jobs may be tried again. Returns their number."""
         with self._writer.writing() as journal:
             at = and_(attempts.c.name.in_(names), attempts.c.state.in_(LIVE))
             values = {"state": AttemptState.LOST, "reason": f"{self._who}: {reason}"[:2000]}
@@ -152,10 +149,10 @@ class OperatorActions:
         return len(gone)
 
     def accept_incomplete(self, scope: Scope, reason: str) -> int:
-        """Says that units are complete with their verified jobs, which the next turn publishes. Returns the number of units.
+        """Accepts units with only their verified jobs; the next turn publishes them. Returns the number of units.
 
         Raises:
-            GuardRefused: something of a unit still runs, nothing of it was verified, or another unit made the same.
+            GuardRefused: a unit has live attempts, none has a verified job, or another unit made the same outputs.
         """
         try:
             with self._writer.writing() as journal:
@@ -171,7 +168,7 @@ class OperatorActions:
                     journal.update(outputs, outputs.c.intent == intent, {"state": OutputState.PUBLISHING})
                 accepted = _find_units(journal, made)
                 for intent in _list_by_hand(journal, scope):
-                    if _find_units(journal, [intent]) <= accepted:  # it is not stopped any more
+                    if _find_units(journal, [intent]) <= accepted:  # the unit is not stopped any more
                         journal.update(intents, intents.c.id == intent, {"state": IntentState.ABANDONED})
                 self._note(journal, "accept", scope, reason, made)
         except IntegrityError as error:
@@ -179,11 +176,11 @@ class OperatorActions:
         return len(made)
 
     def pause(self, scope: str, reason: str) -> bool:
-        """Stops what begins in `all`, `site:NAME` or `campaign:NAME`; false where it is stopped already."""
+        """Pauses `all`, `site:NAME` or `campaign:NAME`; returns false if an operator has paused it already."""
         return PauseWriter(self._writer).pause(scope, PauseKind.OPERATOR, reason, self._who)
 
     def resume(self, scope: str, reason: str) -> int:
-        """Ends the pauses of a scope, those of a breaker and a canary too. Returns the number of pauses."""
+        """Ends all pauses of a scope, also those that b2prod began. Returns the number of pauses."""
         return PauseWriter(self._writer).resume(scope, reason, self._who)
 
     def _note(self, journal: Journal, verb: str, scope: Scope, reason: str, touched: Sized) -> None:
@@ -199,7 +196,7 @@ def _is_of(intent: int) -> ColumnElement[bool]:
 def _find_intents(
     journal: Journal, scope: Scope, states: Sequence[IntentState], *, live: bool = False
 ) -> list[int]:
-    """The intents of units that are in one of the states or, if wanted, have an attempt that may come to a result."""
+    """The intents of units in one of the states or, with `live`, with a live attempt."""
     chosen: ColumnElement[bool] = intents.c.state.in_(states)
     if live:
         chosen = or_(chosen, intents.c.id.in_(UNDER_WAY))
@@ -212,7 +209,7 @@ def _find_intents(
 
 
 def _leave_made(journal: Journal, found: Sequence[int]) -> list[int]:
-    """The intents without those that are being published: their files may be at their final places already."""
+    """The intents without those that are being published, because their files may be at their final places already."""
     made = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING)
     publishing = set(journal.connection.scalars(made))
     return [intent for intent in found if intent not in publishing]

@@ -1,6 +1,6 @@
-"""Orders to pause, each a file beside the ledger: a reconciler reads them first, also while the ledger is busy.
+"""Orders to pause, each a file beside the ledger. They work also while the ledger is busy.
 
-They are few and short. They go into the ledger as soon as somebody can write it, and count like its pauses until then.
+They are few and short. A reconciler moves them into the ledger when it can write; until then they count like its pauses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PauseOrders:
         self._folder = state.folder / FOLDER
 
     def write(self, scope: str, reason: str, who: str) -> Path:
-        """Writes an order to pause `all`, `site:NAME` or `campaign:NAME`; its file.
+        """Writes an order to pause `all`, `site:NAME` or `campaign:NAME`; returns its file.
 
         Raises:
             SourceUnavailable: the state folder cannot be written.
@@ -44,7 +44,7 @@ class PauseOrders:
         return file
 
     def read(self) -> Iterator[tuple[Path, Pause]]:
-        """The orders that are there. An order that cannot be read stops everything, since somebody wanted something to stop."""
+        """Yields each order with its file. An order that cannot be read pauses everything, because a person wanted a pause."""
         for file in sorted(self._folder.glob("*.json")):
             try:
                 with file.open("rb") as stream:
@@ -52,14 +52,14 @@ class PauseOrders:
                 words = {key: str(said[key]) for key in ("scope", "reason", "who", "since")}
                 pause = Pause(**words, kind=PauseKind.OPERATOR)
             except FileNotFoundError:
-                continue  # taken just now
+                continue  # another process removed it
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = f"the order {file} cannot be read ({error}): remove it, and say `b2prod pause` again"
                 pause = Pause(EVERYTHING, PauseKind.OPERATOR, reason, "somebody", "")
             yield file, pause
 
     def withdraw(self, scope: str) -> int:
-        """Removes the orders of a scope: how many there were."""
+        """Removes the orders of a scope. Returns how many there were."""
         mine = [file for file, pause in self.read() if pause.scope == scope]
         for file in mine:
             file.unlink(missing_ok=True)

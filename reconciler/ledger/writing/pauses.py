@@ -1,4 +1,4 @@
-"""What is stopped for the time being: everything, a site, or a campaign; by a person, a breaker or a canary."""
+"""Pauses of everything, of a site or of a campaign, begun by a person or by b2prod."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reconciler.model.states import PauseKind
 
 EVERYTHING = "all"
 B2PROD = "b2prod"
-"""Who begins and ends a pause where no person does."""
+"""The name that begins and ends a pause if no person does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause that goes on. `scope` is `all`, `site:NAME` or `campaign:NAME`."""
+    """A pause that has not ended. `scope` is `all`, `site:NAME` or `campaign:NAME`."""
 
     scope: str
     kind: PauseKind
@@ -30,13 +30,13 @@ class Pause:
     since: str
 
     def stops(self, campaign: str, site: str) -> bool:
-        """Whether it forbids that anything of a campaign begins at a site."""
+        """Whether it stops a campaign at a site from beginning new work."""
         scopes = (EVERYTHING, f"campaign:{campaign}", f"site:{site}")
         return self.kind != PauseKind.FULL and self.scope in scopes
 
 
 def read_pauses(connection: Connection) -> tuple[Pause, ...]:
-    """The pauses that go on, the oldest first."""
+    """The pauses that have not ended, the oldest first."""
     columns = (pauses.c.scope, pauses.c.kind, pauses.c.reason, pauses.c.who, pauses.c.since)
     rows = connection.execute(select(*columns).where(pauses.c.ended.is_(None)).order_by(pauses.c.id))
     return tuple(Pause(*row) for row in rows)
@@ -48,7 +48,7 @@ def find_pause(found: Iterable[Pause], campaign: str, site: str) -> Pause | None
 
 
 def find_full(found: Iterable[Pause], site: str) -> Pause | None:
-    """The pause that says since when a site's queue takes no more jobs; None if the queue takes jobs."""
+    """The pause for the full queue of a site; None if the queue takes jobs."""
     return next((one for one in found if (one.scope, one.kind) == (f"site:{site}", PauseKind.FULL)), None)
 
 
@@ -65,13 +65,13 @@ def _is_alarm(scope: str) -> ColumnElement[bool]:
 
 
 class PauseWriter:
-    """Pauses and resumes."""
+    """Begins and ends pauses."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def pause(self, scope: str, kind: PauseKind, reason: str, who: str, subject: Iterable[str] = ()) -> bool:
-        """Begins a pause; False if one of that scope and kind goes on already."""
+        """Begins a pause; returns False if there is already one with that scope and kind."""
         with self._writer.writing(polling=True) as journal:
             if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
                 return False
@@ -98,23 +98,23 @@ class PauseWriter:
         return found
 
     def read_subject(self, scope: str) -> frozenset[str] | None:
-        """What the alarm of a scope that goes on asks about; None if there is no alarm."""
+        """The names that the present alarm of a scope asks about; None if there is no alarm."""
         rows = self._writer.read(select(pauses.c.subject).where(_is_alarm(scope), pauses.c.ended.is_(None)))
         return _read_names(rows[0].subject) if rows else None
 
     def read_answered(self, scope: str, since: str) -> frozenset[str]:
-        """What people answered by ending alarms of a scope since a time."""
+        """The names on which people decided by ending alarms of a scope since a time."""
         answered = (_is_alarm(scope), pauses.c.ended >= since, pauses.c.ended_by != B2PROD)
         rows = self._writer.read(select(pauses.c.subject).where(*answered))
         return frozenset().union(*(_read_names(row.subject) for row in rows))
 
     def ask_more(self, scope: str, subject: Iterable[str]) -> None:
-        """Adds to what the alarm of a scope asks about."""
+        """Sets the names that the present alarm of a scope asks about."""
         with self._writer.writing(polling=True) as journal:
             at = and_(_is_alarm(scope), pauses.c.ended.is_(None))
             journal.update(pauses, at, {"subject": _write_names(subject)})
 
     def list_pauses(self) -> tuple[Pause, ...]:
-        """The pauses that go on, the oldest first."""
+        """The pauses that have not ended, the oldest first."""
         with self._writer.reading() as connection:
             return read_pauses(connection)

@@ -1,4 +1,4 @@
-"""Recovery: writing published outputs into a ledger that lacks them, from the records beside their files."""
+"""Recovery: writes published outputs into a ledger that lacks them, from the records beside their files."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from renderer.identity.payloads import PayloadSet
 from schemas.files.canonical import canonical_json, digest
 
 AT_ONCE = 200
-"""Units of which is written in one transaction."""
+"""Number of units that are written in one transaction."""
 
 THERE = "its outputs were found where they are published"
-"""Why attempts end whose outputs another attempt has published."""
+"""The reason for ending attempts whose outputs are published already."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedOutput:
-    """An output that was found where it is published: the storage that it lies in, and its record there."""
+    """An output that was found in a storage, with its record."""
 
     storage: str
     record: OutputRecord
 
 
 class Recovery:
-    """Writes what was found. Each transaction leaves a ledger that is true, so that what was interrupted can be done again."""
+    """Writes published outputs that were found. An interrupted recovery can be repeated."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def adopt(self, found: Iterable[PublishedOutput]) -> int:
-        """Takes outputs over as produced, under their versions. Returns the number of outputs."""
+        """Takes outputs over as produced, with their versions. Returns the number of outputs."""
         groups: dict[tuple[str, int], list[PublishedOutput]] = {}
         for one in found:
             groups.setdefault((one.record.data["ledger"], one.record.data["intent"]), []).append(one)
@@ -62,7 +62,7 @@ class Recovery:
         return sum(map(len, groups.values()))
 
     def reserve(self, found: Iterable[PublishedOutput], reason: str) -> int:
-        """Reserves the versions of outputs, so that new versions get other places. Returns the number of reserved versions."""
+        """Marks versions of outputs as used, so that new outputs get other places. Returns the number of versions."""
         count = 0
         with self._writer.writing() as journal:
             for one in found:
@@ -74,7 +74,7 @@ class Recovery:
         return count
 
     def keep_payloads(self, found: Iterable[PayloadSet]) -> None:
-        """Stores payload sets by which outputs were made."""
+        """Stores payload sets with which outputs were made."""
         with self._writer.writing(polling=True) as journal:
             for one in found:
                 buckets, whole = describe_payloads(one)
@@ -82,7 +82,7 @@ class Recovery:
                 journal.insert_new(payload_sets, [whole])
 
     def _adopt(self, journal: Journal, group: Sequence[PublishedOutput]) -> None:
-        """Takes over outputs that were made together: each in the intent that the ledger has for it, else in a new one."""
+        """Takes over outputs that were made together: with the intent that the ledger has for them, else with a new one."""
         places: dict[int | None, list[tuple[PublishedOutput, int | None]]] = {}
         for published in group:
             row = _find_output(journal, published.record)
@@ -119,7 +119,7 @@ class Recovery:
     def _insert_attempts(
         self, journal: Journal, intent: int, records: Sequence[OutputRecord]
     ) -> dict[str, int]:
-        """The attempts that made these outputs, verified: their names in the records, and their ids."""
+        """Writes the attempts that made these outputs, as verified. Returns attempt name in the records → id."""
         found: dict[str, int] = {}
         due: dict[str, dict[str, str]] = {}
         for record in records:
@@ -142,7 +142,7 @@ class Recovery:
                 journal.update(attempts, attempts.c.id == row.id, values)
                 found[name] = row.id
                 continue
-            # a ledger that went on from an older copy may have given the name once more
+            # a ledger that was restored from an older copy may have used the name again
             called = name if row is None else f"{name[:111]}-{mark[:16] or secrets.token_hex(8)}"
             numbers = select(attempts.c.number).where(attempts.c.job == job)
             taken = set(journal.connection.scalars(numbers))
@@ -167,7 +167,7 @@ class Recovery:
 def _give_up_rivals(
     journal: Journal, campaign: str, fingerprints: Iterable[bytes], intent: int | None
 ) -> None:
-    """Gives up other intents for the same outputs, since these exist."""
+    """Abandons other intents for the same outputs, because these exist."""
     same = (outputs.c.campaign == campaign, outputs.c.fingerprint.in_(fingerprints))
     query = select(outputs.c.intent).where(*same, outputs.c.state.in_(COMING))
     for rival in set(journal.connection.scalars(query)) - {intent}:
@@ -176,7 +176,7 @@ def _give_up_rivals(
 
 
 def _abandon(journal: Journal, intent: int, state: IntentState, reason: str | None) -> None:
-    """Gives up the outputs of an intent that are not published; the intent gets another state."""
+    """Abandons the outputs of an intent that are not published; the intent gets `state`."""
     journal.update(intents, intents.c.id == intent, {"state": state, "reason": reason})
     coming = and_(outputs.c.intent == intent, outputs.c.state.in_(COMING))
     journal.update(outputs, coming, {"state": OutputState.ABANDONED})
@@ -220,7 +220,7 @@ def _find_batch(journal: Journal, told: Mapping[str, Any]) -> int | None:
 
 
 def _find_row(journal: Journal, table: Table, key: Mapping[str, Any], others: Mapping[str, Any]) -> int:
-    """The number of the row with a key; a row that is not there is added, with the other values."""
+    """The number of the row with a key; if there is none, it is added with the other values."""
     at = (table.c[name] == value for name, value in key.items())
     known: int | None = journal.connection.execute(select(table.c.id).where(*at)).scalar()
     if known is None:

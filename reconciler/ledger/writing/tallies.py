@@ -1,4 +1,4 @@
-"""Tallies of the ledger: attempts by how they ended, and events that were read."""
+"""Counts in the ledger: attempts by how they ended, and events that were read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.manifest.runs import split_key
 
 
 def count_live(connection: Connection) -> dict[str, int]:
-    """How many attempts may still come to a result, by site."""
+    """The number of live attempts, by site."""
     live = select(attempts.c.site, func.count()).where(attempts.c.state.in_(LIVE)).group_by(attempts.c.site)
     return {row[0]: row[1] for row in connection.execute(live)}
 
@@ -26,7 +26,7 @@ class Tallies:
     def count_ended(
         self, campaign: str, signature: str, since: str, step: str | None = None
     ) -> tuple[int, int]:
-        """How many jobs of a campaign, or of its step, failed with a signature since a time; how many were verified since."""
+        """Of a campaign or one step, since a time: the number of jobs that failed with a signature, and of verified attempts."""
         alike = func.count(func.distinct(attempts.c.job)).filter(attempts.c.signature == signature)
         good = func.count().filter(attempts.c.state == AttemptState.VERIFIED)
         query = select(alike, good).select_from(UNIT_ATTEMPTS)
@@ -37,7 +37,7 @@ class Tallies:
         return failed, verified
 
     def list_refused(self, campaign: str, since: str) -> tuple[list[str], int]:
-        """Of a campaign's units whose last job was verified since a time: the intents of those refused, and how many were published."""
+        """Of the units whose last job was verified since a time: the intents that were refused, and how many were published."""
         verified = exists().where(attempts.c.job == jobs.c.id, attempts.c.state == AttemptState.VERIFIED)
         lacking = exists().where(jobs.c.intent == intents.c.id, not_(verified))
         recent = exists().where(
@@ -52,20 +52,20 @@ class Tallies:
         return refused, len(rows) - len(refused)
 
     def list_sites_of_lost(self, since: str) -> tuple[str, ...]:
-        """The sites of attempts that an engine took, and that were lost since a time."""
+        """The sites with attempts that an engine took, and that were lost since a time."""
         at = (LOST, attempts.c.ended >= since, attempts.c.reference.is_not(None))
         return tuple(row.site for row in self._writer.read(select(attempts.c.site).where(*at).distinct()))
 
     def number_outputs(self, campaign: str) -> dict[str, int]:
-        """Fingerprint, in hex → id of the produced output of a campaign that has it."""
+        """Fingerprint in hexadecimal digits → id of the campaign's produced output."""
         query = select(outputs.c.fingerprint, outputs.c.id)
         query = query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
         return {value.hex(): number for value, number in self._writer.read(query)}
 
     def count_read(self, attempt: Attempt) -> tuple[int, int | None]:
-        """The number of events that the verified jobs of an attempt's unit read, and the number of events of its run.
+        """The events that the verified jobs of an attempt's unit read, and the events of its run.
 
-        The number of the run's events is that of the run catalogue today; None where it is not known.
+        The second number is from the run catalogue of today; None if not known.
         """
         experiment, run = split_key(attempt.address[2])
         record = select(runs.c.events).where(runs.c.experiment == experiment, runs.c.run == run)
@@ -74,7 +74,7 @@ class Tallies:
 
 
 def sum_read(connection: Connection, intent: int) -> int | None:
-    """The events that the verified jobs of an intent read; None where one of them does not say."""
+    """The events that the verified jobs of an intent read; None if one of them does not say."""
     query = select(attempts.c.events_read).join(jobs, jobs.c.id == attempts.c.job)
     verified = (jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
     counts = list(connection.scalars(query.where(*verified)))

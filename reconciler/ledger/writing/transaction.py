@@ -22,7 +22,7 @@ def now() -> str:
 
 
 def name_user() -> str:
-    """Who this is, for the records: `user@host`."""
+    """The present user for records: `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -31,11 +31,11 @@ def name_user() -> str:
 
 
 Step = Callable[[], None]
-"""Called at each write that succeeded."""
+"""Called after each successful write."""
 
 
 class Writer:
-    """Opens transactions on one ledger; without a lease, those of people's decisions, which need no fence."""
+    """Opens transactions on one ledger. Without a lease they are for decisions of people, which need no fence."""
 
     def __init__(
         self, engine: Engine, lease: Lease | None, clock: Clock = CLOCK, step: Step | None = None
@@ -52,7 +52,7 @@ class Writer:
 
     @contextlib.contextmanager
     def writing(self, *, polling: bool = False) -> Iterator[Journal]:
-        """One transaction. With `polling` it records only what an engine said, and does not move the ledger's serial.
+        """One transaction, recorded in the journal. With `polling` the ledger's serial does not change: plans stay valid.
 
         Raises:
             Fenced: another process has the lease now; nothing was written.
@@ -72,35 +72,35 @@ class Writer:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection for reading the ledger, whoever has the lease."""
+        """A connection for reading the ledger; it needs no lease."""
         with self._engine.begin() as connection:
             yield connection
 
     def read(self, query: Executable) -> Sequence[Any]:
-        """The rows that a query finds in the ledger, whoever has the lease."""
+        """The rows of a query; it needs no lease."""
         with self.reading() as connection:
             return connection.execute(query).all()
 
     def find(self, query: Select[*tuple[Any, ...]]) -> Any:
-        """The first value of the first row that a query finds; None where it finds none."""
+        """The first value in the first row of a query; None if it finds no row."""
         with self.reading() as connection:
             return connection.execute(query.limit(1)).scalar()
 
     @property
     def fence(self) -> int:
-        """The fence that is written under; 0 without a lease."""
+        """The fence of the lease; 0 without a lease."""
         return self._lease.fence if self._lease else 0
 
     @property
     def prompt(self) -> float:
-        """Seconds for which an engine may wait for what it calls: nobody prolongs the lease meanwhile."""
+        """Seconds that an engine may wait for a command or a server, because nothing prolongs the lease in the meantime."""
         return PROMPT if self._lease is None else min(PROMPT, 0.8 * self._lease.seconds / 3)
 
     def prolong(self, *, idle: bool = False) -> None:
-        """Ensures that the lease is still ours, before something outside the ledger is done; `idle`: only if a third of it is over.
+        """Prolongs the lease if it is still ours, before an action outside the ledger. `idle`: only when a third of it is over.
 
         Raises:
-            Fenced: it is not.
+            Fenced: another process has the lease.
         """
         if self._lease is None or (idle and self.clock.steady() < self._due):
             return

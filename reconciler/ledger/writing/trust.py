@@ -1,6 +1,6 @@
-"""What the ledger remembers of approvals: the pinned trust root, how far campaigns have come, what no longer counts.
+"""What the ledger stores on approvals: pinned trust roots, launched locks, revocations and withdrawals.
 
-These rows limit production, and they only grow. Nothing is judged here: the readers of the rows decide.
+These rows limit production. Nothing is judged here; the readers of the rows decide.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schemas.files.times import format_time, read_time
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A trust root that was pinned: its files, path → content; `by` says on whose word."""
+    """A pinned trust root: its files, path → content; `by` says who decided to pin it."""
 
     digest: str
     version: int
@@ -33,9 +33,9 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The last lock of a campaign under which anything was launched, and the approvals for it.
+    """The last lock with which a campaign was launched, and the approvals for it.
 
-    `scopes` are name → digest and the generation since which it was so; None: it was launched before they were recorded.
+    `scopes` maps each scope to its digest and the generation since which the digest is so; None: not recorded.
     """
 
     generation: int
@@ -45,20 +45,20 @@ class Launch:
 
 
 def list_roots(connection: Connection) -> tuple[Root, ...]:
-    """All trust roots that were ever pinned, the one that counts last."""
+    """All trust roots that were ever pinned; the last one counts."""
     rows = connection.execute(select(trust_roots).order_by(trust_roots.c.id))
     return tuple(Root(row.digest, row.version, _unpack(row.content), row.pinned, row.by) for row in rows)
 
 
 def pin_root(connection: Connection, digest: str, version: int, files: Mapping[str, bytes], by: str) -> None:
-    """Makes a trust root the one that counts."""
+    """Pins a trust root; from now on it counts."""
     content = {file: data.decode("utf-8") for file, data in files.items()}
     row = {"digest": digest, "version": version, "content": zlib.compress(canonical_json(content))}
     connection.execute(insert(trust_roots).values(**row, pinned=now(), by=by))
 
 
 def read_launch(connection: Connection, campaign: str) -> Launch | None:
-    """How far a campaign has come; None: nothing of it was launched under approvals."""
+    """The last launch of a campaign; None if it was never launched with approvals."""
     row = connection.execute(select(launches).where(launches.c.campaign == campaign)).first()
     if row is None:
         return None
@@ -67,7 +67,7 @@ def read_launch(connection: Connection, campaign: str) -> Launch | None:
 
 
 def record_launch(connection: Connection, campaign: str, launch: Launch) -> None:
-    """Records the lock under which a campaign is launched from now on."""
+    """Records the lock with which a campaign is launched from now on."""
     connection.execute(delete(launches).where(launches.c.campaign == campaign))
     row = asdict(launch)
     if launch.scopes is not None:
@@ -76,18 +76,18 @@ def record_launch(connection: Connection, campaign: str, launch: Launch) -> None
 
 
 def list_revoked(connection: Connection) -> frozenset[str]:
-    """Digests of all statements that were seen to be revoked."""
+    """The digests of all recorded revoked statements."""
     return frozenset(connection.scalars(select(revocations.c.statement)))
 
 
 def record_revoked(connection: Connection, statements: Iterable[str]) -> None:
-    """Remembers that statements were revoked, so that taking the revocation away again changes nothing."""
+    """Records that statements are revoked. They stay revoked if the revocation is removed from the files."""
     for statement in statements:
         connection.execute(insert_new(connection, revocations).values(statement=statement, since=now()))
 
 
 def list_withdrawals(connection: Connection, subject: str) -> dict[tuple[str, str], datetime]:
-    """(Role, person) → the moment before which nothing counts any more of what they signed about a subject."""
+    """(Role, person) → the moment before which their statements about a subject no longer count."""
     rows = connection.execute(select(floors).where(floors.c.subject == subject))
     return {(row.role, row.principal): read_time(row.moment) for row in rows}
 
@@ -95,7 +95,7 @@ def list_withdrawals(connection: Connection, subject: str) -> dict[tuple[str, st
 def record_withdrawals(
     connection: Connection, subject: str, moments: Mapping[tuple[str, str], datetime]
 ) -> None:
-    """Remembers moments before which statements about a subject count no longer; they only move on, whoever else writes."""
+    """Records moments before which statements about a subject no longer count. A recorded moment never goes back."""
     for (role, principal), moment in sorted(moments.items()):
         whose = {"subject": subject, "role": role, "principal": principal}
         text = format_time(moment)

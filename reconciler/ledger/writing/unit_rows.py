@@ -1,4 +1,4 @@
-"""Rows of units: reading them within a transaction that will write, and storing what units refer to."""
+"""Rows of units: reads them within a transaction that will write, and stores rows that units refer to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from schemas.manifest.runs import run_key, split_key
 
 
 class LiveOutput(NamedTuple):
-    """An output that exists or is coming: its number, and those of its intent and unit."""
+    """An output that exists or is being made: its number, the number of its intent, its state and its unit."""
 
     number: int
     intent: int
@@ -51,7 +51,7 @@ def read_open(journal: Journal, items: Sequence[WorkItem]) -> dict[Address, int]
 
 
 def read_live(journal: Journal, items: Sequence[WorkItem]) -> dict[tuple[str, bytes], list[LiveOutput]]:
-    """The outputs that exist or are coming with a fingerprint of `items`, by campaign and fingerprint."""
+    """The outputs with a fingerprint of `items` that exist or are being made, by campaign and fingerprint."""
     columns = ("id", "intent", "state", "campaign", "step", "experiment", "run", "fingerprint")
     query = select(*(outputs.c[name] for name in columns)).where(LIVE_OUTPUT)
     values = sorted({value for item in items for value in item.fingerprints.values()})
@@ -88,7 +88,7 @@ def read_failures(
 ) -> dict[tuple[Address, frozenset[bytes], str], int]:
     """How often jobs of the units of `items` failed under abandoned intents, by unit, fingerprints and job key.
 
-    Failures do not count any more where a person released the unit.
+    Failures under released intents do not count.
     """
     names = {item.campaign.name for item in items}
     wanted = {item.address for item in items}
@@ -106,7 +106,7 @@ def read_failures(
 
 
 def is_same(journal: Journal, intent: int, item: WorkItem) -> bool:
-    """Whether an open intent wants what a work item wants, by the same jobs."""
+    """Whether an open intent is for the same outputs as a work item, made by the same jobs."""
     fingerprints = select(outputs.c.fingerprint).where(outputs.c.intent == intent)
     keys = select(jobs.c.key).where(jobs.c.intent == intent)
     found = {*journal.connection.scalars(fingerprints)}, {*journal.connection.scalars(keys)}
@@ -114,7 +114,7 @@ def is_same(journal: Journal, intent: int, item: WorkItem) -> bool:
 
 
 def describe_payloads(found: PayloadSet) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows of a payload set: of its buckets, and of the set itself."""
+    """The rows of a payload set: a list for its buckets, and one for the set."""
     buckets = []
     for bucket in found.buckets:
         listed = [[one.name, one.revision, one.checksum] for one in bucket.payloads]
@@ -123,7 +123,7 @@ def describe_payloads(found: PayloadSet) -> tuple[list[dict[str, Any]], dict[str
 
 
 def store_recipe(journal: Journal, digest: str, content: Mapping[str, Any]) -> int:
-    """Stores a recipe that is not stored yet. Returns its number."""
+    """Stores a recipe if it is not stored yet. Returns its number."""
     journal.insert_new(recipes, [{"digest": digest, "content": canonical_json(content)}])
     known = select(recipes.c.id).where(recipes.c.digest == digest)
     number: int = journal.connection.execute(known).scalar_one()
@@ -140,7 +140,7 @@ def store_snapshots(connection: Connection, found: Iterable[Snapshot]) -> None:
 
 
 def admit_runs(connection: Connection, campaign: str, entrants: Sequence[int]) -> None:
-    """Records that open selections of a campaign have taken in runs; what they took in before stays."""
+    """Records runs that open selections of a campaign have taken in; earlier ones stay."""
     rows = [
         {"campaign": campaign, "experiment": experiment, "run": run}
         for experiment, run in map(split_key, entrants)

@@ -1,4 +1,4 @@
-"""Writing units into the ledger: plans, intents, outputs. Every intent is written before its side effect."""
+"""Writes units into the ledger: plans, intents, outputs. Every intent is written before its unit's jobs are submitted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from schemas.manifest.runs import run_key, split_key
 
 
 class Ledger:
-    """The writer of units."""
+    """Writes units."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -59,7 +59,7 @@ class Ledger:
         self._payloads: set[str] = set()
 
     def begin_plan(self, digest: str, content: Mapping[str, Any]) -> None:
-        """Records that a plan is being applied; once more after an interruption changes nothing."""
+        """Records that a plan is being applied; doing this again after an interruption changes nothing."""
         with self._writer.writing(polling=True) as journal:
             serial = journal.connection.execute(select(ledger.c.serial)).scalar_one()
             row = {"digest": digest, "content": canonical_json(content), "serial": serial}
@@ -67,7 +67,7 @@ class Ledger:
         self._writer.plan = digest
 
     def end_plan(self) -> None:
-        """Records that all of the plan was tried."""
+        """Records that everything in the plan was tried."""
         if self._writer.plan is None:
             return
         with self._writer.writing(polling=True) as journal:
@@ -75,20 +75,20 @@ class Ledger:
         self._writer.plan = None
 
     def admit(self, campaign: str, entrants: Sequence[int]) -> None:
-        """Records that open selections of a campaign have taken in runs."""
+        """Records runs that open selections of a campaign have taken in."""
         with self._writer.writing(polling=True) as journal:
             admit_runs(journal.connection, campaign, entrants)
 
     def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
-        """Stores snapshots that runs may be bound to: a baseline in the repository may be replaced one day."""
+        """Stores snapshots to which runs may be bound, because a baseline in the repository may be replaced later."""
         with self._writer.writing(polling=True) as journal:
             store_snapshots(journal.connection, found)
 
     def intend(self, items: Sequence[WorkItem]) -> list[WorkItem | None]:
-        """The items with their intents: a unit's open intent is continued where it wants the same, else a new one is made.
+        """Writes intents. Returns the items with their intents, or None. An open intent is kept if it is for the same outputs.
 
-        None for a unit that a person stopped meanwhile, and for a unit whose outputs another unit of the campaign makes or
-        has made from equal input. That other unit is given up instead if it is no longer declared and has no live attempt.
+        None means: a person stopped the unit in the meantime, or another unit of the campaign makes or made the same outputs.
+        That other unit is abandoned instead if it is no longer declared and has no live attempt.
         """
         if not items:
             return []
@@ -124,9 +124,9 @@ class Ledger:
         ]
 
     def record_produced(self, intent: int) -> None:
-        """Records that all outputs of a unit are at their final places: from here on readers trust them."""
+        """Records that all outputs of a unit are at their final places. From now on readers use them."""
         with self._writer.writing() as journal:
-            known = func.count() == func.count(products.c.events)  # else the sum would be one of a part
+            known = func.count() == func.count(products.c.events)  # otherwise the sum would lack some files
             events = (
                 select(case((known, func.sum(products.c.events))))
                 .where(products.c.output == outputs.c.id)
@@ -137,18 +137,18 @@ class Ledger:
             journal.update(intents, intents.c.id == intent, {"state": IntentState.PRODUCED, "reason": None})
 
     def record_refused(self, intent: int, reason: str) -> None:
-        """Records that a unit's outputs could not be put at their final places; it waits for a person."""
+        """Records that a unit's outputs could not be published; it is in quarantine until a person decides."""
         with self._writer.writing() as journal:
             quarantine(journal, intent, reason)
 
     def record_delayed(self, intent: int, reason: str) -> None:
-        """Records why verified outputs could not be put at their final places yet; nothing new where it is known."""
+        """Records why verified outputs could not be published yet; writes nothing if the reason is the same as before."""
         with self._writer.writing(polling=True) as journal:
             here = and_(intents.c.id == intent, intents.c.reason.is_distinct_from(reason[:500]))
             journal.update(intents, here, {"reason": reason[:500]})
 
     def list_publishing(self) -> tuple[int, ...]:
-        """The intents that were being published when their reconciler ended."""
+        """The intents whose outputs are being published."""
         query = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING).distinct()
         return tuple(row.intent for row in self._writer.read(query.order_by(outputs.c.intent)))
 
@@ -158,12 +158,12 @@ class Ledger:
         return {(campaign, step, run_key(*key)) for campaign, step, *key in self._writer.read(query)}
 
     def find_address(self, intent: int) -> Address:
-        """The unit that an intent is about."""
+        """The unit of an intent."""
         ((campaign, step, *key),) = self._writer.read(select(*UNIT).where(intents.c.id == intent))
         return campaign, step, run_key(*key)
 
     def list_moves(self, intent: int) -> tuple[Move, ...]:
-        """Where the verified files of an intent are to go."""
+        """The verified files of an intent, with their final places."""
         file = (products.c.size, products.c.checksum)
         query = (
             select(attempts.c.name, products.c.path, outputs.c.storage, outputs.c.folder, *file)
@@ -175,14 +175,14 @@ class Ledger:
         return tuple(Move(*row) for row in self._writer.read(query))
 
     def write_records(self, intent: int) -> tuple[RecordFile, ...]:
-        """The records that are to lie beside the outputs of an intent."""
+        """The records to be written beside the outputs of an intent."""
         with self._writer.reading() as connection:
             return write_records(connection, intent)
 
     def list_event_numbers(self, intent: int) -> tuple[tuple[str, str, int | None], ...]:
-        """Of the verified attempts of an intent whose jobs left a record of the events that they read: name and checksum.
+        """The records of events that the verified jobs of an intent left: attempt, checksum, and largest number of events.
 
-        And how many events it may hold: those of the job's files, or else those that it says to have read.
+        The last is the registered number of the job's input files, or else the number that the job says it read.
         """
         most = func.coalesce(jobs.c.events, attempts.c.events_read)
         query = select(attempts.c.name, attempts.c.record, most).join(jobs, jobs.c.id == attempts.c.job)
@@ -198,7 +198,7 @@ class Ledger:
         items: Sequence[WorkItem],
         live: Mapping[tuple[str, bytes], list[LiveOutput]],
     ) -> list[int]:
-        """New intents, each with its outputs and jobs; `live` are the outputs that are there, by fingerprint."""
+        """Makes intents with their outputs and jobs; `live` has the existing outputs by fingerprint."""
         keys = [(item.campaign.name, value) for item in items for value in item.fingerprints.values()]
         there = [one for key in keys for one in live.get(key, ())]
         gone = [one.number for one in there if one.state == OutputState.PRODUCED]
@@ -250,7 +250,7 @@ class Ledger:
         return self._recipes[recipe.digest]
 
     def _store_payloads(self, journal: Journal, found: PayloadSet | None) -> None:
-        """Stores a payload set, unless it is known: of its buckets, only those that no earlier set had are new."""
+        """Stores a payload set if it is not known; only buckets that no earlier set had are new."""
         if found is None or found.digest in self._payloads:
             return
         known = select(payload_sets.c.digest).where(payload_sets.c.digest == found.digest)
@@ -262,7 +262,7 @@ class Ledger:
 
 
 def quarantine(journal: Journal, intent: int, reason: str) -> None:
-    """Stops a unit until a person lets it be tried again."""
+    """Stops a unit until a person releases it."""
     _abandon(journal, intent, reason, IntentState.QUARANTINED)
 
 
@@ -272,7 +272,7 @@ def _abandon(journal: Journal, intent: int, reason: str, state: IntentState = In
 
 
 def _abandon_undeclared(journal: Journal, item: WorkItem, rivals: Sequence[LiveOutput]) -> bool:
-    """Gives up the intents of other units for outputs that a work item wants; false where one of them still counts."""
+    """Abandons the intents of other units for the same outputs; returns false if one of them still counts."""
     for one in rivals:
         if one.state != OutputState.INTENDED or item.declares(one.unit):
             return False
@@ -284,7 +284,7 @@ def _abandon_undeclared(journal: Journal, item: WorkItem, rivals: Sequence[LiveO
 
 
 def is_under_way(connection: Connection, intent: int) -> bool:
-    """Whether an attempt of an intent may still come to a result."""
+    """Whether an intent has a live attempt."""
     query = UNDER_WAY.where(jobs.c.intent == intent)
     return connection.execute(query.limit(1)).first() is not None
 
@@ -296,7 +296,7 @@ def _unit(item: WorkItem) -> dict[str, Any]:
 
 
 def _bind(journal: Journal, item: WorkItem) -> None:
-    """Binds a run to the snapshots of `forward` tags that it begins with; one that is bound already stays so."""
+    """Binds a run to the snapshots of `forward` tags with which it begins, unless it is bound already."""
     if item.begun:
         experiment, run = split_key(item.run)
         row = {"campaign": item.campaign.name, "experiment": experiment, "run": run}
