@@ -1,1 +1,1 @@
-"""Reading the ledger. Nothing here writes."""
+"""Reads the ledger; writes nothing."""

@@ -1,4 +1,4 @@
-"""What events took so far: their size and their CPU time, by the recipes that the ledger has outputs of."""
+"""Measures the size and the CPU time of an event, from the produced outputs of recipes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.policy.site import HS06_KEKCC
 
 
 def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
-    """Kilobytes of an event, over all produced outputs of those recipes whose events are known; None if there are none."""
+    """Kilobytes (1000 bytes) of an event, over all produced outputs of these recipes with known events; None without any."""
     query = (
         select(func.sum(products.c.size), func.sum(products.c.events))
         .join(outputs, outputs.c.id == products.c.output)
@@ -24,7 +24,7 @@ def measure_events(connection: Connection, recipe_digests: Sequence[str]) -> flo
 
 
 def measure_cpu(connection: Connection, recipe_digests: Sequence[str]) -> float | None:
-    """CPU seconds of an event that is read, over all units that produced outputs of those recipes; None if there are none.
+    """CPU seconds for each event that is read, over all units that produced outputs of these recipes; None without any.
 
     A unit does not count if its events, or the CPU time of one of its jobs, are not known.
     """
@@ -34,7 +34,7 @@ def measure_cpu(connection: Connection, recipe_digests: Sequence[str]) -> float 
 def measure_work(
     connection: Connection, recipe_digests: Sequence[str], hs06: Mapping[str, float]
 ) -> tuple[float | None, float | None]:
-    """As `measure_cpu`, and the same in HS06 seconds, where `hs06` is the power of the cores of sites."""
+    """As `measure_cpu`; and the same in HS06 seconds. `hs06` maps sites to the power of a core; the default is KEKCC's."""
     made = (
         select(outputs.c.intent, func.max(outputs.c.events_read).label("events"))
         .where(_are_made(recipe_digests), outputs.c.events_read > 0)
@@ -63,9 +63,9 @@ def measure_work(
 def expect_events(
     connection: Connection, step: Step, recipe_digests: Mapping[str, str], hs06: Mapping[str, float]
 ) -> Expectation:
-    """What an event of a step takes: as measured with those recipes, by output, else as its manifest states.
+    """What an event of a step needs: as measured with these recipes (output → digest), else as the manifest states.
 
-    `hs06` maps sites to the power of their cores; of other sites it is that of KEKCC.
+    `hs06` maps sites to the power of a core; for other sites KEKCC's is used.
     """
     stated, digests = step.expected, list(recipe_digests.values())
     cpu, work = measure_work(connection, digests, hs06)
@@ -79,7 +79,7 @@ def expect_events(
 
 
 def measure_size(connection: Connection, recipe_digest: str) -> float | None:
-    """Kilobytes (of 1024 bytes) that are written for an event that is read, over all that was made of a recipe."""
+    """Kilobytes (1024 bytes) written for each event that is read, over all produced outputs of a recipe, or None."""
     files = select(func.sum(products.c.size)).where(products.c.output == outputs.c.id)
     query = select(func.sum(files.correlate(outputs).scalar_subquery()), func.sum(outputs.c.events_read))
     query = query.select_from(outputs).where(_are_made([recipe_digest]), outputs.c.events_read > 0)
@@ -88,6 +88,6 @@ def measure_size(connection: Connection, recipe_digest: str) -> float | None:
 
 
 def _are_made(recipe_digests: Sequence[str]) -> ColumnElement[bool]:
-    """That outputs are produced, by one of those recipes."""
+    """A condition: outputs are produced by one of these recipes."""
     chosen = select(recipes.c.id).where(recipes.c.digest.in_(recipe_digests))
     return and_(outputs.c.state == OutputState.PRODUCED, outputs.c.recipe.in_(chosen))

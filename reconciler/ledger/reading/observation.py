@@ -1,4 +1,4 @@
-"""What the ledger knows: reads only, each on a connection whose reads are all of one moment."""
+"""What the ledger knows, for plans. Only reads; all reads of one connection see the ledger at one moment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from schemas.manifest.runs import run_key, split_key
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which ledger this is, and how far it has come."""
+    """The ledger's id and its serials, which grow with its changes."""
 
     ledger: str
     serial: int
@@ -46,7 +46,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan that was begun. `serial` is the ledger's after the last write made for it."""
+    """A plan that was begun. `serial` is the ledger's after the last write for it; `ended` is None before its end."""
 
     ended: str | None
     serial: int
@@ -58,30 +58,30 @@ def read_identity(connection: Connection) -> Identity:
 
 
 def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
-    """The plan of that digest as far as it was applied, or None."""
+    """The stored plan with this digest, or None."""
     row = connection.execute(select(plans.c.ended, plans.c.serial).where(plans.c.digest == digest)).first()
     return StoredPlan(*row) if row else None
 
 
 def list_campaigns(connection: Connection) -> list[str]:
-    """The campaigns of which something was produced, by name."""
+    """The campaigns with a produced output, sorted by name."""
     query = select(outputs.c.campaign).where(outputs.c.state == OutputState.PRODUCED).distinct()
     return list(connection.scalars(query.order_by(outputs.c.campaign)))
 
 
 def list_begun(connection: Connection) -> list[str]:
-    """The campaigns of which anything was ever intended, by name."""
+    """The campaigns that ever had an intent, sorted by name."""
     return list(connection.scalars(select(intents.c.campaign).distinct().order_by(intents.c.campaign)))
 
 
 def list_sites(connection: Connection) -> list[str]:
-    """The sites that ever got a job, or did not answer, by name."""
+    """The sites that ever got a job, or whose answers were recorded, sorted by name."""
     tried = connection.scalars(select(attempts.c.site).distinct())
     return sorted({*tried, *connection.scalars(select(sites.c.name))})
 
 
 def list_steps(connection: Connection, campaign: str) -> list[str]:
-    """The steps of a campaign of which anything was ever intended, by name."""
+    """The steps of a campaign that ever had an intent, sorted by name."""
     query = select(intents.c.step).where(intents.c.campaign == campaign).distinct()
     return list(connection.scalars(query.order_by(intents.c.step)))
 
@@ -95,7 +95,10 @@ def observe(
     reuse: bool,
     lost: Mapping[bytes, str] | None = None,
 ) -> Observed:
-    """What was produced of the units of a campaign. `lost` maps fingerprints whose files are gone or changed to which."""
+    """What the ledger knows of the units of a campaign. `lost` maps fingerprints of lost outputs to `gone` or `changed`.
+
+    With `reuse`, outputs of other campaigns in the same storage are read too.
+    """
     lost = lost or {}
     produced = {*connection.scalars(_choose(campaign, "fingerprint"))} - lost.keys()
     missing: set[int] = set()
@@ -125,7 +128,7 @@ def observe(
 
 
 def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, tuple[Payload, ...]]:
-    """The payload sets of those digests, by name; a set of which the ledger has no record is left out."""
+    """Digest → payloads sorted by name, for the given payload sets; sets that the ledger does not have are left out."""
     buckets: dict[bytes, list[Payload]] = {}
     found: dict[str, tuple[Payload, ...]] = {}
     for part in divide(sorted(digests)):
@@ -140,7 +143,7 @@ def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, t
 
 
 def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
-    """Digest of a payload set → the runs of a campaign of which something, produced last, was made with it; sorted."""
+    """Digest of a payload set → sorted run keys of a campaign whose newest outputs were made with it."""
     query = _choose(campaign, "step", "output", "experiment", "run", "conditions")
     rows = connection.execute(query.order_by(outputs.c.version))
     latest = {(step, output, run_key(*run)): digest for step, output, *run, digest in rows}
@@ -152,9 +155,9 @@ def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
 
 
 class Head(NamedTuple):
-    """The version of a run's output that counts. `recipe` tells by what it was made: equal numbers, equal recipes.
+    """An output of a run, in the version that counts. Equal numbers `recipe` mean equal recipes.
 
-    `read` and `kept` are numbers of events, None where nobody counted them.
+    `read` and `kept` are numbers of events, None if not counted.
     """
 
     step: str
@@ -169,7 +172,7 @@ class Head(NamedTuple):
 def read_heads(
     connection: Connection, campaign: str, fingerprints: Collection[bytes] | None = None
 ) -> list[Head]:
-    """The produced outputs with one of the `fingerprints`; without these, the newest version of each run's output."""
+    """The produced outputs with one of the `fingerprints`; if None is given, the newest version of each run's output."""
     others = ("fingerprint", "recipe", "events_read", "events")
     query = _choose(campaign, "step", "output", "experiment", "run", *others).order_by(outputs.c.version)
     rows = (
@@ -182,7 +185,7 @@ def read_heads(
 
 
 def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:
-    """The runs with a produced output that is not, or no longer, declared."""
+    """The runs with a produced output that is not declared (any more)."""
     declared = {value for item in units for column in item.fingerprints.values() for value in column}
     rows = connection.execute(_choose(campaign, "experiment", "run", "fingerprint"))
     return {run_key(experiment, run) for experiment, run, fingerprint in rows if fingerprint not in declared}
@@ -210,7 +213,7 @@ def _read_elsewhere(
 def _read_made(
     connection: Connection, campaign: str, keys: set[int], count: int
 ) -> dict[tuple[str, str, int], Made]:
-    """What the units of those runs were last made from, of about `count` outputs that the campaign has."""
+    """From what the units of these runs were last made. `count` is the approximate number of the campaign's outputs."""
     contents: dict[int, Mapping[str, Any]] = {}
     made: dict[tuple[str, str, int], Made] = {}
     made_of = ("fingerprint", "recipe", "input", "conditions")
@@ -227,7 +230,7 @@ def _read_made(
 
 
 def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
-    """A query for the outputs of some sorted run keys only, in parts."""
+    """Yields queries that together find the outputs of some sorted run keys."""
     for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
         for part in divide(split_key(key)[1] for key in group):
             yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(part))
@@ -236,11 +239,11 @@ def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]
 BY_HAND = and_(
     intents.c.state == IntentState.QUARANTINED, not_(exists().where(outputs.c.intent == intents.c.id))
 )
-"""That an intent is a person's word that its unit is not to begin, whatever it would make."""
+"""The intent is a person's order that its unit must not begin: it is in quarantine and has no outputs."""
 
 
 def list_stopped(connection: Connection, campaigns: Iterable[str]) -> set[tuple[str, str, int]]:
-    """The units of campaigns that a person stopped before they began: campaign, step and run key."""
+    """The units that a person stopped before they began: campaign, step and run key."""
     rows = connection.execute(select(*UNIT).where(intents.c.campaign.in_(sorted(campaigns)), BY_HAND))
     return {(campaign, step, run_key(*run)) for campaign, step, *run in rows}
 
@@ -275,10 +278,10 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
         failure = (stopped and row.reason) or failures.get(row.id)
         if stopped:
             stops.setdefault(unit, []).append((fingerprints, failure or "attempts used up"))
-        if unit not in found or not found[unit].live:  # what still runs comes first, given up or not
+        if unit not in found or not found[unit].live:  # a live intent comes first, abandoned or not
             found[unit] = Intent(fingerprints, row.id in live, stopped, failure)
     for unit, several in stops.items():
-        # what was declared in between, and is declared no more, does not make the unit a new one
+        # a stopped unit stays stopped, also if something else was declared in between
         others = tuple(one for one in several if one[0] != found[unit].fingerprints)
         if others:
             found[unit] = replace(found[unit], stopped=others)
@@ -288,7 +291,7 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
 def find_files(
     connection: Connection, fingerprint: bytes, storage: str, campaign: str
 ) -> tuple[InputFile, ...]:
-    """The published files of an output, the campaign's own if it has one, as the input of the next step."""
+    """The published files of an output in a storage, as input of the next step; the campaign's own output is preferred."""
     made = (outputs.c.fingerprint == fingerprint, outputs.c.state == OutputState.PRODUCED)
     output = select(outputs.c.id, outputs.c.folder).where(*made, outputs.c.storage == storage)
     found = connection.execute(output.order_by(outputs.c.campaign != campaign, outputs.c.id)).first()

@@ -1,4 +1,4 @@
-"""The history of a unit: its attempts, and its outputs with all that the ledger has of them. Reads only."""
+"""The history of a unit: its attempts and its outputs. Only reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from schemas.manifest.runs import split_key
 
 @dataclass(frozen=True, slots=True)
 class UnitAttempt:
-    """An attempt of a unit. `application` is the program that ran; log patterns are declared for it."""
+    """An attempt of a unit. `application` is the program that ran; log patterns are declared for each application."""
 
     name: str
     state: str
@@ -56,11 +56,11 @@ def list_attempts(connection: Connection, campaign: str, step: str, key: int) ->
 
 
 _SAME = ("input", "conditions", "produced", "events_read", "events")
-"""What is told of an output as the ledger has it, behind its recipe."""
+"""The columns of an output that are shown unchanged, after its recipe."""
 
 
 def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
-    """The history of a unit: its outputs, oldest first, each with its recipe, files and attempts."""
+    """The history of a unit as JSON data: its outputs, oldest first, each with recipe, files and attempts."""
     experiment, run = split_key(key)
     at = and_(outputs.c.campaign == campaign, outputs.c.step == step)
     query = select(outputs, recipes.c.content).join(recipes, recipes.c.id == outputs.c.recipe)
@@ -105,7 +105,7 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
 
 
 def _read_record(connection: Connection, intent: int) -> dict[str, Any]:
-    """The records of the jobs of an intent, merged: branches once, numbers of events added."""
+    """The merged records of the verified jobs of an intent: branches once, numbers of events added."""
     query = select(attempts.c.record).join(jobs, jobs.c.id == attempts.c.job)
     verified = (jobs.c.intent == intent, attempts.c.state == AttemptState.VERIFIED)
     query = query.where(*verified, attempts.c.record.is_not(None))

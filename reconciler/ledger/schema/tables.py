@@ -40,9 +40,7 @@ def make_numbered(name: str, *parts: SchemaItem) -> Table:
 
 
 LIVE_ATTEMPT = text("state IN ('intent', 'uncertain', 'submitted', 'running')")
-"""An attempt may still give a result (`LIVE`). This and the next two are written as text, because SQLite uses a partial
-index only if the query has the same words.
-"""
+"""An attempt may still give a result (`LIVE`). Here and below it is text: SQLite's partial indexes need the same words."""
 
 LOST = text("attempts.state = 'lost'")
 """An attempt is lost."""

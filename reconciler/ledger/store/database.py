@@ -1,7 +1,7 @@
-"""Opening the database of run catalogue and ledger: for reading, or for writing, never for both.
+"""Opens the database of run catalogue and ledger, either for reading or for writing.
 
-It is an SQLite file in the state folder, or a PostgreSQL database. Either way all reads of a connection are of one
-moment, and there is one writer at a time.
+It is an SQLite file in the state folder, or a PostgreSQL database. All reads of a connection see one moment, and only one
+process writes at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["State", "has_database", "insert_new", "migrating", "opened", "readin
 
 
 def has_database(state: State) -> bool:
-    """Whether anything was ever recorded."""
+    """Whether a database with tables exists (SQLite: whether the file exists)."""
     if state.server is None:
         return state.database.exists()
     with _connected(state) as connection:
@@ -43,10 +43,10 @@ def has_database(state: State) -> bool:
 
 @contextlib.contextmanager
 def reading(state: State) -> Iterator[Connection]:
-    """A connection that cannot write, all of whose reads are of one moment.
+    """A connection that cannot write; all its reads see one moment.
 
     Raises:
-        SourceUnavailable: there is no database yet, or it cannot be read, or its tables are not this tool's.
+        SourceUnavailable: there is no database yet, or it cannot be read, or its tables have another version.
     """
     if state.server is None and not state.database.exists():
         raise _nothing_recorded(state)
@@ -59,7 +59,7 @@ def reading(state: State) -> Iterator[Connection]:
 
 
 def refuse_version(state: State) -> None:
-    """Returns if there is no state, if its version is this tool's, or if it cannot be read, which other calls report.
+    """Checks the version of the tables. A state that is missing or cannot be read is accepted here; other calls report it.
 
     Raises:
         OtherVersion: its tables are older or newer than this tool's.
@@ -74,11 +74,11 @@ def refuse_version(state: State) -> None:
 
 @contextlib.contextmanager
 def opened(state: State) -> Iterator[Engine]:
-    """The database for writing, made where there is none; each transaction is one writer's.
+    """The database for writing. It is made if there is none. Only one transaction writes at a time.
 
     Raises:
         SourceUnavailable: the database cannot be written.
-        OtherVersion: its tables are older, which only `b2prod migrate` changes, or newer.
+        OtherVersion: its tables are older (`b2prod migrate` changes them) or newer.
     """
     with _opened(state) as engine:
         try:
@@ -99,12 +99,12 @@ def opened(state: State) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def migrating(state: State) -> Iterator[Connection]:
-    """One transaction in which tables are made or altered; on SQLite no reference is enforced before its end.
+    """One transaction in which tables are made or altered; SQLite checks references between rows only at its end.
 
     The folder of an SQLite file must exist.
 
     Raises:
-        SourceUnavailable: the database cannot be written, or a row would refer to one that is not there; nothing changed.
+        SourceUnavailable: the database cannot be written, or a row would refer to a missing row; nothing changed.
     """
     with _opened(state, enforcing=False) as engine, engine.begin() as connection:
         yield connection
@@ -121,7 +121,7 @@ def _opened(state: State, *, enforcing: bool = True) -> Iterator[Engine]:
 
 
 def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An insert into `table` that skips rows that are there already, by any unique key."""
+    """An insert into `table` that skips rows that exist already, by any unique key."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
     return postgresql.insert(table).on_conflict_do_nothing()
@@ -142,7 +142,7 @@ def _connected(state: State) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _engine(state: State, *, query_only: bool, enforcing: bool = True) -> Iterator[Engine]:
-    """A database, whose errors become `SourceUnavailable`. A place where no ledger may be is refused before one is made."""
+    """A database; its errors become `SourceUnavailable`. If the ledger must not be at this place, nothing is made there."""
     with _translated(state):
         engine = _make_engine(state, query_only=query_only, enforcing=enforcing)
         try:
@@ -171,7 +171,7 @@ def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Eng
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's own BEGIN below is the only one
+        connection.isolation_level = None  # only the BEGIN below is used
         for setting in (
             "busy_timeout = 30000",
             "query_only = ON" if query_only else "journal_mode = WAL",
@@ -188,10 +188,10 @@ def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Eng
 
 
 def _find_file(file: Path) -> URL:
-    """The file as SQLite opens it for those who may only read it.
+    """The file as SQLite opens it for users who may only read it.
 
-    Beside a ledger SQLite keeps two files with what was written last. Where they are not there nobody writes, and they need
-    not be made: the ledger is read as it stands, and `_standing` tells when somebody begins to write.
+    SQLite keeps the last writes in two files beside the ledger. If they are missing, nobody writes. Then the ledger is read
+    without them and without a lock, and `_standing` notices if somebody begins to write.
     """
     alone = {"immutable": "1"} if _stands_alone(file) else {}
     name = f"file:{quote(os.path.abspath(file))}"
@@ -212,7 +212,7 @@ def _has_newer(file: Path) -> bool:
 
 @contextlib.contextmanager
 def _standing(state: State) -> Iterator[None]:
-    """Refuses what was read of a file without a lock, if somebody wrote the file meanwhile."""
+    """Refuses what was read without a lock, if somebody wrote the file meanwhile."""
     if state.server is not None or not _stands_alone(state.database):
         yield
         return
@@ -231,7 +231,7 @@ def _describe(file: Path) -> tuple[int, int, int]:
 def _translated(state: State) -> Iterator[None]:
     try:
         yield
-    except IntegrityError:  # a breach of an invariant is a defect, not a database out of reach
+    except IntegrityError:  # a broken invariant is a defect; the database can be reached
         raise
     except DatabaseError as error:
         said = state.redact(" ".join(str(error.orig).split()))

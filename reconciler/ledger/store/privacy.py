@@ -1,4 +1,4 @@
-"""Who may look into the state: its owner alone, since nonces, paths and addresses are in it."""
+"""Only the owner may read the state, because it holds nonces, paths and addresses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def close_state(state: State) -> None:
-    """Makes the state folder for its owner alone, and the ledger's file, if the ledger is a file.
+    """Makes the state folder, and the file of the ledger if it is a file. Only the owner may use them.
 
-    A folder with a ledger, or an empty one, is closed to others. A folder that holds other things as well stays as it is;
+    A folder with a ledger, or an empty one, is closed to others. A folder with other content stays as it is;
     only our files and folders in it are closed.
 
     Raises:
@@ -27,7 +27,7 @@ def close_state(state: State) -> None:
     try:
         os.makedirs(folder.parent, exist_ok=True)
         os.mkdir(folder, FOLDER_MODE)
-        os.chmod(folder, FOLDER_MODE)  # whatever the umask left
+        os.chmod(folder, FOLDER_MODE)  # the umask may have removed bits
     except FileExistsError:
         if not folder.is_dir():
             raise
@@ -40,14 +40,14 @@ def close_state(state: State) -> None:
     if state.database.is_symlink() and not state.database.exists():
         raise OSError(errno.ELOOP, "it is a symbolic link to nothing", str(state.database))
     with contextlib.suppress(FileExistsError):
-        # SQLite would make it as the umask says, and gives what lies beside it the same mode
+        # SQLite would use the umask; its files beside this one get the same mode as this one
         os.close(os.open(state.database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
     for suffix in ("", "-wal", "-shm", "-journal"):
         _close(state.database.with_name(state.database.name + suffix), FILE_MODE)
 
 
 def is_open(path: Path) -> bool:
-    """Whether anybody but its owner may use a file or folder; False if it does not exist."""
+    """Whether others than the owner may use a file or folder; False if it does not exist."""
     try:
         return bool(os.stat(path).st_mode & _OTHERS)
     except OSError:
@@ -55,7 +55,7 @@ def is_open(path: Path) -> bool:
 
 
 def _close(path: Path, mode: int) -> None:
-    """Closes what is open to others; what belongs to somebody else stays as it is, and `doctor` tells of it."""
+    """Closes a path to others. Paths of other users stay as they are, and `doctor` reports them."""
     with contextlib.suppress(OSError):
         if is_open(path) and not os.stat(path).st_mode & stat.S_ISVTX:
             os.chmod(path, mode)

@@ -1,6 +1,6 @@
-"""Versions of the ledger's tables: which one a database has, which ones this tool knows, and how it gets to the newest.
+"""Versions of the ledger's tables: which one a database has, which ones this tool knows, and how to migrate.
 
-Numbers of versions are names; the order is in the migrations.
+Numbers of versions are only names; `MIGRATIONS` has their order.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from reconciler.outside.errors import OtherVersion
 from reconciler.outside.installation import find_tool
 
 HEAD = "0021"
-"""The newest migration, the one that this tool reads and writes."""
+"""The newest version, which this tool reads and writes."""
 
 
 def read_version(connection: Connection) -> str | None:
-    """The version of a database; None where nothing of the ledger's is in it."""
+    """The version of a database; None if it has no tables of the ledger."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -31,10 +31,10 @@ def read_version(connection: Connection) -> str | None:
 
 
 def refuse_other_version(state: State, connection: Connection, version: str) -> None:
-    """Returns if a version is this tool's.
+    """Checks that a version is this tool's.
 
     Raises:
-        OtherVersion: it is older, or newer; the message says what to do.
+        OtherVersion: it is older or newer; the message says what to do.
     """
     if version == HEAD:
         return
@@ -55,15 +55,15 @@ def refuse_other_version(state: State, connection: Connection, version: str) -> 
 
 def list_versions() -> tuple[str, ...]:
     """The versions that this tool knows, the oldest first."""
-    from reconciler.ledger.migrations.versions import MIGRATIONS  # noqa: PLC0415 -- 0.2 s, and is needed once
+    from reconciler.ledger.migrations.versions import MIGRATIONS  # noqa: PLC0415 -- takes 0.2 s and is rarely needed
 
     return tuple(MIGRATIONS)
 
 
 def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
-    """Brings the tables of a database to a version, within the transaction of `connection`.
+    """Migrates the tables of a database to a version, within the transaction of `connection`.
 
-    On SQLite it must not enforce foreign keys: a table is altered there by a copy that takes its place.
+    On SQLite the connection must not enforce foreign keys, because a table is altered by replacing it with a copy.
     """
     from alembic.migration import MigrationContext  # noqa: PLC0415 -- as above
     from alembic.operations import Operations  # noqa: PLC0415 -- as above
@@ -80,9 +80,9 @@ def upgrade_tables(connection: Connection, version: str = HEAD) -> None:
 
 
 def make_tables(connection: Connection) -> None:
-    """Makes the tables of a new database, or of a copy, as they are at `HEAD`: a tenth of the cost of all migrations.
+    """Makes the tables of a new database, or of a copy, at version `HEAD`. This takes a tenth of the time of all migrations.
 
-    Tests hold the two against each other.
+    Tests check that the result is the same.
     """
     metadata.create_all(connection, checkfirst=False)
     _write_version(connection, HEAD)
@@ -99,14 +99,14 @@ def _write_version(connection: Connection, version: str) -> None:
 
 
 def record_upgrade(connection: Connection) -> None:
-    """Records which tool brought a database to its version, for the message of older tools; gives a new ledger its id."""
+    """Records which tool migrated a database, for the message of older tools; gives a new ledger its id."""
     if connection.execute(select(ledger.c.id)).first() is None:
         connection.execute(insert(ledger).values(id=uuid4().hex, serial=0, catalogue_serial=0))
     connection.execute(insert(upgrades).values(version=HEAD, tool=_name_tool(), time=CLOCK.show()))
 
 
 def list_broken_references(connection: Connection) -> Iterator[str]:
-    """Rows of an SQLite database that refer to missing rows, as text; PostgreSQL never has any."""
+    """Yields, as text, rows of an SQLite database that refer to missing rows; PostgreSQL never has any."""
     if connection.dialect.name == "sqlite":
         for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
             yield f"row {row} of {table} refers to a row of {parent} that is not there"

@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL. Each of them waits for a silent server for a limited time only."""
+"""Connections to PostgreSQL. Each waits only a limited time for a server that does not answer."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from reconciler.ledger.store.state import parse_address, show_address
 from reconciler.outside.errors import SourceUnavailable
 
 WRITING = 0x62327001
-"""Name of PostgreSQL's advisory lock for one writing transaction."""
+"""Number of PostgreSQL's advisory lock, which allows one writing transaction at a time."""
 
 SILENT = "60s"
-"""How long a transaction that writes may be idle, so that a process that is stopped in it does not stop the others for ever."""
+"""How long a writing transaction may be idle, so that a stopped process does not block the others for ever."""
 
 STATEMENT = 120.0
-"""Seconds for which the server works on one statement; a million runs take a tenth of it."""
+"""Seconds that the server may need for one statement; an import of a million runs needs a tenth of it."""
 
 ANSWER = 150.0
-"""Seconds to wait for an answer. A server that works gives up earlier and says so."""
+"""Seconds to wait for an answer. A working server gives up earlier and says so."""
 
 MIGRATION = 3600.0
-"""Seconds for a statement of a migration: it may copy the largest table there is."""
+"""Seconds for a statement of a migration, which may copy the largest table."""
 
 DEAD = 30
-"""Seconds after which a connection ends whose other end acknowledges nothing."""
+"""Seconds after which a connection ends if the other side confirms nothing."""
 
 
 def make_server_engine(server: str, *, query_only: bool, migrating: bool = False) -> Engine:
-    """An engine for the database at an address.
+    """An SQLAlchemy engine for the database at an address.
 
     Raises:
         SourceUnavailable: the address is not valid, or the driver is not installed.
@@ -65,9 +65,9 @@ def _describe(statement: float, silent: str) -> Mapping[str, Any]:
         "lock_timeout": "30s",
         "timezone": "UTC",
         "statement_timeout": f"{statement * 1000:.0f}ms",
-        # a look at the storage may take longer, and one that only reads is in nobody's way
+        # no limit for reading: it may wait for the storage, and blocks nobody
         "idle_in_transaction_session_timeout": silent,
-        # the server, too, sees that a machine of ours is gone, and gives back its locks
+        # so the server notices that our machine is gone, and releases its locks
         "tcp_keepalives_idle": str(DEAD // 3),
         "tcp_keepalives_interval": str(DEAD // 6),
         "tcp_keepalives_count": "4",
@@ -86,15 +86,15 @@ def _describe(statement: float, silent: str) -> Mapping[str, Any]:
 
 
 def _bound(engine: Engine, seconds: float) -> None:
-    """Ends connections of an engine that have waited so long for an answer.
+    """Ends connections of an engine that waited `seconds` for an answer.
 
-    A proxy or a firewall in between may acknowledge for a server that is gone, so the kernel's limits are not enough.
+    A proxy or a firewall may confirm packets for a server that is gone, so the kernel's limits are not enough.
     """
     from psycopg import Connection as Session  # noqa: PLC0415 -- it may not be installed
     from psycopg import OperationalError, pq  # noqa: PLC0415 -- as above
 
     class Bounded(Session[Any]):
-        """A connection whose waits all have a limit."""
+        """A connection whose every wait has an end."""
 
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
             try:
@@ -102,7 +102,7 @@ def _bound(engine: Engine, seconds: float) -> None:
             except OperationalError:
                 if (
                     self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
-                ):  # nobody knows what it will say next, if anything
+                ):  # its next answer could belong to the old request
                     self.pgconn.finish()
                 raise
 

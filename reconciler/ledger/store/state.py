@@ -1,4 +1,4 @@
-"""Where the state lies: what is known of it before the database is opened."""
+"""Where the state is: what is known before the database is opened."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _HARMLESS = ("host", "port", "user", "dbname", "sslmode", "connect_timeout", "ap
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The folder of the attempts and, with a relative storage, the outputs; and where the database is.
+    """The folder of the attempts (and of outputs, if a storage is relative), and the place of the database.
 
-    `server` is the address of a PostgreSQL database, `postgresql://user@host/name`; without it the database is a file
-    in the folder. `copy` is an export that is read in its place, and never written.
+    `server` is the address of a PostgreSQL database, `postgresql://user@host/name`; if None, the database is a file in the
+    folder. `copy` is an export that is read instead, and never written.
     """
 
     folder: Path
@@ -33,16 +33,16 @@ class State:
 
     @property
     def database(self) -> Path:
-        """The database's file, where it is one."""
+        """The file of the database, if it is a file."""
         return self.copy or self.folder / DATABASE
 
     @property
     def address(self) -> str:
-        """Where the database is, for people: without any password that the address holds."""
+        """Where the database is, for people: without the password that the address may hold."""
         return str(self.database) if self.server is None else show_address(self.server)
 
     def redact(self, text: str) -> str:
-        """A text of the database's driver, without the parts of the address that may be secret."""
+        """A message of the database's driver, without the parts of the address that may be secret."""
         return text if self.server is None else _redact(text, self.server)
 
     @property
@@ -61,10 +61,10 @@ class State:
 
 
 def check_address(server: str) -> None:
-    """Ensures that an address is one of a PostgreSQL database and can be read in one way only.
+    """Checks that an address is that of a PostgreSQL database and has only one meaning.
 
     Raises:
-        ValueError: it is not; the message does not repeat it, since it may hold a password.
+        ValueError: it is not; the message does not repeat it, because it may hold a password.
     """
     if parse_address(server) is None:
         raise ValueError(
@@ -74,7 +74,7 @@ def check_address(server: str) -> None:
 
 
 def show_address(server: str) -> str:
-    """The address of a database with its user, host and name alone: options may hold passwords too."""
+    """The address of a database with only user, host and name, because options may hold passwords."""
     url = parse_address(server)
     if url is None:
         return "a PostgreSQL database whose address is not as it should be written"
@@ -82,8 +82,8 @@ def show_address(server: str) -> str:
 
 
 def parse_address(server: str) -> URL | None:
-    """The parts of an address; None if it is not an address, or if a part of a password could be read as another part."""
-    from sqlalchemy import make_url  # noqa: PLC0415 -- half a second, which verbs without a database do not have
+    """The parts of an address; None if it is not valid, or if a part of a password could be taken for another part."""
+    from sqlalchemy import make_url  # noqa: PLC0415 -- takes half a second; many verbs need no database
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 -- as above
 
     before, at, after = server.partition("@")

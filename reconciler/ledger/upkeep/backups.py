@@ -1,7 +1,7 @@
-"""Backups: a ledger as one file, taken while a reconciler works, and put back into a state, be it SQLite or PostgreSQL.
+"""Backups: writes a ledger into one file while a reconciler works, and restores it into a state, SQLite or PostgreSQL.
 
-A backup is an SQLite database with all tables, of one moment. What is put back goes on as another ledger (`succession`):
-attempts that were begun since are not known to it, and nothing that it begins has their names.
+A backup is an SQLite database with all tables at one moment. A restored ledger gets a new id (`succession`): it does not
+know the attempts that were begun after the backup, and new attempts must not get their names.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from reconciler.outside.durable import sync
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 
 NAME = re.compile(r"b2prod-[0-9a-f]{8}-[0-9]{8}T[0-9]{6}Z-[0-9]+\.sqlite")
-"""The names of backups that are written into a folder."""
+"""The names of backups in a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup: its file, which ledger it is of, and how far that had come."""
+    """A backup: its file, and the id and serials of its ledger."""
 
     file: Path
     identity: Identity
 
 
 def write_backup(state: State, target: Path, stamp: str, keep: int | None = None) -> Backup:
-    """Writes a backup to a file, or under a name of its own into a folder, where the newest `keep` stay. `stamp` is the time.
+    """Writes a backup to a file; or into a folder, under a new name, and keeps the newest `keep` there. `stamp` is the time.
 
     Raises:
-        SourceUnavailable: the ledger cannot be read, or the file not be written.
+        SourceUnavailable: the ledger cannot be read, or the file cannot be written.
     """
     with reading(state) as connection:
-        identity = read_identity(connection)  # refuses what is of another version
+        identity = read_identity(connection)  # refuses a ledger of another version
     folder = target if target.is_dir() else target.parent
     part: Path | None = None
     try:
@@ -83,10 +83,10 @@ def write_backup(state: State, target: Path, stamp: str, keep: int | None = None
 
 
 def restore_backup(state: State, file: Path) -> Backup:
-    """Puts a backup into a state that has nothing, or an older moment of the same ledger. Returns what the backup was of.
+    """Restores a backup into a state that is empty, or has an older moment of the same ledger. Returns file and old identity.
 
     Raises:
-        GuardRefused: the state has another ledger, or is not older; or a reconciler is at work.
+        GuardRefused: the state has another ledger, or is newer than the backup; or a reconciler is running.
         SourceUnavailable: the file is not a backup, or the state cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="b2prod-restore-") as folder:
@@ -122,7 +122,7 @@ def _check_copy(file: Path, copy: Path) -> None:
             raise SourceUnavailable(f"{file} is not a backup of a ledger: it lacks its tables")
         if connection.execute("SELECT count(*) FROM ledger").fetchone()[0] != 1:
             raise SourceUnavailable(f"{file} is not a backup of a ledger: it does not say of which")
-        if "leases" in names:  # whoever had it works with another ledger
+        if "leases" in names:  # its holder works with another ledger
             connection.execute("UPDATE leases SET expires = 0")
             connection.commit()
 
@@ -145,13 +145,13 @@ def _refuse_newer(state: State, backup: Identity, formers: frozenset[str]) -> No
 
 def _put_into_file(copy: State, state: State) -> None:
     with opened(state):
-        pass  # the folder and the file are there, closed to others
+        pass  # this makes the folder and the file, closed to others
     with (
         closing(sqlite3.connect(copy.database)) as before,
         closing(sqlite3.connect(state.database, timeout=30)) as after,
     ):
         before.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        before.backup(after)  # in one transaction of the file's
+        before.backup(after)  # in one transaction
 
 
 def _put_into_server(copy: State, state: State) -> None:
@@ -165,7 +165,7 @@ def _put_into_server(copy: State, state: State) -> None:
 
 @contextlib.contextmanager
 def opened_copy(file: Path) -> Iterator[Engine]:
-    """The SQLite database in a file that is a copy of a ledger's, for the time of its use."""
+    """The SQLite database in a file, open within the context."""
     engine = create_engine(f"sqlite:///{file}")
     try:
         yield engine

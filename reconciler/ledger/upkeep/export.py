@@ -1,7 +1,7 @@
-"""A copy of what a plan reads, for those who may read and not write: runs, inputs, and what was produced and tried.
+"""Exports a copy of what a plan reads, for users who may read but not write: runs, inputs, outputs, attempts.
 
-What would let its reader act in the ledger's name stays behind: the nonces of attempts, leases, the journal, stored plans,
-and the paths of files. Every table is there, so that the same code reads the copy.
+The copy lacks everything that would let a reader act as the ledger: nonces, leases, the journal, stored plans, and paths of
+files. It has all tables, so that the same code can read it.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "pauses": {"who": "", "ended_by": None},
     "removals": {"path": "", "who": ""},
 }
-"""Columns whose content stays behind."""
+"""Columns whose content is replaced in the copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy is of."""
+    """The identity of the copied ledger, and the version of its tables."""
 
     identity: Identity
     version: str
 
 
 def write_copy(connection: Connection, file: Path) -> Copied:
-    """Writes a copy of the database, as of the connection's transaction, to a new SQLite file.
+    """Writes a copy of the database, as the connection's transaction sees it, to a new SQLite file.
 
     Raises:
         SourceUnavailable: the file cannot be written.

@@ -1,7 +1,7 @@
-"""The journal in another place: a file to which its entries are appended, and with which a ledger is compared.
+"""The journal in another place: entries are appended to a file, and a ledger can be compared with it.
 
-Somebody who changes the ledger together with its journal does not change the file. An entry is a line of JSON: number, time, fence,
-content and digest, as they are in the ledger.
+A person who changes the ledger and its journal cannot change the file too. Each entry is a line of JSON: id, time, fence,
+content and digest, as in the ledger.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 
 
 def ship_journal(connection: Connection, file: Path) -> int:
-    """Appends the entries that a file does not have yet. Returns how many.
+    """Appends the entries that a file does not have yet. Returns their number.
 
     Raises:
-        GuardRefused: the file is of another history than the ledger's; nothing was written.
-        SourceUnavailable: it cannot be read or written.
+        GuardRefused: the file has another history than the ledger; nothing was written.
+        SourceUnavailable: the file cannot be read or written.
     """
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, FILE_MODE)
@@ -36,7 +36,7 @@ def ship_journal(connection: Connection, file: Path) -> int:
             last, end, after = b"", 0, 0
             for line in stream:
                 if not line.endswith(b"\n"):
-                    break  # it was cut short
+                    break  # the last line is not complete
                 last, end = line, end + len(line)
             stream.truncate(end)
             if last:
@@ -60,7 +60,7 @@ def ship_journal(connection: Connection, file: Path) -> int:
 
 
 def compare_journal(connection: Connection, file: Path) -> Iterator[str]:
-    """What the ledger's journal lacks of a file, or has otherwise than the file; the first of each, as text.
+    """Yields, as text, the first entry that differs between the file and the journal, or the entries that the ledger lacks.
 
     Raises:
         SourceUnavailable: the file cannot be read.

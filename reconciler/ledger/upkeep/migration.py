@@ -1,4 +1,4 @@
-"""Migrating a state: its tables to this tool's version, in one transaction, with a copy of an SQLite file beside it."""
+"""Migrates a state to this tool's version of the tables, in one transaction, after a copy of an SQLite file was made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reconciler.outside.errors import SourceUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What a migration did: the versions before and after, equal if there was nothing to do; `copy` is the state as it was before."""
+    """The result of a migration: versions before and after, equal if nothing was done; `copy` is the file before it."""
 
     before: str
     after: str
@@ -35,12 +35,12 @@ class Migrated:
 
 
 def migrate(state: State) -> Migrated:
-    """Brings the tables of a state to this tool's version, completely or not at all.
+    """Migrates the tables of a state to this tool's version, completely or not at all.
 
     Raises:
         SourceUnavailable: there is no state, or it cannot be written or copied.
         OtherVersion: it is newer than this tool.
-        GuardRefused: a reconciler is at work in it.
+        GuardRefused: a reconciler is running.
     """
     if not has_database(state):
         raise SourceUnavailable(f"there is no state at {state.address}; there is nothing to migrate")
@@ -52,17 +52,17 @@ def migrate(state: State) -> Migrated:
             return Migrated(HEAD, HEAD, None)
         if version not in list_versions():
             refuse_other_version(state, connection, version)
-        # what is copied is what is migrated: this transaction is the only one that writes, and wrote nothing so far
+        # the copy has what is migrated: only this transaction can write, and it wrote nothing so far
         copy = _copy(state, version) if state.server is None else None
         upgrade_tables(connection)
-        # leases have been where they are only since some version; a refusal undoes all of this
+        # older versions have leases in another place, so this comes after the upgrade; a refusal undoes everything
         refuse_holder(connection)
         record_upgrade(connection)
     return Migrated(version, HEAD, copy)
 
 
 def _copy(state: State, version: str) -> Path:
-    """A new file beside an SQLite database, with all that was committed to it."""
+    """Copies an SQLite database into a new file beside it, with everything that was committed."""
     file = _choose(state.database.with_name(f"{state.database.stem}-{version}{state.database.suffix}"))
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
@@ -78,13 +78,13 @@ def _copy(state: State, version: str) -> Path:
 
 
 def _choose(file: Path) -> Path:
-    """A name that no file has: the one given, or with a number."""
+    """A name that no file has: the given one, or the same with a number."""
     others = (file.with_name(f"{file.stem}-{number}{file.suffix}") for number in count(2))
     return next(name for name in chain([file], others) if not os.path.lexists(name))
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copies all that was committed to an SQLite database, as of one moment, without holding up those who write it."""
+    """Copies what was committed to an SQLite database, at one moment, without stopping writers."""
     with (
         closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True)) as before,
         closing(sqlite3.connect(target)) as after,

@@ -1,4 +1,4 @@
-"""Soundness: whether a ledger is whole, and its rows agree with one another and with its journal."""
+"""Soundness: checks that a ledger is complete, and that its rows agree with each other and with the journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
 
 
 def find_unsound(connection: Connection, *, replay: bool = False) -> Iterator[str]:
-    """What is wrong with a ledger, as text; with `replay`, its rows are also made again from the journal and compared."""
+    """Yields what is wrong with a ledger, as text; with `replay`, its rows are also rebuilt from the journal and compared."""
     if connection.dialect.name == "sqlite":
         for (said,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
             if said != "ok":
@@ -46,7 +46,7 @@ def _compare(connection: Connection, entries: list[list[list[object]]]) -> Itera
 
 
 def _find_contradictions(connection: Connection) -> Iterator[str]:
-    """Rows that contradict one another, counted by how."""
+    """Yields, as text, how many rows contradict others, for each kind of contradiction."""
     made = exists().where(products.c.output == outputs.c.id)
     verified = exists().where(
         jobs.c.intent == outputs.c.intent,

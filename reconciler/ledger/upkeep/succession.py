@@ -1,6 +1,6 @@
-"""Succession: a ledger that was put back from a copy, or made again, goes on under another id.
+"""Succession: a ledger that was restored or rebuilt gets a new id.
 
-What it begins then has other names than what was begun before, which it may not know.
+So its new attempts get other names than earlier attempts, which it may not know.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from reconciler.ledger.store.database import insert_new
 from reconciler.outside.clock import CLOCK
 
 NAMED = 4
-"""Digits of an id that the names of attempts begin with."""
+"""Number of digits of the ledger's id in the names of attempts."""
 
 
 def succeed(connection: Connection, reason: str, formers: Iterable[str] = ()) -> str:
-    """Gives a ledger another id, which is returned; the one that it had, and `formers`, are remembered as its own."""
+    """Gives a ledger a new id and returns it; the old id, and `formers`, are stored as former ids."""
     before: str = connection.execute(select(ledger.c.id)).scalar_one()
     known = {*connection.scalars(select(former_ledgers.c.id)), before, *formers}
     now = uuid4().hex
@@ -34,5 +34,5 @@ def succeed(connection: Connection, reason: str, formers: Iterable[str] = ()) ->
 
 
 def list_formers(connection: Connection) -> frozenset[str]:
-    """The ids that the ledger had before."""
+    """The former ids of the ledger."""
     return frozenset(connection.scalars(select(former_ledgers.c.id)))
