@@ -87,7 +87,7 @@ def _read_versions(
 
 
 def _is_taken(folder: str, layout: Layout, output: str, version: int) -> bool:
-    """Whether an output is at a place. Hidden files do not count, except records."""
+    """Whether an output is at a place. Hidden files and manifests do not count, but records do."""
     try:
         names = os.listdir(folder)
     except OSError:

@@ -55,7 +55,7 @@ def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
     filled = is_filled(connection, path) if kind == STORAGE else known is not None
     if kind == STATE and known is None:
         other = connection.execute(select(places).where(places.c.kind == STATE)).first()
-        if other is not None and (found is None or found.id != other.id):  # else it was moved
+        if other is not None and (found is None or found.id != other.id):  # otherwise the folder was moved
             reason = f"the ledger works with the state folder {other.path}"
             return StoragePlace(kind, path, Standing.FOREIGN, found, reason)
     remembered = found is None or _remembers(connection, found)
@@ -213,7 +213,7 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
             # a ledger has one state folder, so a new one replaces the old one
             at = () if anew and kind == STATE else (places.c.path == path,)
             journal.connection.execute(delete(places).where(places.c.kind == kind, *at))
-            journal.connection.execute(delete(places).where(places.c.id == number))  # it was moved
+            journal.connection.execute(delete(places).where(places.c.id == number))  # the folder was moved
             row = {"id": number, "kind": kind, "path": path, "since": CLOCK.show()}
             journal.connection.execute(insert(places).values(**row))
     return marker

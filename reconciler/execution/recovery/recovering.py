@@ -165,7 +165,7 @@ def _collect_payloads(views: Sequence[View], records: Sequence[OutputRecord]) ->
 
 
 def _admit(engine: Engine, views: Sequence[View], made: Iterable[Address]) -> None:
-    """Records that open selections have taken in the runs of which something was made."""
+    """Records that open selections have taken in the runs for which outputs exist."""
     runs: defaultdict[str, set[int]] = defaultdict(set)
     for campaign, _, run in made:
         runs[campaign].add(run)

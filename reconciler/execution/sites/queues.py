@@ -1,6 +1,6 @@
 """Queues of sites: how many attempts a site with a full queue is offered, and when.
 
-A full queue is not a failure of a job. The site is left alone for a while; the while grows as long as it takes nothing.
+A full queue is not a failure of a job. The site gets nothing for some time, and longer times while it takes nothing.
 Then it is offered one job, and after each accepted batch twice as many. The pause is stored in the ledger, so that a
 service and a turn by hand behave the same.
 """
@@ -16,7 +16,7 @@ from reconciler.model.states import PauseKind
 from schemas.files.times import read_time
 
 SHORTEST, LONGEST = 10.0, 300.0
-"""Shortest and longest time in seconds that a full queue is left alone; a site that asks for more time gets more."""
+"""Shortest and longest time in seconds for which a full queue gets nothing; a site may ask for more time."""
 
 
 class Queues:
@@ -59,7 +59,7 @@ class Queues:
         self.record_full(site, answers[0].reason, asked)
 
     def record_full(self, site: str, reason: str, asked: float = 0.0) -> None:
-        """Records that a site takes nothing now. It is left alone, if possible for the `asked` number of seconds."""
+        """Records that a site takes nothing now. It gets nothing for at least `asked` seconds, within the limit of `postpone`."""
         self._limited.add(site)
         self._offers[site] = 1
         found = self._find(site)

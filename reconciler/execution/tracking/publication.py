@@ -77,8 +77,8 @@ def check_storage(storage: str) -> None:
 class Publisher:
     """Publishes the units of one ledger, in one turn.
 
-    `delayed` maps units whose jobs are verified, but whose files cannot be published now, to the reason.
-    `closed` maps the campaigns of which nothing can be published now to the reason.
+    `delayed` maps units to reasons: their jobs are verified, but their files cannot be published now.
+    `closed` maps campaigns to reasons: nothing of them can be published now.
     """
 
     def __init__(self, ledger: Ledger, workspace: Workspace, places: Places) -> None:

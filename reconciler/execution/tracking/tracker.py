@@ -146,7 +146,7 @@ class Tracker:
             if begins and self.attempts.is_awaited(attempt, alone=True):
                 self.attempts.record_returned(attempt)
                 self._poll.live.append(replace(attempt, state=AttemptState.RUNNING))
-            else:  # also where it can no longer begin
+            else:  # also if the job can no longer begin
                 self._cancel(attempt.site, engine, [self.workspace.make_handle(attempt)])
 
     def _cancel(self, site: str, engine: Engine, handles: Sequence[JobHandle]) -> bool:

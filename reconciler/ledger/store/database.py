@@ -91,7 +91,7 @@ def opened(state: State) -> Iterator[Engine]:
                 refuse_other_version(state, connection, version)
         if version is None:
             with migrating(state) as connection:
-                if read_version(connection) is None:  # nobody else made it meanwhile
+                if read_version(connection) is None:  # no other process made it since
                     make_tables(connection)
                     record_upgrade(connection)
         yield engine

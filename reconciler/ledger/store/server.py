@@ -94,7 +94,7 @@ def _bound(engine: Engine, seconds: float) -> None:
     from psycopg import OperationalError, pq  # noqa: PLC0415 -- as above
 
     class Bounded(Session[Any]):
-        """A connection whose every wait has an end."""
+        """A connection whose waits all have a limit."""
 
         def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
             try:
