@@ -1,4 +1,4 @@
-"""One word, one thing: the glossary defines the project's words once, and words that it replaces do not come back."""
+"""The glossary defines each word once, and words that it replaces do not come back."""
 
 from __future__ import annotations
 
@@ -82,21 +82,21 @@ BANNED = {
     r"\bsides of (a|the) diff": "inputs of the campaign diff",
     r"(?<!there )(?<!There )\b(is|are|was|were) no (?!longer\b|more\b|such\b|less\b|fewer\b)[a-z{`]": "is not a …",
 }
-"""Words that do not occur in code, messages and documents, each as a pattern, with what to write instead."""
+"""Banned words of code, messages and documents: pattern → what to write instead."""
 
 EXCEPTIONS = {
     "the option `--strangers` and its parameter": r"--strangers|\bstrangers: bool|\bif strangers:",
     "the key `brakes` of a site's file, and what carries it": r"\bbrakes\b.*(Admission|`brakes`|\.brakes)|[`\"]brakes[`.\"]|\.brakes\b",
     "the JSON key `remedy` of `b2prod doctor --json`": r"\"mend\": ",
 }
-"""Lines on which a banned word stays, since users type or read it, or files have it: by reason, as a pattern."""
+"""Lines on which a banned word is allowed, because users or files have it: reason → pattern."""
 
 SKIPPED = ("docs/glossary.md", "docs/digests.md", "reconciler/ledger/migrations/", "renderer/templates/")
-"""What is not read: the glossary names the words itself, `digests.md` is made of keys, the others never change."""
+"""Files that are not checked: the glossary lists the words, `digests.md` consists of keys, the others never change."""
 
 
 def list_texts() -> list[Path]:
-    """The files whose words count: product code, schemas, and documents."""
+    """The files that are checked: product code, schemas, and documents."""
     rooms = ("schemas", "renderer", "reconciler", "ci", "docs", "README.md", "CONTRIBUTING.md", "noxfile.py")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", *rooms],
@@ -110,7 +110,7 @@ def list_texts() -> list[Path]:
 
 
 def find_banned(text: str) -> list[tuple[int, str, str]]:
-    """Line number, word and what to write instead, for each banned word of a text."""
+    """Line number, word and replacement of each banned word in a text."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         for pattern, instead in BANNED.items():

@@ -1,4 +1,4 @@
-"""The house itself: what files and classes are called, how long they are. Who imports whom is held by `nox -s lint`."""
+"""The names and lengths of files and classes. `nox -s lint` checks which module imports which."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")
 
 
 FULL = 17
-"""Modules that a folder may hold before it asks to be two."""
+"""The largest number of modules in one folder."""
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_folder_fits_a_mind(folder):
 
 
 def test_a_class_name_means_one_thing():
-    """Names of exceptions that no other module sees (`_Wrong`) may come twice."""
+    """Exceptions with a private name (`_Wrong`) may exist in several modules."""
     places: dict[str, list[str]] = {}
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -56,7 +56,7 @@ def test_no_shell_and_no_eval():
 
 
 def list_imports(tree: ast.Module) -> set[str]:
-    """What a module imports, wherever in it: modules, and the names that it takes from them behind a dot."""
+    """The imports of a module at any place in it: modules, and names as `module.name`."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -67,7 +67,7 @@ def list_imports(tree: ast.Module) -> set[str]:
 
 
 def test_no_module_of_tests_imports_from_another():
-    """What two of them need is in `tests/support`: a test is read, moved and deleted alone."""
+    """What two test modules need is in `tests/support`, so that each test module can be read, moved and deleted alone."""
     wrong = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in TESTS

@@ -1,7 +1,7 @@
-"""Each incident and invariant of `tests/README.md` has a test here, or a reason why it has none.
+"""Each incident and invariant of `tests/README.md` has a test, or a reason why it has none.
 
-A test whose name begins with the row's code (`test_b18_…`, `test_i1_to_i12_…`) counts by itself. `ELSEWHERE` points to
-tests that are named by what they say; `WITHOUT` says why a row has none.
+A test counts if its name begins with the row's code (`test_b18_…`, `test_i1_to_i12_…`). `ELSEWHERE` lists tests with other
+names; `WITHOUT` gives the reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`docs/life-of-a-run.md` names modules, classes and functions that exist, and those who come first find it."""
+"""`docs/life-of-a-run.md` names existing modules, classes and functions, and new readers find the page."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ LINKS = sorted(set(re.findall(r"\[`([^`]+)`\]\(([^)]+)\)", PAGE.read_text())))
 
 
 def find_definition(body, name):
-    """The class or function of that name in a body of code; `Class.method` is looked for in the class."""
+    """The class or function with that name in a body of code; for `Class.method`, the method of the class."""
     head, _, rest = name.partition(".")
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == head:
@@ -29,7 +29,7 @@ def test_what_the_page_names_is_where_it_says(name, link):
 
 
 def test_the_tables_name_by_links_alone():
-    """A name without a link could be wrong, and nobody would see it."""
+    """A wrong name without a link would not be noticed."""
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "](" in line]
     assert len(rows) > 20
     for row in rows:

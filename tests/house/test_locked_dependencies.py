@@ -1,4 +1,4 @@
-"""What a production host installs: everything that pyproject.toml asks for, exact, and each file by its hash."""
+"""What a production host installs: all requirements of pyproject.toml, with exact versions and a hash for each file."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_each_is_one_exact_version_with_hashes_and_without_an_address():
         assert requirement.url is None
         assert hashes, requirement.name
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes), requirement.name
-    # where they come from is the host's to say; a line that starts with an option would decide it
+    # the host decides on the package index; a line that begins with an option would change it
     assert "://" not in LOCK
     options = re.findall(r"^ *(-\S*?)(?==|\s)", LOCK, re.MULTILINE)
     assert {*options} == {"--hash"}

@@ -1,4 +1,4 @@
-"""Adding a rule or a verb touches the places that CONTRIBUTING names, and each of them once."""
+"""A new rule or verb needs changes exactly in the places that CONTRIBUTING names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = sorted({verb.place.partition(":")[0] for verb in VERBS.values()})
 
 
 def find_codes(function):
-    """The codes of findings in a rule's module, where functions of the module share the writing of findings."""
+    """The codes of findings in a rule's module, if functions of the module share the writing of findings."""
     return set(re.findall(r"\bBP[0-9]{3}\b", inspect.getsource(inspect.getmodule(function))))
 
 
@@ -44,7 +44,7 @@ def test_every_command_is_a_verb_or_belongs_to_the_group_of_one():
 
 
 def test_every_module_of_verbs_is_reached_by_the_table():
-    """Modules that add commands to a group of another one are imported by the one that the table names."""
+    """The module that the table names imports the modules that add commands to its group."""
     there = {
         f"{path.parent.name}.{path.stem}"
         for path in (ROOT / "ci" / "verbs").glob("*/*.py")

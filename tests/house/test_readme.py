@@ -1,4 +1,4 @@
-"""What the README says is so."""
+"""The README is true."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_campaign_in_ten_lines_is_valid():
 
 @pytest.mark.slow
 def test_the_campaign_in_ten_lines_runs_as_printed(tmp_path):
-    """In a copy of what a fresh checkout has, by the commands that stand behind it, word for word."""
+    """The commands run word for word in a copy of a fresh checkout."""
     section = README.partition("## A campaign in ten lines")[2].partition("\n## ")[0]
     text, commands = re.findall(r"```(?:yaml|console)\n(.*?)```", section, re.DOTALL)
     path, _, manifest = text.partition("\n")

@@ -1,7 +1,7 @@
-"""Holds a steering script, call by call and omissions included, against the facts of one state of basf2.
+"""Compares a steering script, every call and every omitted parameter, with the facts of one state of basf2.
 
-The facts (`basf2_facts/`) come from the sources of basf2, not from a table of this project, so that a script and what is
-said of basf2 cannot be wrong together.
+The facts (`basf2_facts/`) come from the sources of basf2, not from a table of this project, so that a script and our
+description of basf2 cannot have the same error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ METHODS = {
         for name in ("if_value", "return_value", "param", "name", "has_condition", "get_all_condition_paths")
     },
 }
-"""Methods of objects of basf2 that scripts call, by name: no two classes that are used here share one."""
+"""Method name → the basf2 method that scripts call; no two classes that are used here share a name."""
 MEMBERS = {
     "registerInDataStore": "Belle2.PyStoreObj",
     "isValid": "Belle2.PyStoreObj",
@@ -32,14 +32,14 @@ MEMBERS = {
     "getNonPrescaledResults": "Belle2.SoftwareTriggerResult",
     "mc": "skim.core.BaseSkim",
 }
-"""The same of classes whose members alone are facts."""
+"""The same for classes of which only the members are facts."""
 RETURNED = {"skim.registry.Registry.get_skim_function": "skim.core.BaseSkim"}
-"""What a function returns, where that is called in turn."""
+"""Function → the class that it returns, if that is called too."""
 PYTHON = {"json", "sys", *dir(builtins)}
 PLAIN = {"items", "get", "append", "count", "__init__"}
 """Methods of Python's own objects, and `count` of a std::map."""
 FRAMEWORK = {"basf2.Module", "basf2.statistics"}
-"""What is not a function: the base of modules that are written in Python, and the statistics that are printed."""
+"""Names that are not functions: the base class of Python modules, and the statistics."""
 
 Facts = Mapping[str, Any]
 
@@ -48,8 +48,8 @@ Facts = Mapping[str, Any]
 class Judgement:
     """What is wrong with a script in a state of basf2, and which facts were used.
 
-    A fact is named by its table, its row, and the parameter, member or value; of a parameter that the script leaves out
-    follows `omitted`, of one that is given by position, `placed`.
+    A fact is named by its table, its row, and the parameter, member or value; `omitted` follows for a parameter that the script
+    leaves out, `placed` for one that is given by position.
     """
 
     complaints: list[str] = field(default_factory=list)
@@ -57,14 +57,14 @@ class Judgement:
 
 
 def judge(script: str, state: Facts, omissions: Facts) -> Judgement:
-    """Holds every call, every member and every omission of a script against a state of basf2."""
+    """Compares every call, member and omission of a script with a state of basf2."""
     judge = _Judge(_read(script), state, omissions)
     judge.run()
     return judge.judgement
 
 
 def dotted(node: ast.AST) -> str | None:
-    """The dotted name of an expression, or None where it is none."""
+    """The dotted name of an expression, or None."""
     if isinstance(node, ast.Attribute):
         root = dotted(node.value)
         return None if root is None else f"{root}.{node.attr}"
@@ -72,7 +72,7 @@ def dotted(node: ast.AST) -> str | None:
 
 
 def imported(tree: ast.AST) -> dict[str, str]:
-    """Names that are imported, with what they stand for."""
+    """Imported name → what it stands for."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -83,7 +83,7 @@ def imported(tree: ast.AST) -> dict[str, str]:
 
 
 class _Script:
-    """A script's syntax tree, and what is asked of it again and again."""
+    """A script's syntax tree, with indices for repeated questions."""
 
     def __init__(self, script: str) -> None:
         self.tree = ast.parse(script)
@@ -118,7 +118,7 @@ class _Judge:
         self.judgement.complaints.append(f"line {getattr(node, 'lineno', 0)}: {text}")
 
     def _full(self, node: ast.AST) -> str | None:
-        """The full name of what is imported; None of anything else."""
+        """The full name of an imported thing; None for anything else."""
         spelled = dotted(node)
         root, _, rest = (spelled or "").partition(".")
         if root not in self.script.names:
@@ -154,7 +154,7 @@ class _Judge:
             self._complain(node, "parameters are given of a module that nothing is known of")
 
     def _find_called(self, node: ast.Call) -> str | None:
-        """What is called by the name that facts have; None where that is the script's own or Python's."""
+        """The name of what is called, as in the facts; None if it belongs to the script or to Python."""
         if (full := self._full(node.func)) is not None:
             return full
         if isinstance(node.func, ast.Call):
@@ -171,7 +171,7 @@ class _Judge:
         return None if method in MEMBERS or method in PLAIN else METHODS.get(method, f"method {method}")
 
     def _find_keywords(self, node: ast.Call) -> Iterator[list[ast.keyword]]:
-        """The keywords of a call: once as they stand; with `**options`, once for each call of the function around it."""
+        """The keywords of a call as written; for `**options`, once for each call of the function around it."""
         plain = [one for one in node.keywords if one.arg is not None]
         if len(plain) == len(node.keywords):
             yield plain
@@ -179,7 +179,7 @@ class _Judge:
         around: ast.AST = node
         while not isinstance(around, ast.FunctionDef):
             if around not in self.script.parents:
-                yield plain  # what a job hands beside it is judged by release at check: schemas/skims/global_tags.py
+                yield plain  # a job's further keywords are checked by release: schemas/skims/global_tags.py
                 return
             around = self.script.parents[around]
         own = {one.arg for one in around.args.args}
@@ -237,7 +237,7 @@ class _Judge:
             )
 
     def _judge_value(self, node: ast.Call, called: str, name: str, value: ast.expr) -> None:
-        """A value that stands in the script is one of those that are known, where these are few."""
+        """A literal value must be a known one, if the facts list the values."""
         row = next((one for one in (f"{called}.{name}", name) if one in self.state["values"]), None)
         read = self._read_literal(value)
         if row is None or read is None:
@@ -248,7 +248,7 @@ class _Judge:
                 self._complain(node, f"{called} knows no {name} {one}")
 
     def _read_literal(self, node: ast.expr) -> Any:
-        """The value of an expression that stands in the script; None where it is computed."""
+        """The value of a literal expression; None if it is computed."""
         if isinstance(node, ast.Name) and node.id in self.script.assigned:
             return self._read_literal(self.script.assigned[node.id])
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
@@ -283,7 +283,7 @@ class _Judge:
 
 
 def _spell_plain(member: str) -> str:
-    """A member's name in C++: PyROOT has private ones as `_Class__name`."""
+    """A member's name in C++; PyROOT writes private ones as `_Class__name`."""
     return member.rpartition("__")[2] if member.startswith("_") and not member.startswith("__") else member
 
 

@@ -1,4 +1,4 @@
-"""Runs steering scripts in the double of basf2 (`basf2_double/`), on small files that are made up here."""
+"""Runs steering scripts in the double of basf2 (`basf2_double/`) on small, invented files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ BRANCHES = {
     "dst": ["Tracks", "ECLClusters", "SoftwareTriggerResult"],
     "udst": ["Tracks", "Particles"],
 }
-"""What files of each level hold here, beside EventMetaData."""
+"""The branches of files of each level, beside EventMetaData."""
 
 
 @cache
 def read_states() -> dict[str, tuple[dict[str, Any], ...]]:
-    """The states of each era, as the files of facts have them."""
+    """The states of each era, from the files of facts."""
     states = {}
     for file in sorted(FACTS.glob("era-*.yaml")):
         document, findings = read_yaml(file.name, file.read_bytes())
@@ -43,7 +43,7 @@ def read_states() -> dict[str, tuple[dict[str, Any], ...]]:
 
 
 def list_states(template: Template) -> list[tuple[str, dict[str, Any]]]:
-    """The states of basf2 that a template serves: the first release series that each is of, and its facts."""
+    """The states of basf2 that a template works with: the first release series of each, and its facts."""
     states = (state for era in template.eras for state in read_states()[era.name])
     return [(state["releases"][0], state) for state in states if template.serves(state["releases"][0])]
 
@@ -51,7 +51,7 @@ def list_states(template: Template) -> list[tuple[str, dict[str, Any]]]:
 def make_events(
     run: int, results: Sequence[Mapping[str, int] | None], branches: Iterable[str] = ()
 ) -> list[dict]:
-    """Events of run `3:run` with these results of the HLT; None: without any."""
+    """Events of run `3:run` with these HLT results; None means an event without results."""
     return [
         {
             "experiment": 3,
@@ -64,7 +64,7 @@ def make_events(
 
 
 def write_file(path: Path, level: str, events: list[dict], *, simulated: bool, **said: Any) -> Path:
-    """A file of a level, or of the DAQ's sequential format, which says nothing of itself."""
+    """A file of a level, or of the DAQ's sequential format, which has no metadata."""
     if level == "sroot":
         content: dict[str, Any] = {"records": events}
     else:
@@ -76,7 +76,7 @@ def write_file(path: Path, level: str, events: list[dict], *, simulated: bool, *
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a script: its status, what it printed, and its outputs as JSON, by file name."""
+    """The result of a script: status, printed text, and outputs as JSON by file name."""
 
     status: int
     printed: str
@@ -85,7 +85,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Trial:
-    """A template with a job and settings, to be run in a state of basf2."""
+    """A template with a job and settings, to run in a state of basf2."""
 
     template: Template
     state: Mapping[str, Any]
@@ -94,7 +94,7 @@ class Trial:
 
 
 def run_all(folder: Path, trials: Mapping[str, Trial]) -> dict[str, Finished]:
-    """Renders and runs scripts, each in a folder of its name below `folder` and in a process of its own."""
+    """Renders and runs scripts, each in its own process and its own folder below `folder`."""
     rendered: dict[tuple[str, str], str] = {}
     groups: dict[str, list[str]] = {}
     for name, trial in trials.items():
@@ -107,7 +107,7 @@ def run_all(folder: Path, trials: Mapping[str, Trial]) -> dict[str, Finished]:
             script = render_steering(trial.template, settings)
             if (
                 trial.template.superseded is not None
-            ):  # they end at a private method: what else is wrong is asked
+            ):  # they end at a private method; this test looks for other errors
                 script = script.replace(".declareRealData()", "._FileMetaData__declareRealData()")
             rendered[key] = script
         (here / "steering.py").write_text(rendered[key])
@@ -147,7 +147,7 @@ def run_script(
 
 
 def make_job(template: Template, level: str, inputs: Sequence[Path], **more: Any) -> dict[str, Any]:
-    """A job of a template for all that it writes of a level, and for a skim of each kind where it makes skims."""
+    """A job of a template for all its outputs of a level, with a skim of each kind that it makes."""
     skims = {
         None: {},
         "line": {"hadron": {"line": LINE, "decision": "final"}},

@@ -1,8 +1,7 @@
-"""A batch system that is a value: jobs as rows, moved by hand, with every fault that a real one was seen to have.
+"""A batch system in memory: jobs are rows that tests move, with every fault that real systems have shown.
 
-`Cluster` is the truth, `EngineDouble` what a reconciler sees of it. What contradicts the port's contract (a job that
-shows up after the time in which it may be invisible, one that comes back after complete answers without it) is a lie;
-the tests know when they told one.
+`Cluster` is the truth, `EngineDouble` is what a reconciler sees. A violation of the port's contract (a job that appears after
+the time in which it may be invisible, or comes back after complete answers without it) is a lie; tests know when they told one.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ SUBMIT_FAULTS = (
 )
 QUERY_FAULTS = ("down", "unknown", "short")
 OUTCOMES = ("fine", "transient", "permanent", "crash", "corrupt", "foreign")
-"""How a job ends: well, by reporting a failure, without a word, with other bytes than it says, with another's result."""
+"""How a job ends: well, with a reported failure, without a report, with other bytes than reported, with another's result."""
 
 
 class Misused(BaseException):
-    """The engine was asked what the port forbids: nothing that catches an engine's defects may hide it."""
+    """A forbidden call of the port. It is a BaseException, so that no code for engine errors can catch it."""
 
 
 @dataclass(slots=True)
 class Job:
-    """A job at the site. `room` is where it runs: the attempt's own folder where that is shared."""
+    """A job at the site. `room` is the folder where it runs: the attempt's own folder if that is shared."""
 
     reference: str
     handle: JobHandle
@@ -73,9 +72,9 @@ class Job:
 
 
 class Cluster:
-    """A site. `faults` maps a call (submit, find, query, cancel, fetch) to what is wrong with it.
+    """A site. `faults` maps a call (submit, find, query, cancel, fetch) to its fault.
 
-    `limit` is how many jobs it keeps for us at once, None where it does not count.
+    `limit` is how many of our jobs it accepts at once; None means no limit.
     """
 
     def __init__(self, folder: Path, time: Callable[[], float], *, shared: bool, attached: bool) -> None:
@@ -92,14 +91,14 @@ class Cluster:
         os.makedirs(folder, exist_ok=True)
 
     def engine(self, *_: object) -> EngineDouble:
-        """An engine as a new process of ours makes it."""
+        """An engine, as a new process makes it."""
         return EngineDouble(self)
 
     def active(self) -> list[Job]:
         return [job for job in self.jobs if job.is_active]
 
     def take(self, handles: Sequence[JobHandle], delay: float = 0.0) -> list[str]:
-        """Lets jobs in: their references."""
+        """Accepts jobs; returns their references."""
         with elsewhere():
             return self._take(handles, delay)
 
@@ -125,11 +124,11 @@ class Cluster:
                 with (job.room / "started").open("x") as stream:
                     stream.write(f"{job.handle.nonce} 4711\n")
                 job.started = True
-            except OSError:  # used, or gone: the runtime ends at once
+            except OSError:  # used or missing: the runtime ends at once
                 job.state = "ended"
         elif job.state == "running":
             job.state = "ended"
-            with contextlib.suppress(OSError):  # the folder is gone: nothing of it arrives anywhere
+            with contextlib.suppress(OSError):  # the folder is missing: no result arrives
                 self._finish(job)
 
     def work_all(self) -> None:
@@ -178,12 +177,12 @@ class Cluster:
 
 
 def write_content(output: str, fingerprint: str) -> bytes:
-    """What every good job writes for an output: one event, and what it is."""
+    """The content of a good output: one event with its description."""
     return write_events(1) + f"{output} of {fingerprint}\n".encode()
 
 
 class EngineDouble:
-    """The port of `reconciler.model.engine` on a `Cluster`."""
+    """The port of `reconciler.model.engine` for a `Cluster`."""
 
     slots = 20
     width = 3
@@ -213,10 +212,10 @@ class EngineDouble:
                 return [Deferred("MaxSubmitJobs", fewer=True) for _ in handles]
             case "busy":
                 return [Deferred("429", pause=500.0) for _ in handles]
-            case "busy_and_taken":  # a gateway refuses what it has passed on
+            case "busy_and_taken":  # a gateway passes the jobs on and reports a refusal
                 cluster.take(handles)
                 return [Uncertain("429", busy=True, pause=100.0) for _ in handles]
-            case "full_and_taken":  # the command was ended in the moment in which it got through
+            case "full_and_taken":  # the command was ended just after it succeeded
                 cluster.take(handles)
                 return [Deferred("the command waited for room") for _ in handles]
             case "accept_then_fail":

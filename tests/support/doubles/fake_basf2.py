@@ -1,8 +1,8 @@
 """Stands in for `basf2` in tests: WORLD RELEASE basf2 steering.py -- job.json, as a site's launcher calls it.
 
-It writes every output quickly, and the same bytes for the same job: all the events of its inputs, one for a file of
-which nobody says how many it has, and behind them who made them. What it does otherwise stands in the file
-WORLD/behaviour/STEP-JOB, STEP-RUN, or else any: one word and its arguments.
+It quickly writes every output, with the same bytes for the same job: all events of its inputs (one for a file without a known
+number), followed by who made them. The file WORLD/behaviour/STEP-JOB, STEP-RUN, or else `any`, selects another behaviour: one
+word and its arguments.
 """
 
 import hashlib
@@ -52,15 +52,15 @@ def write_outputs(events=None):
 
 
 what, *arguments = read_behaviour()
-if what == "first":  # of the attempts at a job; later ones are fine
+if what == "first":  # only for the first attempt at a job; later ones are fine
     what, *arguments = arguments if os.getcwd().endswith("-a1") else ["fine"]
-if what == "hang":  # until WORLD/go is there; a test that failed leaves nobody behind for ever
+if what == "hang":  # until WORLD/go exists, but not for ever, in case a test failed
     end = time.monotonic() + 120
     while not os.path.exists(os.path.join(world, "go")) and time.monotonic() < end:
         time.sleep(0.01)
 elif what == "slow":
     time.sleep(float(arguments[0]))
-elif what == "deaf":  # hears no SIGTERM, but does not live for ever either
+elif what == "deaf":  # ignores SIGTERM, but not for ever
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(float(arguments[0]))
 elif what == "fatal":
@@ -71,13 +71,13 @@ elif what == "status":
     sys.exit(int(arguments[0]))
 elif what == "signal":
     os.kill(os.getpid(), int(arguments[0]))
-elif what == "killed":  # as by the machine: the runtime above too
+elif what == "killed":  # as by the machine: it kills the runtime too
     os.killpg(0, signal.SIGKILL)
 elif what == "report":
     with open("application.json", "w") as stream:
         stream.write(" ".join(arguments))
     sys.exit(0)
-elif what == "lie":  # OUTPUT=FILE...: it says in the place of the runtime what was due, and that it is there
+elif what == "lie":  # OUTPUT=FILE...: it reports in place of the runtime that these outputs exist
     with open("started") as stream:
         nonce = stream.read().split()[0]
     result = {
@@ -107,7 +107,7 @@ elif what == "environment":
     with open(os.path.join(world, "environment"), "w") as stream:
         json.dump(dict(os.environ), stream)
     with (
-        # what basf2 reads as a list, divided at blanks
+        # basf2 reads this as a list with blanks between
         open(os.environ["BELLE2_CONDB_METADATA"].split()[0], "rb") as stream,
         open(os.path.join(world, "conditions.sqlite"), "wb") as copy,
     ):
@@ -115,7 +115,7 @@ elif what == "environment":
 
 if what == "nothing":
     sys.exit(0)
-if what == "counts":  # events read, those that are written, and those that are said to be: `counts 24 3 null`
+if what == "counts":  # events read, written and reported: `counts 24 3 null`
     read, written, said = map(json.loads, arguments)
     write_outputs(written)
     with open("application.json", "w") as stream:

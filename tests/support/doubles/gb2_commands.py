@@ -1,9 +1,9 @@
-"""A production system in a folder, behind executables that print what gbasf2's commands are known to print.
+"""A production system in a folder, with executables that print the same texts as gbasf2's commands.
 
     gb2_commands.py NAME ARGUMENT…
 
-`install` makes one executable for each command. `grid.json` holds productions and files; `faults.json` says what goes
-wrong with which command. The wrapper refuses an environment in which basf2's variables are.
+`install` makes one executable for each command. `grid.json` holds productions and files; `faults.json` gives the fault of each
+command. The wrapper refuses an environment with basf2's variables.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PATH={folder}:$PATH exec "$@"
 
 
 class Grid:
-    """The production system as tests see and change it."""
+    """The production system, for tests to read and change."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,7 +82,7 @@ def install(folder: Path) -> Grid:
 
 
 def root_file(content: str) -> bytes:
-    """A file with ROOT's header, whole or cut."""
+    """A file with ROOT's header, complete or truncated."""
     body = b"x" * 100
     head = (
         b"root" + (62600).to_bytes(4, "big") + (100).to_bytes(4, "big") + (20 + len(body)).to_bytes(4, "big")
@@ -155,7 +155,7 @@ def play(folder: Path, name: str, arguments: list[str]) -> int:
     if fault == "fail":
         print(text or "ERROR: the service cannot be reached", file=sys.stderr)
         return 1
-    if fault == "lie":  # exit status 0, and an error in the text
+    if fault == "lie":  # exit status 0 with an error in the text
         print(text or "ERROR: the service cannot be reached")
         return 0
     if fault == "hang":

@@ -1,4 +1,4 @@
-"""Event logs of HTCondor, and a batch and a site for them."""
+"""Event logs of HTCondor, with a batch and a site for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_log(handle, *events, value=0, cluster=17):
 
 
 def make_batch(folder):
-    """Three jobs with folders of their own below `folder`, as cluster 17."""
+    """Three jobs with their own folders below `folder`, as cluster 17."""
     handles = []
     for index in range(3):
         place = folder / "attempts" / f"a{index}"

@@ -1,7 +1,7 @@
-"""Reconcilers that are killed, or stopped and woken later, within the process of a test: at a numbered effect.
+"""Reconcilers in a test's process that are killed, or stopped and continued, at a numbered effect.
 
-An effect is a commit (before it and after it), a call of the engine's double (the same), or a file made, linked, renamed
-or removed. A killed one makes no effect any more, whatever its `finally` clauses try; a stopped one waits in a thread.
+Effects are a commit and a call of the engine's double (each counts before and after), and creating, linking, renaming or
+removing a file. A killed one makes no more effects, even in `finally` clauses; a stopped one waits in a thread.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _running = threading.local()
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process was killed."""
 
 
 class SimulatedProcess:
-    """Something that a reconciler does, as a process of its own. `name` is how it shows up in leases."""
+    """Work of a reconciler as a process. `name` is its name in leases."""
 
     _count = 0
 
@@ -43,19 +43,19 @@ class SimulatedProcess:
         self._thread: threading.Thread | None = None
 
     def run(self) -> object:
-        """What the work came to; `Killed` where it was."""
+        """The result of the work; raises `Killed` if it was killed."""
         self._run()
         return self.end()
 
     def start(self) -> bool:
-        """Runs until it stops, or to the end; whether it stopped."""
+        """Runs until it stops or ends; returns whether it stopped."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self._wait()
         return self.is_stopped
 
     def wake(self) -> object:
-        """Lets a stopped process go on, to its end."""
+        """Lets a stopped process continue to its end; returns the result."""
         assert self._thread
         self.is_stopped = False
         self._moved.clear()
@@ -71,7 +71,7 @@ class SimulatedProcess:
             self.wake()
 
     def pass_effect(self, *, locked: bool = False) -> None:
-        """`locked`: within a transaction that writes, in which a stop would stop everybody."""
+        """Counts an effect. `locked`: a write transaction is open, in which a stop would block everybody."""
         if self._dead:
             raise Killed
         self.effects += 1
@@ -90,7 +90,7 @@ class SimulatedProcess:
         _running.process = self
         try:
             self.outcome = self._work()
-        except BaseException as error:  # noqa: BLE001 -- is raised where the process is waited for
+        except BaseException as error:  # noqa: BLE001 -- raised again in `end`
             self.error = error
         finally:
             _running.process = None
@@ -100,20 +100,20 @@ class SimulatedProcess:
         assert self._moved.wait(PATIENCE), "it neither ends nor stops"
 
     def end(self) -> object:
-        """What the work came to, which has ended."""
+        """The result of work that has ended; raises its error."""
         if self.error is not None:
             raise self.error
         return self.outcome
 
 
 def find_process() -> SimulatedProcess | None:
-    """The simulated process that this thread is."""
+    """The simulated process of this thread."""
     return getattr(_running, "process", None)
 
 
 @contextlib.contextmanager
 def elsewhere() -> Iterator[None]:
-    """What others do, in whose effects no process of ours can be killed."""
+    """For actions of others, which are not counted as effects of our process."""
     process = find_process()
     _running.process = None
     try:
@@ -123,20 +123,20 @@ def elsewhere() -> Iterator[None]:
 
 
 def name_process() -> str:
-    """In the place of `reconciler.ledger.writing.lease.describe_process`."""
+    """Replaces `reconciler.ledger.writing.lease.describe_process`."""
     process = find_process()
     return process.name if process else "the test itself"
 
 
 def pass_effect(*, locked: bool = False) -> None:
-    """Counts an effect of the process that this thread is."""
+    """Counts an effect of the process of this thread."""
     process = find_process()
     if process is not None:
         process.pass_effect(locked=locked)
 
 
 _written: dict[int, tuple[Any, int]] = {}
-"""What every connection, which is kept lest another gets its id, had written when it last committed."""
+"""id of a connection → the connection, which is kept so that the id stays unique, and its changes at its last commit."""
 
 _commit = DefaultDialect.do_commit
 
@@ -163,7 +163,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def forget() -> None:
-    """Lets connections of earlier tests go."""
+    """Forgets the connections of earlier tests."""
     _written.clear()
 
 
@@ -171,7 +171,7 @@ _heard = False
 
 
 def install(patch: Any) -> None:
-    """From now on effects are counted; `patch` is pytest's, which takes back what can be taken back."""
+    """Counts effects from now on; `patch` is pytest's monkeypatch."""
     global _heard  # noqa: PLW0603 -- an audit hook is for ever
     if not _heard:
         sys.addaudithook(_hear)

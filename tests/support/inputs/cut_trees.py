@@ -61,7 +61,7 @@ conditions = st.recursive(
 
 
 def write(node, draw) -> str:
-    """A text of the tree with every needed bracket, and others and blanks at random."""
+    """A text of the tree with all needed brackets, and random further brackets and blanks."""
 
     def blank():
         return draw(st.sampled_from([" ", "  ", "\n ", "\t"]))

@@ -1,4 +1,4 @@
-"""The ways in which a file of sequential ROOT is cut and damaged."""
+"""Truncated and damaged files of sequential ROOT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 
 
 def damage(sroot, records):
-    """The ways in which basf2's own test cuts and damages the file, and some of ours: name, content, what is said."""
+    """Name, content and expected message of each damaged file; some are from basf2's own test."""
     second, third = records[1]["offset"], records[2]["offset"]
     first, packed = second, gzip.compress(sroot)
     twice = sroot[:first] + sroot

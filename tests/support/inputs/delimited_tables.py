@@ -1,4 +1,4 @@
-"""Tables as text, with any separator, line end and quotes."""
+"""Tables as text with any separator, line end and quotes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ texts = st.text(st.sampled_from("ab1é#'\" ,;|\t\n\r.-\x0b\x85\u2028"), max_size
 
 
 def write(rows, between, ending, *, every):
-    """The table as RFC 4180 has it; cells are in quotes where they must be, or all."""
+    """The table as in RFC 4180; quotes are around all cells with `every`, else only where they are needed."""
 
     def cell(text):
         needs = every or any(c in f'"{between}\r\n' for c in text)

@@ -1,4 +1,4 @@
-"""Fingerprints of the valid campaign, and which of them a change moves."""
+"""The fingerprints of the valid campaign, and which of them a change affects."""
 
 from __future__ import annotations
 

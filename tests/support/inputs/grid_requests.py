@@ -1,4 +1,4 @@
-"""Requests for productions at the grid, rendered from a campaign."""
+"""Production requests for the grid, rendered from a campaign."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ steps:
 limits: {max_units: 4000, max_restate: 0}
 """
 PUBLIC = (Path(__file__).parents[3] / "productions/layouts.yaml").read_text()
-"""The layouts of paths as they are and were."""
+"""The layouts of present and historic paths."""
 SIZE_ALONE = Expectation(None, 1.25)
 LPN = "/belle/Data/release-03-02-02/DB00000654/proc9/prod00008530/e0003/4S/r{run:05d}/mdst"
 SKIMMED = "/belle/Data/release-06-01-11/DB00002058/proc13/prod00029781/e0003/4S/r{run:05d}/hadron/mdst"
@@ -42,7 +42,7 @@ def declare(
     number=598,
     more=None,
 ):
-    """The requests of a campaign for runs, each with two files in `place`, which may be of the run."""
+    """The requests of a campaign for runs, each with two files in `place`, which may depend on the run."""
     text = swap(CAMPAIGN[: CAMPAIGN.index("steps:")] + steps, *changes)
     text = text.replace("Phase 2 reprocessing", title).replace("site: local", "site: grid")
     tag = snapshot().replace("# state", f"# id: {number}\n# state" if number else "# state")

@@ -1,4 +1,4 @@
-"""People with real keys, made by `ssh-keygen`, and a policy that knows them."""
+"""People with real keys from `ssh-keygen`, and a policy that knows them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERSON = {
     "deputy": "calibration-deputy@example.org",
     "other": "second-manager@example.org",
 }
-"""Who has which role; `deputy` and `other` have none of their own."""
+"""Role → person; `deputy` and `other` have no role of their own."""
 
 
 def run_keygen(*arguments: str | Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -61,7 +61,7 @@ def make_key(folder: Path, name: str, kind: str = "ed25519", bits: int | None = 
 
 @dataclass
 class Circle:
-    """The people of the tests: principal → key, and what their policy says."""
+    """The people of the tests: principal → key, and their policy."""
 
     folder: Path
     keys: dict[str, Key] = field(default_factory=dict)

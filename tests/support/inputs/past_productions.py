@@ -1,4 +1,4 @@
-"""A campaign of skims that reads what a former production of the grid left."""
+"""A skim campaign that reads the output of an earlier production of the grid."""
 
 from __future__ import annotations
 

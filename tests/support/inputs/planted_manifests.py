@@ -1,4 +1,4 @@
-"""Manifests with any text in any of their strings, and the lists of texts that break programs."""
+"""Manifests with any text in any of their strings, and lists of texts that break programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Dump:
-    """A value as YAML, one key a line; `spans` has first and last line of each key, from 1."""
+    """A value as YAML, one key per line; `spans` has the first and last line of each key, from 1."""
 
     lines: list[str]
     spans: dict[tuple, tuple[int, int]]
@@ -84,7 +84,7 @@ FIELDS = {
     "scan payload": ("steps", "reco", "scan", "two", "payload"),
     "scan snapshot": ("steps", "reco", "scan", "two", "values", "a"),
 }
-"""Every string of a campaign."""
+"""All strings of a campaign."""
 DEVIATIONS = {
     "overrides": [{"module": "A", "parameter": "b", "value": "c", "reason": "why", "ticket": "A-1"}],
     "testing_payloads": [{"name": "adc", "reason": "why", "ticket": "A-1"}],

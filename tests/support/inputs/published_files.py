@@ -1,4 +1,4 @@
-"""Files of a storage as the ledger has them once they are published."""
+"""Files of a storage as the ledger records them after publication."""
 
 from __future__ import annotations
 

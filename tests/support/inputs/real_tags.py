@@ -1,4 +1,4 @@
-"""The real global tags of the shared data, as expected outputs of `b2conditionsdb` and REST replies state them."""
+"""The real global tags of the shared data, from expected outputs of `b2conditionsdb` and from REST replies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ROW = re.compile(r"([-+] )?(KLM\S+) +(\d+) +(\d+) +(\d+) +(\d+) +(-?\d+)(?: +(\
 
 
 def checksum(revision: str) -> str:
-    """The placeholder that the REST replies have for the checksum of a revision."""
+    """The placeholder for the checksum of a revision in the REST replies."""
     return f"{int(revision):032x}"
 
 

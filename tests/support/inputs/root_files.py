@@ -1,4 +1,4 @@
-"""Small ROOT files, for jobs of tests whose outputs are counted like any others."""
+"""Small ROOT files, for jobs of tests whose outputs are counted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import uproot
 
 @cache
 def write_events(events: int) -> bytes:
-    """The bytes of a file of so many events of run 3:1.
+    """The bytes of a file with `events` events of run 3:1.
 
-    What is appended is not read: ROOT's header says where the file ends.
+    Appended bytes are not read, because ROOT's header says where the file ends.
     """
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "events.root"

@@ -1,4 +1,4 @@
-"""Jobs for the runtime on a worker node, whose application is a line of Python."""
+"""Jobs for the runtime on a worker node; their application is a line of Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHECKSUMS = {
     "sha512": "sha512:918b4ff23be6ff9cb2a34b2ef37bd2bceae30dab2047b34a133b4ece532a9c2f"
     "74a695894675dfa7b2130c2dbfdeccf7b4386776912196d20a72b4c7a80f64a3",
 }
-"""Of the bytes `raw`, as `adler32`, `crc32`, `md5sum`, `sha1sum`, `sha256sum` and `sha512sum` tell them."""
+"""Checksums of the bytes `raw`, as printed by `adler32`, `crc32`, `md5sum`, `sha1sum`, `sha256sum` and `sha512sum`."""
 
 
 def job(folder, command, **changes):

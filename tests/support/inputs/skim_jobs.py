@@ -1,4 +1,4 @@
-"""Jobs of the embedded application, and the files that they read and write."""
+"""Jobs of the embedded application, and their files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_output(path, tree="events"):
 
 
 def fail(job, folder, kind="input"):
-    """The message of the failure; nothing but the report may be left."""
+    """The message of the failure; only the report may remain in the folder."""
     before = {*folder.iterdir(), folder / "application.json"} - {folder / "event-numbers"}
     report = skim(job, folder)
     assert report["failure"]["class"] == kind
@@ -60,7 +60,7 @@ def fail(job, folder, kind="input"):
 
 
 def lack(job, folder):
-    """The message of a failure of all jobs of the step: what the input lacks, the others' lack too."""
+    """The message of a failure that concerns all jobs of the step: their inputs lack the same thing."""
     message = fail(job, folder, "permanent")
     assert json.loads((folder / "application.json").read_text())["failure"]["scope"] == "step"
     return message

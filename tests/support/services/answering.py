@@ -1,9 +1,9 @@
-"""A process that answers command lines one by one, each in a fork of its own, and says what each cost.
+"""A process that answers command lines, each in its own fork, and reports the cost of each.
 
     python -m tests.support.services.answering
 
-It reads a JSON list of arguments a line, and writes a JSON list a line: exit code, seconds of processor time, bytes of
-memory. What it imports is imported once, so that only the answers cost something.
+It reads one JSON list of arguments per line, and writes one JSON list per line: exit code, seconds of processor time, bytes of
+memory. Imports happen once before, so only the answers cost something.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ci.command_line import run
 
 
 def answer(arguments: list[str]) -> tuple[int, float, int]:
-    """Exit code, seconds of processor time, and bytes of peak memory, with those of what was imported."""
+    """Exit code, seconds of processor time, and bytes of peak memory, which include the imported modules."""
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_RDWR)

@@ -1,8 +1,8 @@
 """The real services of DiracX on loopback for the tests: its web API, with redis and an S3 store in memory.
 
-The packages live in an environment of their own, which `python -m tests.support.services.diracx_service` makes. One set of services
-serves all workers of a test run; its keeper is a process of its own, which ends them when nobody holds the lock
-`users` any more, however the test processes ended. The services run no jobs: `Worker` does, in their place.
+`python -m tests.support.services.diracx_service` makes their own environment with the packages. One set of services serves
+all workers of a test run. Its keeper is a separate process, which ends the services when nobody holds the lock `users`,
+however the test processes ended. The services run no jobs; `Worker` does.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ Registry:
 
 
 class NotStarted(Exception):
-    """A service died or never answered; the end of its log is in the message."""
+    """A service ended or did not answer; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The address of the API, the API key that gives tokens of any user, and the folder with the logs."""
+    """The address of the API, the API key that gives tokens for any user, and the folder of the logs."""
 
     url: str
     key: str
@@ -72,7 +72,7 @@ class Services:
 
 
 def list_missing() -> list[str]:
-    """What has to be installed before the services can be started."""
+    """What must be installed before the services can start."""
     missing = [] if shutil.which("redis-server") else ["Debian's package redis-server"]
     return (
         missing
@@ -82,7 +82,7 @@ def list_missing() -> list[str]:
 
 
 def install() -> None:
-    """Makes the environment with the services' packages, unless it is there."""
+    """Makes the environment with the services' packages if it is missing."""
     if (HOME / "complete").exists():
         return
     shutil.rmtree(HOME, ignore_errors=True)
@@ -105,10 +105,10 @@ def install() -> None:
 
 @contextlib.contextmanager
 def using(shared: Path) -> Iterator[Services]:
-    """The services of a test run, whose workers all see the folder `shared`; the first one has them started.
+    """The services of a test run; its workers share the folder `shared`, and the first one starts them.
 
     Raises:
-        NotStarted: with the end of what their keeper printed.
+        NotStarted: the services did not start; with the end of their keeper's output.
     """
     with (shared / "diracx-users").open("a") as users, (shared / "diracx-start").open("a") as start:
         fcntl.flock(users, fcntl.LOCK_SH)
@@ -129,7 +129,7 @@ def using(shared: Path) -> Iterator[Services]:
         url, key, folder = json.loads(ready.read_text())
         yield Services(url, key, Path(folder))
     if keeper is not None and keeper.poll() is None:
-        # the last user is gone, or others go on: the keeper outlives this process either way
+        # the last user has left, or others continue: the keeper outlives this process in both cases
         _KEEPERS.append(keeper)
 
 
@@ -137,7 +137,7 @@ _KEEPERS: list[subprocess.Popen[bytes]] = []
 
 
 def keep(shared: Path) -> None:
-    """Starts the services, says so in the file `diracx-ready`, and stops them when they have no users any more."""
+    """Starts the services, writes the file `diracx-ready`, and stops them when they have no users."""
     folder = Path(tempfile.mkdtemp(prefix="b2prod-diracx-", dir="/tmp"))
     running: list[subprocess.Popen[bytes]] = []
     with (shared / "diracx-users").open("a") as users:
@@ -172,7 +172,7 @@ def _is_free(users) -> bool:
 
 
 def _start(folder: Path, running: list[subprocess.Popen[bytes]]) -> tuple[str, str]:
-    """The address and the API key of services that answer; their processes are in `running`."""
+    """The address and the API key of started services; their processes are added to `running`."""
     for part in ("db", "log", "configuration"):
         (folder / part).mkdir()
     port = _choose_ports()
@@ -261,7 +261,7 @@ def _is_open(port: int) -> bool:
 
 
 def _choose_ports() -> int:
-    """The first of three ports in a row that are free, below the range that the kernel hands out."""
+    """The first of three adjacent free ports, below the kernel's own range."""
     for _ in range(100):
         first = random.randrange(16005, 31005, 10)
         try:

@@ -1,4 +1,4 @@
-"""GitLab and GitHub as far as their settings go, on this machine; answers have the fields that the real APIs send."""
+"""The settings APIs of GitLab and GitHub on this machine; answers have the fields of the real APIs."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ GITHUB = {
 
 
 class SettingsForge:
-    """A forge with sound settings. `data` is what it answers, path → JSON; `refused` are paths with a status each."""
+    """A forge with safe settings. `data` maps paths to JSON answers, `refused` maps paths to error statuses."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""Forges that answer as GitLab's and GitHub's APIs do, on this machine: enough of them to comment."""
+"""The comment APIs of GitLab and GitHub on this machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ME = "b2prod-robot"
 
 
 class FakeForge:
-    """One request with comments. `failing` are statuses with which the next requests are answered; 0 cuts the line."""
+    """One request with comments. `failing` are the statuses of the next answers; 0 closes the connection."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.comments: list[dict] = []
         self.failing: list[int] = []
         self.seen: list[tuple[str, str]] = []
-        self.page = 3  # fewer than are asked for: whoever reads one page only is found out
+        self.page = 3  # fewer than asked for, to catch clients that read one page only
         self.name_is_secret = False
-        self.link_to: str | None = None  # where pages lead, if not here
+        self.link_to: str | None = None  # the target of page links, if another server
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.server.forge = self
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()

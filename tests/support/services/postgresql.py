@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the suite: from Debian's package, on loopback, in a folder of its own, without fsync."""
+"""A real PostgreSQL for the suite: from Debian's package, on loopback, in its own folder, without fsync."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 import psycopg
 
 OWNER = "postgres"
-"""Who runs it where the suite is run by root, as whom PostgreSQL refuses to run."""
+"""The user for the server if root runs the suite, because PostgreSQL refuses to run as root."""
 
 
 class Server:
-    """A running server, in which every test gets a database; `crash` ends it at once, and starts it again."""
+    """A running server with a database for every test; `crash` ends it at once and starts it again."""
 
     def __init__(self, port: int, crash: Callable[[], None]) -> None:
         self.crash = crash
@@ -41,7 +41,7 @@ def find_programs() -> Path | None:
 
 @contextmanager
 def serving(programs: Path) -> Iterator[Server]:
-    """A server for as long as the context lasts."""
+    """A server that runs as long as the context."""
     folder = Path(tempfile.mkdtemp(prefix="b2prod-pg-", dir="/tmp"))
     as_owner: list[str] = []
     if os.geteuid() == 0:
@@ -54,11 +54,11 @@ def serving(programs: Path) -> Iterator[Server]:
             subprocess.run(command, check=True, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     call("initdb", "-A", "trust", "-U", OWNER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-    port = 15000 + os.getpid() % 17000  # below the range that the kernel hands out, and each worker's own
+    port = 15000 + os.getpid() % 17000  # below the kernel's range, and different for each worker
     settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder}
     settings |= dict.fromkeys(
         ("fsync", "full_page_writes"), "off"
-    )  # a commit survives `crash`, and no loss of power
+    )  # a commit survives `crash`, but not a loss of power
     log = str(folder / "log")
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     try:

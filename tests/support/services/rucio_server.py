@@ -1,7 +1,7 @@
-"""A real Rucio for the suite: its server under gunicorn, on loopback, over a database of the suite's PostgreSQL.
+"""A real Rucio for the suite: its server under gunicorn, on loopback, with a database of the suite's PostgreSQL.
 
-The server's packages are in an environment of their own, `.nox/services/rucio`, which `.ci/run` prepares and which is
-made here where it is missing: the client's side, which is tested, needs none of them.
+The server's packages are in their own environment, `.nox/services/rucio`. `.ci/run` prepares it, or else this module; the
+tested client needs none of them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ formatter = generic
 [formatter_generic]
 format = %(message)s
 """
-"""Rucio's own template for this file has keys twice; its migrations need the sections on logging."""
+"""Rucio's own template for this file has duplicate keys; its migrations need the sections on logging."""
 
 CONFIGURATION = """\
 [common]
@@ -90,7 +90,7 @@ create_root_account()
 
 @dataclass(slots=True)
 class Rucio:
-    """A running server. `stop` and `start` are for tests of what happens without it."""
+    """A running server. `stop` and `start` are for tests without it."""
 
     folder: Path
     port: int
@@ -142,7 +142,7 @@ class Rucio:
             self.process = None
 
     def ask(self, method: str, path: str, data: object = None) -> tuple[int, list[object]]:
-        """The status and the JSON lines of an answer, asked for as the administrator."""
+        """The status and the JSON lines of an answer to the administrator."""
         if not self.token:
             names = {"X-Rucio-Account": ACCOUNT, "X-Rucio-Username": USER, "X-Rucio-Password": PASSWORD}
             answer = urllib3.request("GET", f"{self.url}/auth/userpass", headers=names, retries=False)
@@ -167,7 +167,9 @@ class Rucio:
         return found
 
     def make_site(self, name: str, scope: str, *, deterministic: bool = True) -> None:
-        """A storage element whose files lie where their names say, or else where they are said to; and a scope."""
+        """Makes a storage element and a scope. `deterministic`: paths follow from the names of files; otherwise they are
+        registered.
+        """
         self.must("POST", f"/rses/{name}", {"deterministic": deterministic})
         anyone = {"read": 1, "write": 1, "delete": 1}
         protocol = {
@@ -184,7 +186,7 @@ class Rucio:
 
 
 def make_environment() -> None:
-    """The server's environment, made by uv where it is missing: seconds."""
+    """Makes the server's environment with uv if it is missing; this takes seconds."""
     if (ENVIRONMENT / "complete").exists():
         return
     uv = shutil.which("uv") or shutil.which(
@@ -202,7 +204,7 @@ def make_environment() -> None:
 
 @contextmanager
 def serving_rucio(postgresql: Server) -> Iterator[Rucio]:
-    """A server for as long as the context lasts."""
+    """A server that runs as long as the context."""
     make_environment()
     folder = Path(tempfile.mkdtemp(prefix="b2prod-rucio-", dir="/tmp"))
     (folder / "log").mkdir()
@@ -211,7 +213,7 @@ def serving_rucio(postgresql: Server) -> Iterator[Rucio]:
     find = "import importlib.util as u; print(u.find_spec('rucio').submodule_search_locations[0])"
     home = subprocess.run([python, "-c", find], check=True, capture_output=True, text=True).stdout.strip()
     database = postgresql.create_database().replace("postgresql://", "postgresql+psycopg://")
-    port = 32200 + os.getpid() % 500  # below the range that the kernel hands out, and each worker's own
+    port = 32200 + os.getpid() % 500  # below the kernel's range, and different for each worker
     facts = {"folder": folder, "port": port, "database": database, "user": USER, "password": PASSWORD}
     facts["migrations"] = f"{home}/db/sqla/migrate_repo"
     (folder / "alembic.ini").write_text(ALEMBIC.format(**facts))
@@ -232,7 +234,7 @@ def serving_rucio(postgresql: Server) -> Iterator[Rucio]:
 
 
 def prepare() -> None:
-    """For CI: makes the environment before the tests run with the network off."""
+    """For CI: makes the environment before the tests run without network."""
     make_environment()
 
 

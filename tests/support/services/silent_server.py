@@ -1,4 +1,4 @@
-"""A server that falls silent: what lies before it takes everything, and passes nothing on."""
+"""A server that stops answering: a gate before it accepts everything and passes nothing on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Gate:
-    """A port before another one; while it is `shut`, connections stay, new ones are taken, and nobody says anything."""
+    """A port before another port. While it is `shut`, it keeps and accepts connections, but passes nothing on."""
 
     def __init__(self, port: int) -> None:
         self._behind = port

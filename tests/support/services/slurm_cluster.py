@@ -1,7 +1,7 @@
-"""A real Slurm on loopback for the tests: munged, MariaDB, slurmdbd, slurmctld and two slurmd, as whoever runs them.
+"""A real Slurm on loopback for the tests: munged, MariaDB, slurmdbd, slurmctld and two slurmd, under the current user.
 
-One cluster serves all workers of a test run. Its keeper is a process of its own, which starts the daemons and stops
-them as soon as nobody holds the lock `users` any more: the kernel gives that back however a test process ends.
+One cluster serves all workers of a test run. Its keeper is a separate process, which starts the daemons and stops them as
+soon as nobody holds the lock `users`; the kernel releases that lock however a test process ends.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ PATH = f"{os.environ.get('PATH', '/usr/bin')}:/usr/sbin"
 
 
 class NotStarted(Exception):
-    """A daemon died or never answered; the end of its log is in the message."""
+    """A daemon ended or did not answer; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Slurm whose files are all below `folder`; ports count from `port`. Tests stop and start its daemons."""
+    """A Slurm with all files below `folder` and ports from `port` on. Tests stop and start its daemons."""
 
     folder: Path
     port: int
@@ -116,7 +116,7 @@ class Cluster:
     def values(self) -> dict[str, object]:
         host = socket.gethostname().split(".")[0]
         address = _address_of_host()
-        # with these the daemons bind to the address of the host's own name, which must then be loopback
+        # with these the daemons bind to the address of the host's name, which must be loopback
         bind = "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny" if address.startswith("127.") else ""
         return {
             "host": host,
@@ -125,7 +125,7 @@ class Cluster:
             "user": _run("id", "-un").stdout.strip(),
             "folder": self.folder,
             "nodes": NODES,
-            # a partition for each worker of a test run, which holds its own jobs back
+            # a partition for each worker of a test run, so that it can hold back its own jobs only
             "workers": "\n".join(
                 f"PartitionName=w{number} Nodes=n[1-{NODES}] State=UP" for number in range(8)
             ),
@@ -137,20 +137,20 @@ class Cluster:
         }
 
     def run(self, *command: str, check: bool = True) -> str:
-        """What a command of Slurm prints."""
+        """The output of a Slurm command."""
         done = _run(*command, environment={"SLURM_CONF": str(self.conf)})
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout.strip()
 
     def configure(self, min_job_age: int = 300) -> None:
-        """Writes slurm.conf; a controller that runs reads it anew. `min_job_age`: seconds until an ended job is forgotten."""
+        """Writes slurm.conf; a running controller reads it. `min_job_age`: seconds after which an ended job is forgotten."""
         self.conf.write_text(CONFIGURATION.format(**self.values, min_job_age=min_job_age))
         if self.is_running("slurmctld"):
             self.run("scontrol", "reconfigure")
 
     @contextlib.contextmanager
     def limited(self, jobs: int) -> Iterator[None]:
-        """Our association takes so many jobs at once, as long as the context lasts; the controller starts anew for it."""
+        """Limits our association to so many jobs while the context lasts; this restarts the controller."""
         user = str(self.values["user"])
         self.run("sacctmgr", "-i", "add", "account", "belle", check=False)
         self.run("sacctmgr", "-i", "add", "user", user, "account=belle", check=False)
@@ -170,7 +170,7 @@ class Cluster:
         self.start("slurmctld")
 
     def start(self, name: str) -> None:
-        """Starts a daemon, unless it runs, and waits until it answers."""
+        """Starts a daemon that does not run, and waits until it answers."""
         if not self.is_running(name):
             with (self.folder / "log" / f"{name}.out").open("ab") as log:
                 process = subprocess.Popen(
@@ -186,7 +186,7 @@ class Cluster:
         self._wait(name, *self._readiness(name))
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
-        """Ends a daemon by its recorded pid, in the hard way after ten seconds."""
+        """Ends a daemon by its recorded pid; after ten seconds with SIGKILL."""
         if pid := self._pid(name):
             os.kill(pid, number)
             deadline = time.monotonic() + 10
@@ -202,7 +202,7 @@ class Cluster:
         return self._pid(name) is not None
 
     def start_all(self) -> None:
-        """The whole cluster, in the order in which its parts need one another."""
+        """Starts the whole cluster in the order of its dependencies."""
         for part in ("munge", "sock", "mysql", "log", "pids", "state", "spool"):
             (self.folder / part).mkdir(exist_ok=True)
         (self.folder / "munge").chmod(0o700)
@@ -231,7 +231,7 @@ class Cluster:
             self.start(f"n{node}")
 
     def stop_all(self) -> None:
-        """Cancels the jobs, since they survive their slurmd, and stops every daemon."""
+        """Cancels the jobs, because they survive their slurmd, and stops every daemon."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.is_running("slurmctld"):
                 self.run("scancel", f"--user={self.values['user']}", check=False)
@@ -265,7 +265,7 @@ class Cluster:
         return ["slurmd", "-D", "-f", str(self.conf), "-N", name]
 
     def _readiness(self, name: str) -> tuple[float, Callable[[], bool]]:
-        """Seconds that a daemon may take until it answers, and how it is asked."""
+        """The longest time in seconds until a daemon answers, and the check whether it answers."""
         if name == "munged":
             return 10, lambda: _run("munge", "-n", "-S", f"{self.folder}/sock/munge").returncode == 0
         if name == "mariadbd":
@@ -311,7 +311,7 @@ class Cluster:
         return self.folder / "pids" / name
 
     def _pid(self, name: str) -> int | None:
-        """The recorded process, if it is that one still: a pid may have been given to another."""
+        """The recorded process, if its pid was not given to another one."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             pid, born = self._pid_file(name).read_text().split()
             if _start_time(int(pid)) == born:
@@ -329,13 +329,13 @@ def list_missing() -> list[str]:
 
 @contextlib.contextmanager
 def using(shared: Path) -> Iterator[Cluster]:
-    """The cluster of a test run, whose workers all see the folder `shared`; the first one has it started.
+    """The cluster of a test run; its workers share the folder `shared`, and the first one starts it.
 
     Raises:
-        NotStarted: with the end of what its keeper printed.
+        NotStarted: the cluster did not start; with the end of its keeper's output.
     """
     with (shared / "slurm-users").open("a") as users, (shared / "slurm-start").open("a") as start:
-        fcntl.flock(users, fcntl.LOCK_SH)  # waits for the end of an earlier cluster, too
+        fcntl.flock(users, fcntl.LOCK_SH)  # also waits for the end of an earlier cluster
         fcntl.flock(start, fcntl.LOCK_EX)
         ready, log = shared / "slurm-ready", shared / "slurm-keeper.log"
         if not ready.exists():
@@ -358,7 +358,7 @@ def using(shared: Path) -> Iterator[Cluster]:
 
 
 class Room:
-    """Where tests are with the cluster: many at a time, or one alone, which breaks it. Whoever comes first goes first."""
+    """The cluster's room: many tests at a time, or one alone that breaks it, in the order of arrival."""
 
     def __init__(self, shared: Path) -> None:
         self._gate = (shared / "slurm-gate").open("a")
@@ -366,7 +366,7 @@ class Room:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """For the time of a test."""
+        """Waits for the room, and keeps a place in it."""
         self._enter(fcntl.LOCK_SH)
         try:
             yield
@@ -376,7 +376,7 @@ class Room:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else is there meanwhile; others may have been between."""
+        """Leaves the room, and enters it alone; other tests may have been inside in between."""
         fcntl.flock(self._room, fcntl.LOCK_UN)
         self._enter(fcntl.LOCK_EX)
         try:
@@ -391,7 +391,7 @@ class Room:
 
 
 def keep(shared: Path) -> None:
-    """Starts a cluster, says so in the file `slurm-ready`, and stops it when it has no users any more."""
+    """Starts a cluster, writes the file `slurm-ready`, and stops the cluster when it has no users."""
     folder = Path(tempfile.mkdtemp(prefix="b2prod-slurm-", dir="/tmp"))  # short, for the sockets in it
     cluster = Cluster(folder, _choose_ports())
     with (shared / "slurm-users").open("a") as users:
@@ -408,7 +408,7 @@ def keep(shared: Path) -> None:
 
 
 def _choose_ports() -> int:
-    """The first of a row of ports that are free, below the range that the kernel hands out."""
+    """The first of several adjacent free ports, below the kernel's own range."""
     for _ in range(100):
         first = random.randrange(16000, 31000, 10)
         try:
@@ -436,7 +436,7 @@ def _run(
 
 
 def _start_time(pid: int) -> str | None:
-    """In ticks since boot; None for a process that is not there, or only its remains."""
+    """The start time in ticks since boot; None for a process that does not exist or has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

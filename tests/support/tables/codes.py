@@ -1,4 +1,4 @@
-"""Codes in the names of tests, as the tables of `tests/README.md` explain them, and the tests that bear them."""
+"""Codes in the names of tests, as in the tables of `tests/README.md`, and the tests with each code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_codes() -> dict[str, str]:
     """Code → its sentence, in the order of the page.
 
     Raises:
-        AssertionError: a code is there twice.
+        AssertionError: a code is in the page twice.
     """
     rows = ROW.findall((TESTS / "README.md").read_text())
     codes = dict(rows)
@@ -31,7 +31,7 @@ def list_codes(*letters: str) -> list[str]:
 
 
 def find_codes(name: str) -> set[str]:
-    """The codes with which a test's name begins: `test_b18_b19_…`, or all of `test_i1_to_i12_…`."""
+    """The codes at the beginning of a test's name: `test_b18_b19_…`, or all of `test_i1_to_i12_…`."""
     found = BEGIN.match(name)
     if found is None:
         return set()
@@ -44,7 +44,7 @@ def find_codes(name: str) -> set[str]:
 
 @cache
 def list_tests() -> dict[str, frozenset[str]]:
-    """The name of a file of tests → its tests, over the whole suite."""
+    """File of tests → its tests, for the whole suite."""
     return {
         file.name: frozenset(
             node.name
@@ -56,5 +56,5 @@ def list_tests() -> dict[str, frozenset[str]]:
 
 
 def list_named() -> set[str]:
-    """The codes that any test's name bears."""
+    """The codes in the names of all tests."""
     return {code for names in list_tests().values() for name in names for code in find_codes(name)}

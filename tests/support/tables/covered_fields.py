@@ -1,8 +1,7 @@
-"""Every field of every file that decides what is launched: what moves with it, and a module that uses it.
+"""Every field of every file that decides what is launched: the digests that it changes, and a module that uses it.
 
-Fields are those of the readers: of schemas, which take no others, and of the values of files without a schema. What covers
-a field is not said here, but found: the field is changed, and it is looked which digests are others.
-`python -m tests.support.tables.covered_fields` writes docs/digests.md.
+Fields are those of the schemas, and of the values of files without a schema. Coverage is measured: a field is changed, and the
+digests are compared. `python -m tests.support.tables.covered_fields` writes docs/digests.md.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from tests.support.tables.field_places import ROOT, find_place
 PAGE = ROOT / "docs/digests.md"
 
 CAMPAIGN = "proc7b"
-"""A campaign of this repository that is made at the grid."""
+"""A campaign of this repository that runs on the grid."""
 
 NOT_DECIDED = {
     "b2skim_collections": "input of `b2prod skims import`",
@@ -50,7 +49,7 @@ NOT_DECIDED = {
     "record": "what a published output is, held against its files and what is declared",
     "result": "evidence of a job, held against the ledger",
 }
-"""The schemas of files that decide nothing of what is launched, and what they are."""
+"""The schemas of files that do not affect what is launched, each with its kind of file."""
 
 TOLD = {
     ("campaign", "title"): "told to people",
@@ -77,11 +76,11 @@ TOLD = {
     ("lock", "tool.runtime"): "told to people",
     ("lock", "tool.commit"): "told to people",
 }
-"""The fields that no digest has, and for what they are read: nothing that is launched has them in it."""
+"""The fields that no digest covers, each with its use; no launched job contains them."""
 
 
 def list_kinds() -> dict[str, list[str]]:
-    """The fields of each kind of file, as its reader takes them."""
+    """The fields of each kind of file, as its reader accepts them."""
     schemas = sorted(file.name.partition(".")[0] for file in (ROOT / "schemas").glob("*.schema.json"))
     kinds = {
         name: [one for one in dict.fromkeys(_walk(load_schema(name), load_schema(name))) if one != "schema"]
@@ -96,7 +95,7 @@ def list_kinds() -> dict[str, list[str]]:
 
 
 def _walk(schema: Mapping[str, Any], root: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The ends of a schema, `steps.*.outputs[]`: `*` is any key, `[]` any item."""
+    """The leaves of a schema, `steps.*.outputs[]`: `*` is any key, `[]` any item."""
     if "$ref" in schema:
         schema = {
             **root["$defs"][schema["$ref"].rpartition("/")[2]],
@@ -119,7 +118,7 @@ def _walk(schema: Mapping[str, Any], root: Mapping[str, Any], path: str = "") ->
 
 @cache
 def load() -> Repository:
-    """What this repository declares; the campaign follows a running tag."""
+    """What this repository declares; the campaign uses a running tag."""
     found = read_repository(read_tree(ROOT)[0], load_templates())[0]
     declared = found.campaigns[CAMPAIGN]
     data = deepcopy(declared.document.data)
@@ -136,12 +135,12 @@ def _pin(repository: Repository, declared: Declared | None = None) -> Lock:
 
 
 def _moved(repository: Repository) -> set[str]:
-    """The entries of the campaign's lock that are others in a changed repository."""
+    """The entries of the campaign's lock that differ in a changed repository."""
     return {f"lock: {entry}" for entry in compare_locks(_pin(load()), _pin(repository))}
 
 
 def _set(data: Any, path: str, value: Any) -> Any:
-    """The same data, with another value at the end of a path; what is not there on the way is made."""
+    """The data with another value at the end of a path; missing parts of the path are created."""
     data = deepcopy(data)
     at, steps = data, re.findall(r"[^.\[\]]+|\[\]", path)
     for step, following in zip(steps, [*steps[1:], None], strict=True):
@@ -175,7 +174,7 @@ OTHERS: Mapping[str, Any] = {
     "runs[].max_runs": 7,
     "steps.*.template": "raw_to_cdst/1",
 }
-"""Other values of fields of a campaign that mean something to who reads it again."""
+"""Other valid values for fields of a campaign that has to be read again."""
 
 
 def _cover_campaign(path: str) -> set[str]:
@@ -190,7 +189,7 @@ def _cover_campaign(path: str) -> set[str]:
         )
         campaign, lock = read.campaign, _pin(repository, read)
     except (KeyError, TypeError, ValueError, AttributeError):
-        pass  # what no reader would take: the manifest as it is written is in the whole, whatever it means
+        pass  # not readable: the scope of the whole manifest covers it anyway
     return {f"scope {name}" for name, value in digest_scopes(lock, campaign, data) if before[name] != value}
 
 
@@ -206,7 +205,7 @@ def _cover_snapshot(path: str) -> set[str]:
             freeze_tag(tag.name, "RUNNING", [one]) for one in (first, replace(first, **{field: other[field]}))
         ]
         return {"digest of the snapshot"} if kept[0].digest != kept[1].digest else set()
-    if field == "name":  # the file's, which is the tag's in the manifest
+    if field == "name":  # the file's name, which is the tag's name in the manifest
         return _cover_campaign("global_tags[].name")
     changed = replace(known, **{field: 7 if field == "id" else "another"})
     return _moved(replace(repository, snapshots={**repository.snapshots, tag.name: changed}))
@@ -253,7 +252,7 @@ def _cover_skims(path: str) -> set[str]:
 def _cover_lock(path: str) -> set[str]:
     lock = _pin(load())
     if path.startswith("tool"):
-        return set()  # tests/reconciler/planning/test_tool.py: no digest moves with it
+        return set()  # no digest changes with it: tests/reconciler/planning/test_tool.py
     value: Any = "f" * 64
     if path.endswith(
         (".experiment", ".from", ".max_runs", ".min_events", ".min_minutes", ".id", "generation")

@@ -1,4 +1,4 @@
-"""Where fields of files are used: a module for each, which is held to read it."""
+"""The module that uses each field of each file; a test checks that the module reads the field."""
 
 from __future__ import annotations
 
@@ -168,11 +168,11 @@ allowed_signers after ci/approvals/verdict.py
 allowed_signers before ci/approvals/verdict.py
 revoked_keys key ci/approvals/verdict.py:revoked
 """
-"""Kind, field or the beginning of one, and the module that uses it; behind a colon the name that it has there."""
+"""Kind, field or its beginning, and the module that uses it; after a colon the field's name in the module."""
 
 
 def find_place(kind: str, path: str) -> tuple[str, str] | None:
-    """The module that uses a field, and the name that the field has there; None: the table has none."""
+    """The module that uses a field, and the field's name there; None if the table has no entry."""
     found = ("", "", "")
     for line in PLACES.strip().splitlines():
         of, prefix, place = line.split(" ")
@@ -188,7 +188,7 @@ def _name(path: str) -> str:
 
 @cache
 def list_words(module: str) -> frozenset[str]:
-    """The attributes that a module reads, and the texts in it."""
+    """The attributes and the texts in a module."""
     nodes = list(ast.walk(ast.parse((ROOT / module).read_text())))
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     return frozenset(

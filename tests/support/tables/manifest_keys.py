@@ -1,4 +1,4 @@
-"""Every key that a manifest can have, each with a change of the builders' campaign that flips it alone."""
+"""Every key of a manifest, each with a change of the builders' campaign that affects only this key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OTHERS = {
     "layouts": LAYOUTS
     + '  other: {title: Other, folder: "y/{campaign}/{step}/{experiment}/{run}/{stream}/{level}/{version}"}\n',
 }
-"""What the changed campaign refers to, beside what the builders' repository has."""
+"""What the changed campaigns refer to, in addition to the builders' repository."""
 
 FLIPS = {
     "title": ("title: Phase 2 reprocessing", "title: Another"),
@@ -63,7 +63,7 @@ FLIPS = {
     "canary": ("kind:", "canary: {runs: 3, then: hold}\nkind:"),
     "limits/max_attempts": ("max_restate: 0", "max_restate: 0, max_attempts: 9"),
 }
-"""Key → a text of the campaign, and what to put in its place."""
+"""Key → a text of the campaign, and its replacement."""
 
 EXEMPT = {
     "steps/overrides": "in no reprocessing: test_variants",
@@ -78,7 +78,7 @@ EXEMPT = {
     "steps/input/skim": "as input/step",
     "steps/input/skims": "as several steps with input/skim: test_skim_variants",
 }
-"""Keys that no change of that campaign flips alone, each with the reason."""
+"""Keys that no single change affects alone, each with the reason."""
 
 
 def list_keys() -> set[str]:

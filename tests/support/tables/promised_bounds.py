@@ -1,7 +1,7 @@
-"""What one manifest may cost at most, as docs/threats.md promises."""
+"""The largest cost of one manifest, as docs/threats.md promises."""
 
 from __future__ import annotations
 
 PROMISED_SECONDS, PROMISED_BYTES = 3.0, 300 * 2**20
 MARGIN = 3
-"""Of processor time, on machines that are slower than those that the promise is about, or busy."""
+"""The factor on processor time for slower or busy machines."""

@@ -1,4 +1,4 @@
-"""Valid trees and values for tests: valid by default, and each test changes the one thing that it is about."""
+"""Valid trees and values for tests; each test changes only what it is about."""
 
 from __future__ import annotations
 
@@ -115,16 +115,16 @@ requires:
   exemptions:
     - {site: local, engine: local, area: data, nobody: true, reason: processes of this machine}
 """
-"""A policy by which nobody must sign for the site `local`."""
+"""A policy in which nobody must sign for the site `local`."""
 
 SIGNERS = """\
 production-manager@example.org namespaces="b2prod-approval" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJVzUPjrHDZS5yycqnE7xw0YIYkVR0sBpl2/93iV0uM
 computing-coordinator@example.org namespaces="b2prod-approval" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMPaxBwin8IJtmRso9fM2Y68ZEmrFUf/U4NDhR0lbsmT
 """
-"""Keys whose other halves nobody has."""
+"""Public keys whose private halves nobody has."""
 
 ROOT = {"roles.yaml": ROLES, "allowed_signers": SIGNERS, "revoked_keys": "# none\n"}
-"""What is pinned besides the sites, by name in `productions`."""
+"""The pinned files besides the sites, by name in `productions`."""
 
 FILES = {
     "campaign": "productions/campaigns/proc7/campaign.yaml",
@@ -136,11 +136,11 @@ FILES = {
     "skims": "productions/skims/menu.yaml",
     "snapshot": "productions/global-tags/data_reprocessing_proc7.iov",
 }
-"""Short names of the files of the valid tree; there is no lock in it."""
+"""Short names of the files of the valid tree, which has no lock."""
 
 
 def snapshot(name: str = "data_reprocessing_proc7", *lines: str) -> str:
-    """A snapshot file of a global tag, with one payload for all runs unless lines are given."""
+    """A snapshot file of a global tag; by default with one payload for all runs."""
     body = sorted(lines or ("CDCGeometry 1 0123456789abcdef0123456789abcdef 0,0,-1,-1",))
     digest = hashlib.sha256("\n".join(body).encode()).hexdigest()
     header = ("# b2prod snapshot/1", f"# name: {name}", "# state: PUBLISHED", f"# digest: {digest}")
@@ -150,7 +150,7 @@ def snapshot(name: str = "data_reprocessing_proc7", *lines: str) -> str:
 def tree(**changes: str | bytes | None) -> dict[str, bytes]:
     """A valid repository as path → content, with some files changed, added, or removed (None).
 
-    A change is named by a key of `FILES`, or by the path: `tree(**{"productions/sites/kekcc.yaml": ...})`.
+    A file is named by a key of `FILES` or by its path: `tree(**{"productions/sites/kekcc.yaml": ...})`.
     """
     valid = {
         "campaign": CAMPAIGN,
@@ -170,7 +170,7 @@ def tree(**changes: str | bytes | None) -> dict[str, bytes]:
 
 
 def swap(text: str, *changes: tuple[str, str]) -> str:
-    """`text` with each old part, which must be there exactly once, replaced by its new one."""
+    """`text` with each old part, which must occur exactly once, replaced by its new one."""
     for old, new in changes:
         assert text.count(old) == 1, f"{old!r} is there {text.count(old)} times"
         text = text.replace(old, new)
@@ -207,7 +207,7 @@ ERA = Era(
 
 
 def templates() -> dict[str, Template]:
-    """Descriptions of two steering templates; their text is of no use."""
+    """Descriptions of two steering templates; their texts are not used."""
     parameters = (
         TemplateParameter("components", (), ("PXD", "SVD", "CDC", "ECL")),
         TemplateParameter("prune_tracks", True),
@@ -248,11 +248,11 @@ def templates() -> dict[str, Template]:
 
 
 def read(files: dict[str, bytes]) -> tuple[Repository, tuple[Finding, ...]]:
-    """The repository of a tree, and what readers and schemas object to."""
+    """The repository of a tree, and the findings of readers and schemas."""
     return read_repository(files, templates())
 
 
 def check(files: dict[str, bytes]) -> tuple[Finding, ...]:
-    """Everything that b2prod objects to in a tree: readers, schemas and rules."""
+    """All findings on a tree: of readers, schemas and rules."""
     repository, findings = read(files)
     return tuple(sorted({*findings, *check_repository(repository)}))

@@ -1,4 +1,4 @@
-"""Many command lines, each in a process of its own that begins with all verbs imported: exit codes, and what was said."""
+"""Runs many command lines, each in its own process with all verbs imported; gives exit codes and outputs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 READER = 65534
-"""The user `nobody`, who owns nothing here; it stands in for a reader where the suite is run by root."""
+"""The user `nobody`, who owns nothing here; command lines run as this user if root runs the suite."""
 SECONDS = 60
-"""After which a command line is ended."""
+"""The time limit of a command line."""
 
 LATE = ("_strptime", "email.policy", "multiprocessing.popen_spawn_posix", "scipy.special", "uproot", "git")
-"""What is imported late, and perhaps from where a reader may not look."""
+"""Modules that are imported late, perhaps from a folder that a reader cannot access."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command line ended: its exit code, below 0 where a signal ended it, and what it wrote."""
+    """The end of a command line: its exit code (below 0 after a signal) and its output."""
 
     line: str
     code: int
@@ -35,7 +35,7 @@ class Ended:
 
     @property
     def text(self) -> str:
-        """All that it wrote."""
+        """All its output."""
         return self.out + self.err
 
 
@@ -46,7 +46,7 @@ def run_lines(
     *,
     as_reader: bool = False,
 ) -> list[Ended]:
-    """How the command lines end in the folder `where`, one after another; `as_reader`: as somebody who is not root."""
+    """The ends of the command lines, run one after another in the folder `where`; `as_reader`: not as root."""
     done = subprocess.run(
         [sys.executable, "-c", "from tests.support.worlds.command_lines import serve; serve()"],
         input=json.dumps([str(where), as_reader, [[*map(str, line)] for line in lines]]),
@@ -64,7 +64,7 @@ def run_lines(
 
 
 def serve() -> None:
-    """Runs what stdin asks for, and writes how it ended to stdout."""
+    """Runs what stdin asks for, and writes the results to stdout."""
     from ci.verbs import VERBS, load_verb
 
     where, as_reader, lines = json.loads(sys.stdin.buffer.read())
@@ -105,7 +105,7 @@ def _main(line: Sequence[str]) -> None:
         main(line)
     except SystemExit as ended:
         code = int(ended.code or 0)
-    except BaseException:  # noqa: BLE001 -- nothing may leave the child but by _exit
+    except BaseException:  # noqa: BLE001 -- the child may end only by _exit
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Worlds in which the command line works as people call it: each command is a process, and may be killed."""
+"""Worlds in which each command line is a process, which may be killed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.support.worlds.worlds import ONE_STEP, World
 
 
 class RealWorld(World):
-    """A world whose templates are the repository's own, as the command line reads them."""
+    """A world with the repository's own templates, which the command line reads."""
 
     entry = "from ci.command_line import main; main()"
-    """What a process runs for a command."""
+    """The Python code of a command's process."""
 
     def __init__(self, root, **more):
         super().__init__(root, campaign=ONE_STEP, files=(2, 2, 2), **more)
@@ -34,7 +34,7 @@ class RealWorld(World):
 
 
 def check_whole(world):
-    """Every unit was produced once, and nothing is left over."""
+    """Checks that every unit was produced once, and that nothing remains."""
     assert world.summary() == {"done": 3}
     assert len(world.produced()) == 3
     assert len(world.published()) == 6
@@ -44,7 +44,7 @@ def check_whole(world):
 
 
 class SignalledWorld(RealWorld):
-    """A world whose commands begin as people's do."""
+    """A world whose commands start as for people."""
 
     entry = "from ci.entry import main; main()"
 

@@ -1,6 +1,6 @@
-"""The example of a review in docs/: proc8 proposed over proc7, from this repository's own manifests and stand-ins.
+"""The example of a review in docs/: proc8 proposed after proc7, from this repository's own manifests and stand-ins.
 
-`python -m tests.support.worlds.example` writes it anew.
+`python -m tests.support.worlds.example` writes it again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FILE = ROOT / "docs" / "example-review.md"
 NOW = datetime(2019, 2, 15, 12, 0, tzinfo=UTC)
 PROC8 = "productions/campaigns/proc8"
 TAG = "productions/global-tags/data_reprocessing_proc8.iov"
-"""The stand-in of the tag has no number, which paths need once it is launched."""
+"""The stand-in for the tag has no number, but paths need one at launch."""
 
 INTRODUCTION = """\
 # A review, as its reviewers get it
@@ -53,7 +53,7 @@ branch is edited in. The manifests are those of this repository; runs, files and
 
 
 def propose(folder: Path) -> tuple[History, str, str]:
-    """A repository in which proc8 is proposed; base and head."""
+    """A repository in which proc8 is proposed, with base and head."""
     files = read_tree(ROOT)[0]
     key = make_key(folder, "reconciler")
     history = make_history(
@@ -70,7 +70,7 @@ def propose(folder: Path) -> tuple[History, str, str]:
 
 
 def lock(history: History) -> str:
-    """The commit in which proc8 is locked as it is in the work tree."""
+    """The commit that locks proc8 as in the work tree."""
     repository, findings = read_repository(read_tree(history.root)[0], load_templates())
     assert not findings, findings
     declared = repository.campaigns["proc8"]
@@ -80,7 +80,7 @@ def lock(history: History) -> str:
 
 
 def record(state: State) -> None:
-    """Runs and RAW files, and two units that proc7 made, with what they took."""
+    """Records runs and RAW files, and two units of proc7 with their resources."""
     repository, _ = read_repository(read_tree(ROOT)[0], load_templates())
     proc7 = repository.campaigns["proc7"]
     assert proc7.lock is not None
@@ -156,7 +156,7 @@ def record(state: State) -> None:
 
 
 def write_review(folder: Path) -> str:
-    """The comment, with what differs from one time to the next blotted out."""
+    """The comment, with placeholders for what changes each time."""
     history, base, head = propose(folder)
     state, export = State(folder / "state"), folder / "state.zip"
     record(state)

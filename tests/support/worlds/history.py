@@ -1,4 +1,4 @@
-"""Real git repositories for tests, made commit by commit; what is committed is what a test says, whatever it is."""
+"""Real git repositories for tests; a test chooses the content of each commit, even forbidden content."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class History:
         return self.git("rev-parse", "HEAD")
 
     def plant(self, path: str, content: bytes = b"", mode: str = "100644", at: str = "HEAD") -> str:
-        """The id of a commit on top of another that has an entry which no work tree would hold."""
+        """The id of a commit on top of `at` with an entry that a work tree cannot have."""
         blob = self.git("hash-object", "-w", "--stdin", "--no-filters", data=content)
         self.git("read-tree", at)
         self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}")

@@ -1,4 +1,4 @@
-"""Ledgers that are lost or put back from an older copy, and what recovers them."""
+"""Ledgers that are lost or replaced by an older copy, and their recovery."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recover_world(world, **options):
 
 
 def lose(world):
-    """The ledger is gone; what is registered and pinned comes back."""
+    """Deletes the ledger; registered and pinned things come back."""
     for file in world.state.folder.glob("b2prod.sqlite*"):
         file.unlink()
     begin_anew(world)
@@ -48,7 +48,7 @@ def begin_anew(world):
 
 
 def copy_ledger(world, name):
-    """The ledger as a backup has it."""
+    """Copies the ledger, as a backup does."""
     with opened(world.state) as engine, engine.connect() as connection:
         connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.copy(world.state.database, world.root / name)
@@ -61,7 +61,7 @@ def put_back(world, name):
 
 
 def data_files(world):
-    """Run → its files of data in the storage."""
+    """Run → the number of its data files in the storage."""
     found = Counter()
     for path in world.published():
         found[int(path.split("/")[3][1:])] += 1
@@ -69,7 +69,7 @@ def data_files(world):
 
 
 def lose_at_moments(world, units, moments, work):
-    """A campaign whose reconciler is killed and whose ledger is lost, or put back from a copy, at moments of it."""
+    """A campaign whose reconciler is killed at some moments, and whose ledger is lost or replaced by a copy."""
     dice = random.Random(12)
     copies = ["first"]
     copy_ledger(world, "first")
@@ -97,7 +97,7 @@ def lose_at_moments(world, units, moments, work):
 
 
 def check_once(world, units):
-    """Every output exists once, and nothing is left over."""
+    """Checks that every output exists once, and that nothing remains."""
     assert world.summary() == {"done": units}
     assert data_files(world) == dict.fromkeys(range(1, units + 1), 1)
     assert len({(row[2], row[3]) for row in world.produced()}) == len(world.produced()) == units
@@ -107,6 +107,6 @@ def check_once(world, units):
 
 
 def snapshot_ledger(world, name):
-    """A copy of the ledger while a reconciler writes it."""
+    """Copies the ledger while a reconciler writes it."""
     with sqlite3.connect(world.state.database) as source, sqlite3.connect(world.root / name) as target:
         source.backup(target)

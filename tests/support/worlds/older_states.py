@@ -19,11 +19,11 @@ insert into jobs(id, intent, key, failures) values(1, 1, 'k', 0);
 insert into attempts(id, job, number, name, nonce, site, state, begun) values(1, 1, 1, 'a', 'n', 'local', 'verified', 't');
 insert into products(output, path, attempt, size, checksum) values(1, 'f.root', 1, 1, 'sha256:0');
 """
-"""What one attempt made, as every version has had it."""
+"""The output of one attempt, with columns that every version has."""
 
 
 def make_state(state, version, rows=ONE_PRODUCT):
-    """A state of that version; on SQLite its references are enforced, as they were."""
+    """A state of that version; on SQLite, foreign keys are enforced as before."""
     close_state(state)
     with migrating(state) as connection:
         upgrade_tables(connection, "0001")

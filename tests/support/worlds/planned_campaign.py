@@ -1,4 +1,4 @@
-"""A campaign whose plans are made of values alone, without a database."""
+"""A campaign whose plans are computed without a database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(changes):
 
 
 class PlannedCampaign:
-    """A campaign of two steps (reco → skims) over ten runs, and a ledger that produces what it is told to."""
+    """A campaign of two steps (reco → skims) over ten runs, and a ledger that tests fill."""
 
     def __init__(self, limits="max_units: 4000, max_restate: 100", runs=RUNS, **changes):
         changes.setdefault("campaign", campaign(("max_units: 4000, max_restate: 0", limits)))
@@ -41,7 +41,7 @@ class PlannedCampaign:
         return plan_campaign(self.campaign, self.units(), self.observed)
 
     def produce(self, plan=None):
-        """The ledger after everything that is planned was produced."""
+        """The ledger after all planned units were produced."""
         made, produced = dict(self.observed.made), set(self.observed.produced)
         for item in self.units():
             for group in (plan or self.plan()).groups:
@@ -60,7 +60,7 @@ class PlannedCampaign:
         return self
 
     def change(self, **changes):
-        """The same ledger, another declaration."""
+        """The same ledger with another declaration."""
         other = PlannedCampaign(**changes)
         other.observed, other.inputs, other.runs = self.observed, dict(self.inputs), list(self.runs)
         return other

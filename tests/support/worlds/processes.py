@@ -1,4 +1,4 @@
-"""Other processes of tests: started as forks, waited for, found by where they work, and killed."""
+"""Other processes of tests: forking, waiting, finding by working folder, killing."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def find_processes(folder: Path) -> list[int]:
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for something that other processes do.
+    """Waits for a condition that other processes fulfil.
 
     Raises:
-        AssertionError: it did not happen.
+        AssertionError: it was not fulfilled in time.
     """
     end = time.monotonic() + seconds
     while not true():
@@ -38,7 +38,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def run_forked(work: Callable[[], object]) -> int:
-    """Runs something in a child process; its exit code: 0, or 1 with the traceback on stderr, or what it chose itself."""
+    """Runs `work` in a child process; returns the exit code: 0, 1 with a traceback on stderr, or the child's own."""
     return wait_forked(start_forked(work))
 
 
@@ -47,9 +47,9 @@ def wait_forked(child: int) -> int:
 
 
 def start_forked(work: Callable[[], object]) -> int:
-    """Begins something in a child process; the child's id."""
+    """Starts `work` in a child process; returns its id."""
     with warnings.catch_warnings():
-        # of threads: xdist's, which the child does not need
+        # threads of xdist, which the child does not need
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -63,7 +63,7 @@ def start_forked(work: Callable[[], object]) -> int:
 
 
 def kill_when(work, true):
-    """Does something in another process, and kills that when something is true."""
+    """Runs `work` in another process, and kills that when `true` returns true."""
     child = start_forked(work)
     wait_until(true)
     os.kill(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A production host on this machine: the script that a pipeline may start there, and the `sudo` that lets it."""
+"""A production host on this machine: the script that a pipeline may start there, and a `sudo` that allows it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[3]
 
 
 def install_turn(host: Path, repository: Path, state: Path) -> Path:
-    """The folder that has to be in PATH. `host` gets what a host has under /etc, /opt and /var, with paths of this machine.
+    """The folder that must be in PATH. `host` gets the files of /etc, /opt and /var, with paths of this machine.
 
-    This `sudo` lets one command pass. Unlike the real one it hands over the whole environment.
+    This `sudo` allows one command. Unlike the real one, it passes on the whole environment.
     """
     host.mkdir(parents=True)
     (host / "environment").write_text("# nothing is needed here\n")

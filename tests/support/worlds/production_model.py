@@ -1,7 +1,7 @@
-"""A production that is driven step by step by tests, with the engine's double, a clock of its own, and what must hold.
+"""A production that tests drive step by step, with the engine's double, its own clock, and invariants.
 
-`Production` acts, `check` asserts the invariants I1-I4, I10 and I12 of everything that is there, and `converge` lets
-all trouble end, after which everything declared must be there exactly once.
+`Production` acts, `check` asserts the invariants I1-I4, I10 and I12 of everything, and `converge` ends all trouble and
+asserts that everything declared exists exactly once.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _make_engine = database._make_engine
 BEGIN = 1_550_000_000.0
 
 Variant = tuple[int, str, int]
-"""What the campaign declares: how many runs, a parameter, and a revision of its payload."""
+"""A declaration: number of runs, a parameter, and a revision of its payload."""
 
 FIRST: Variant = (2, "all", 1)
 
 
 class Template(World):
-    """What all productions begin with: a checkout, the runs and their files."""
+    """The start of all productions: a checkout, the runs and their files."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, files=(2, 1, 1))
@@ -89,7 +89,7 @@ class Template(World):
 
 
 class Approvals:
-    """In the place of the approvals' gate: valid or not, each time with another digest."""
+    """Replaces the gate for approvals: valid or not, with another digest each time."""
 
     def __init__(self) -> None:
         self.valid = True
@@ -144,7 +144,7 @@ class Production:
         return reconcile(self.state, self.repository, (NAME,), QUIET, turn_options, refresh=refresh)
 
     def process(self, **when: int) -> SimulatedProcess:
-        """A turn as a process of its own."""
+        """A turn as a process."""
         return SimulatedProcess(self.turn, **when)
 
     def store(self) -> dict[str, Any]:
@@ -154,13 +154,13 @@ class Production:
         return {**plan.content(), "digest": plan.digest()}
 
     def apply(self, stored: Mapping[str, Any]) -> Outcome:
-        """A stored plan is applied."""
+        """Applies a stored plan."""
         turn_options = TurnOptions(self.approvals, bound=20.0, lease=LEASE, clock=self.clock)
         return apply_plan(self.state, self.repository, stored, QUIET, turn_options)
 
     @contextmanager
     def levers(self) -> Iterator[OperatorActions]:
-        """A person at the levers."""
+        """Operator actions of a person."""
         with opened(self.state) as engine:
             yield OperatorActions(Writer(engine, None, self.clock), "shifter@example.org")
 
@@ -171,7 +171,7 @@ class Production:
         self.steady += seconds
 
     def delete(self, path: str) -> None:
-        """A published file vanishes from the storage."""
+        """Deletes a published file from the storage."""
         (self.storage / path).unlink()
         self.deleted[path] += 1
         del self.files[path]
@@ -192,16 +192,16 @@ class Production:
             return list(connection.execute(query))
 
     def list_pauses(self) -> tuple[Pause, ...]:
-        """The pauses that go on."""
+        """The current pauses."""
         with reading(self.state) as connection:
             return read_pauses(connection)
 
     def tried(self) -> dict[str, str]:
-        """The state of every attempt, by name."""
+        """Name → state of every attempt."""
         return {row.name: row.state for row in self.rows(select(attempts.c.name, attempts.c.state))}
 
     def published(self) -> dict[str, bytes]:
-        """Every file of the storage that has its name, and what it holds; a copy that is being made has another one."""
+        """Path → content of every file with its final name in the storage, without copies in progress."""
         files = self.storage.rglob("[!.]*") if self.storage.is_dir() else ()
         return {str(path.relative_to(self.storage)): path.read_bytes() for path in files if path.is_file()}
 
@@ -212,7 +212,7 @@ class Production:
     # what must hold
 
     def check(self) -> None:
-        """The invariants that hold at every moment."""
+        """Checks the invariants that hold at every moment."""
         self._check_attempts()
         self._check_outputs()
         assert not self.jobs_without_attempt(), "I3: a job bears our name, and no attempt does"
@@ -257,7 +257,7 @@ class Production:
         assert all(places[place].intent in siblings for place in lost), "I10: taken for lost, and it is there"
 
     def _check_journal(self) -> None:
-        """I12: the rows are what the journal makes of them, in a database of its own."""
+        """I12: the journal reproduces the rows, in another database."""
         with reading(self.state) as connection:
             entries, now = list(read_journal(connection)), read_rows(connection)
         with self._copy.begin() as copy:
@@ -268,12 +268,12 @@ class Production:
             assert again[table] == rows, f"I12: {table}"
 
     def finish(self) -> None:
-        """The end of a story: nothing is wrong now, and all comes to a good end."""
+        """Ends a story: checks the invariants, then converges."""
         self.check()
         self.converge()
 
     def converge(self) -> None:
-        """Everything goes well from here on; all that is declared is made, exactly once, and nothing is left over."""
+        """Ends all faults; then everything declared is made exactly once, and nothing remains."""
         if self.stopped is not None:
             self.wake()
         self.cluster.faults.clear()
@@ -304,7 +304,7 @@ class Production:
         assert campaign["summary"]["done"] == declared
 
     def wake(self) -> None:
-        """The stopped reconciler goes on: if it was replaced meanwhile, it changes nothing any more (I9)."""
+        """Continues the stopped reconciler: if it was replaced meanwhile, it changes nothing (I9)."""
         stopped, self.stopped = self.stopped, None
         assert stopped is not None
         had = self.lease is not None and self.lease[0] == stopped.name
@@ -318,7 +318,7 @@ class Production:
             assert self._count_events() == before, "I9: a write under an old fence"
 
     def stop(self, at: int) -> None:
-        """A turn stops at an effect, for longer than its lease."""
+        """Stops a turn at an effect, for longer than its lease."""
         process = self.process(stop=at)
         if process.start():
             self.stopped, self.lease = process, self._read_lease()
@@ -340,7 +340,7 @@ class Production:
         )
 
     def _watch(self, batch: Batch) -> None:
-        """At every submission: intents were committed, approved, and are known by these names (I4, I5)."""
+        """At every submission: intents are committed, approved, and have these names (I4, I5)."""
         with elsewhere():
             query = select(attempts.c.name, intents.c.approval).join(jobs, jobs.c.id == attempts.c.job)
             rows = self.rows(query.join(intents, intents.c.id == jobs.c.intent))

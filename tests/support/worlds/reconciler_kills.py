@@ -1,4 +1,4 @@
-"""Deaths of the reconciler at chosen steps, whatever the engine: what the tests of kills share."""
+"""Kills of the reconciler at chosen steps, for all engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KILLED = 137
 
 
 def list_steps(engine: type) -> dict[str, tuple[Any, str]]:
-    """The steps of a turn with a system that is not this machine: whose they are, and their names there."""
+    """The steps of a turn with a remote system: owner and name of each."""
     return {
         "attempts are written": (AttemptLedger, "begin"),
         "the batch is submitted": (engine, "submit"),
@@ -26,7 +26,7 @@ def list_steps(engine: type) -> dict[str, tuple[Any, str]]:
 
 
 def die_at(owner: Any, name: str, *, after: bool) -> None:
-    """Makes a step the last of this process: it is taken, or just not."""
+    """Ends this process at a step: after it, or just before it."""
     whole = getattr(owner, name)
 
     def last(*arguments: Any, **words: Any) -> None:

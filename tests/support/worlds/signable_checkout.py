@@ -1,4 +1,4 @@
-"""A checkout under git whose campaign needs four approvals: what is committed, signed and launched is what a test says."""
+"""A git checkout whose campaign needs four approvals; tests choose what is committed, signed and launched."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOBODY = {
 
 
 class SignableCheckout(World):
-    """A world with two units, whose policy asks for four people; its root is committed and pinned."""
+    """A world with two units and a policy that asks for four people; its root is committed and pinned."""
 
     def __init__(self, root: Path, circle: Circle) -> None:
         super().__init__(root, campaign=ONE_STEP)
@@ -85,7 +85,7 @@ class SignableCheckout(World):
         return replace(made, **changes)
 
     def sign(self, *roles: str, person: str | None = None, key: str | None = None, **changes) -> list[Path]:
-        """Writes signed statements; their files."""
+        """Writes signed statements; returns their files."""
         files = []
         for role in roles:
             made = self.statement(role, person, **changes)

@@ -1,4 +1,4 @@
-"""A repository on which people sign: one campaign, its lock, and statements with real signatures."""
+"""A repository with one campaign, its lock, and statements with real signatures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.inputs.keys import PERSON, Circle
 from tests.support.worlds import builders
 
 GENERATION = 3
-"""Of the lock with which the repository begins."""
+"""The generation of the repository's first lock."""
 NOW = datetime(2019, 2, 15, 9, 0, tzinfo=UTC)
 RUNS = tuple(run_key(3, number) for number in (529, 530))
 
 
 @dataclass
 class SigningRepository:
-    """A repository with one campaign, on which people sign; `policy` is the root that the reconciler has pinned."""
+    """A repository with one campaign to sign; `policy` is the pinned root."""
 
     circle: Circle
     files: dict[str, bytes] = field(default_factory=builders.tree)
@@ -54,14 +54,14 @@ class SigningRepository:
             self.lock()
 
     def pretend(self, **since: int) -> None:
-        """Edits the lock, whose digests are right, to say that parts are as they were since other generations."""
+        """Edits the lock to state other generations of the last changes; its digests stay right."""
         declared = self._read()
         edited = replace(declared.lock, since=tuple(sorted({**dict(declared.lock.since), **since}.items())))
         scopes = digest_scopes(edited, declared.campaign, declared.document.data)
         self.files[builders.FILES["lock"]] = replace(edited, scopes=scopes).text().encode()
 
     def launched(self) -> None:
-        """Lets the ledger remember that this was launched."""
+        """Records in the ledger that this was launched."""
         lock = self._read().lock
         since = dict(lock.since)
         scopes = {name: (value, since[name]) for name, value in lock.scopes}
@@ -90,7 +90,7 @@ class SigningRepository:
         return replace(made, **changes)
 
     def sign(self, *roles: str, person: str | None = None, key: str | None = None, **changes) -> str:
-        """Statements with their signatures, in the roles named; the last one's file."""
+        """Writes statements with signatures in these roles; returns the file of the last one."""
         file = ""
         for role in roles:
             made = self.statement(role, person, **changes)

@@ -1,4 +1,4 @@
-"""A checkout with a skim campaign of three runs, for the command line in this process."""
+"""A checkout with a skim campaign of three runs, for command lines in this process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FILE = "productions/campaigns/seven/campaign.yaml"
 
 
 class Checkout:
-    """A checkout with a campaign of three runs, a file each, in `root`. `tracks` gives `nTracksLE` by run and event."""
+    """A checkout in `root` with a campaign of three runs, one file each. `tracks` gives `nTracksLE` by run and event."""
 
     def __init__(self, root, *, menu=MENU, size=5, tree="events", tracks=None):
         self.root = root

@@ -1,4 +1,4 @@
-"""A checkout with real ROOT outputs: three runs of experiment 7 skimmed by the embedded application, used by verbs."""
+"""A checkout with real ROOT outputs, for verbs: the embedded application skimmed three runs of experiment 7."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVENTS = 100
 
 
 class Skimmed(Checkout):
-    """The checkout, in `root`; `files` are its outputs, by run. Its site is `site` from when they were made on."""
+    """The checkout in `root`; `files` are the paths of its outputs. Its site is `site` after they were made."""
 
     def __init__(self, root: Path, site: str = SITE) -> None:
         super().__init__(root, menu=MENU, size=EVENTS, tracks=lambda run, events: events % (run + 3))
@@ -35,7 +35,7 @@ class Skimmed(Checkout):
         shutil.copytree(root / ".b2prod", root / "kept")
 
     def restore(self) -> None:
-        """Puts the state back as it was when everything was produced."""
+        """Restores the state from when everything was produced."""
         shutil.rmtree(self.root / ".b2prod")
         shutil.copytree(self.root / "kept", self.root / ".b2prod")
 

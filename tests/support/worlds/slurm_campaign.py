@@ -1,4 +1,4 @@
-"""A campaign through the real Slurm, with everything that goes wrong in a night: what the suite and the soak test run."""
+"""A campaign through the real Slurm with many faults, for the suite and the soak test."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.worlds.processes import wait_until
 from tests.support.worlds.worlds import ONE_STEP, World
 
 CAUSES = ("geometry", "payload", "magnet", "cluster", "tracking", "trigger", "vertex", "pedestal")
-"""Words of errors that strike the first attempt of some jobs: as many causes, for the same one would pause the campaign."""
+"""Error words for the first attempts of some jobs; all differ, because one common cause would pause the campaign."""
 
 
 class SlurmWorld(RealWorld):
-    """A world whose site is the test's Slurm: one step, one file a run, units as many as runs."""
+    """A world whose site is the test's Slurm: one step, one file per run, as many units as runs."""
 
     def __init__(self, root, units: int, width: int, queue: str = "prod") -> None:
         self.width, self.queue = width, queue
@@ -46,7 +46,7 @@ class SlurmWorld(RealWorld):
         self.change(('ranges: "1-2"', f'ranges: "1-{units}"'), ("max_units: 100", f"max_units: {units}"))
 
     def watch(self):
-        """A reconciler that goes on until it is killed."""
+        """Starts a reconciler that runs until it is killed."""
         return self.start("reconcile", "--watch", "--interval", "1")
 
     def _productions(self, campaign):
@@ -61,7 +61,7 @@ class SlurmWorld(RealWorld):
 
 @dataclass
 class Night:
-    """What happened to a campaign, for assertions and for people."""
+    """What happened to a campaign, for assertions and reports."""
 
     units: int
     failing: int
@@ -70,7 +70,7 @@ class Night:
 
 
 def spoil(world: SlurmWorld, units: int) -> int:
-    """Makes the first attempt of every tenth unit fail, in different ways; how many."""
+    """Makes the first attempt of every tenth unit fail in different ways; returns how many."""
     failing = range(1, units + 1, 10)
     for number, run in enumerate(failing):
         if number % 10 == 3:
@@ -84,10 +84,10 @@ def spoil(world: SlurmWorld, units: int) -> int:
 
 
 def endure(world: SlurmWorld, cluster: Cluster, ledger: Server, units: int, seconds: float) -> Night:
-    """Makes the campaign while services and the reconciler die; returns when all of it is done.
+    """Makes the whole campaign while services and the reconciler are killed.
 
-    The controller ends in good order: killed hard, it forgets what it has just started, starts it again after its return,
-    and drains the nodes that still have it ("Duplicate jobid"), until an operator comes.
+    The controller is ended with SIGTERM: after SIGKILL it forgets what it has just started, starts it again, and drains the
+    nodes that still have it ("Duplicate jobid") until an operator comes.
     """
     night, begun = Night(units, spoil(world, units)), time.monotonic()
 
@@ -126,7 +126,7 @@ def endure(world: SlurmWorld, cluster: Cluster, ledger: Server, units: int, seco
 
 
 def check_night(world: SlurmWorld, cluster: Cluster, night: Night) -> None:
-    """Exactly one published output of each unit, every job at the site is known, and nobody is left."""
+    """Checks for one published output per unit, no unknown job at the site, and no remaining process."""
     assert len(world.produced()) == len({row[2] for row in world.produced()}) == night.units
     assert len(world.published()) == night.units
     started = [line.split()[2] for line in world.starts]
@@ -148,12 +148,12 @@ def count(world: World, state: str) -> int:
 
 
 def is_swept(world: World) -> bool:
-    """Whether the folders of attempts that failed are kept, for their logs, and no others."""
+    """Whether exactly the folders of failed attempts are kept, for their logs."""
     return len(world.workspaces()) == count(world, "failed")
 
 
 def is_doubted(world: World) -> bool:
-    """Whether the reconciler noticed that it cannot tell how jobs are."""
+    """Whether the reconciler noticed that it cannot see the state of jobs."""
     with reading(world.state) as connection:
         return (
             connection.execute(select(attempts.c.id).where(attempts.c.unknown.is_not(None))).first()
@@ -163,7 +163,7 @@ def is_doubted(world: World) -> bool:
 
 @contextlib.contextmanager
 def watching(world: SlurmWorld) -> Iterator[list]:
-    """Reconcilers, the last of which is at work."""
+    """Reconcilers; the last one is running."""
     watchers = [world.watch()]
     try:
         yield watchers

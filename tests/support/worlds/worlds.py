@@ -1,4 +1,4 @@
-"""Scratch worlds: a checkout with one campaign, its state, registered runs and files, and a double for basf2."""
+"""Test worlds: a checkout with one campaign, its state, registered runs and files, and a double for basf2."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.support.worlds.processes import (
 )
 
 SERVER: str | None = None
-"""The address of the database of all worlds; without one, each has its file."""
+"""The address of the database of all worlds; without one, each world has a file."""
 
 FAKE = Path(__file__).parents[1] / "doubles" / "fake_basf2.py"
 
@@ -72,7 +72,7 @@ steps:
     split: run
 limits: {max_units: 100, max_restate: 10}
 """
-"""Two steps, the second of which reads what the first writes."""
+"""Two steps; the second reads the output of the first."""
 
 ONE_STEP = CAMPAIGN[: CAMPAIGN.index("  thin:")] + CAMPAIGN[CAMPAIGN.index("limits:") :]
 
@@ -91,7 +91,7 @@ QUIET: Callable[[StateView], None] = lambda _picture: None  # noqa: E731 -- a va
 
 
 def pin_checkout(root: Path, state: State) -> None:
-    """Makes the trust root of a checkout the one that counts, whatever was pinned, on nobody's word."""
+    """Pins the trust root of a checkout without signatures, replacing any pinned root."""
     tree, _ = read_tree(root)
     policy, findings = read_policy(tree)
     assert policy is not None, findings
@@ -101,7 +101,7 @@ def pin_checkout(root: Path, state: State) -> None:
 
 
 class World:
-    """A checkout in `root`, with its state below; `files` says how many files each run of experiment 3 has."""
+    """A checkout in `root`, with its state below; `files` is the number of files of each run of experiment 3."""
 
     _read: tuple[tuple[Any, Any], Repository] | None = None
 
@@ -136,7 +136,7 @@ class World:
         self.lock()
 
     def pin(self) -> None:
-        """Makes the trust root of the checkout the one that counts."""
+        """Pins the trust root of the checkout."""
         pin_checkout(self.root, self.state)
 
     def _productions(self, campaign: str) -> dict[str, str]:
@@ -158,7 +158,7 @@ class World:
         file.write_text(text)
 
     def change(self, *changes: tuple[str, str], campaign: str = "proc7", lock: bool = True) -> None:
-        """Edits a campaign as its author would, and locks it again."""
+        """Edits a campaign, and locks it again."""
         file = self.root / f"productions/campaigns/{campaign}/campaign.yaml"
         file.write_text(swap(file.read_text(), *changes))
         if lock:
@@ -188,7 +188,7 @@ class World:
     def register(
         self, run: int, *names: str, content: str = "raw data", events: int | None = None
     ) -> list[Path]:
-        """Writes files and registers them for a run of experiment 3; with `events`, as holding so many each."""
+        """Writes files and registers them for a run of experiment 3; `events` is the number in each."""
         found, paths = [], []
         for name in names:
             file = self.root / "raw" / name
@@ -201,7 +201,7 @@ class World:
         return paths
 
     def behave(self, behaviour: str, unit: str = "any") -> None:
-        """From now on the fake basf2 does this; `unit` as `reco-2`."""
+        """Sets the behaviour of the fake basf2 for `unit`, as in `reco-2`."""
         self.write(f"behaviour/{unit}", behaviour)
 
     def state_view(self, *names: str, refresh: bool = False) -> StateView:
@@ -231,7 +231,7 @@ class World:
             return OperatorActions(Writer(engine, None), "shifter@example.org").release(scope, "mended")
 
     def summary(self, *names: str, refresh: bool = False) -> dict[str, int]:
-        """The plan's counts that are not zero, over all campaigns."""
+        """The plan's counts above zero, for all campaigns."""
         total: Counter[str] = Counter()
         for campaign in self.state_view(*names, refresh=refresh).plan.campaigns:
             total.update(campaign.data()["summary"])
@@ -244,7 +244,7 @@ class World:
         return [(group["action"], group["step"], group["runs"], group["reason"]) for group in found]
 
     def inputs(self, folder: Path) -> list[tuple[Any, ...]]:
-        """What the run catalogue in `folder` holds."""
+        """The content of the run catalogue for `folder`."""
         with reading(State(folder, self.state.server)) as connection:
             query = (
                 select(inputs, runs.c.type).join(runs, (runs.c.run == inputs.c.run)).order_by(inputs.c.run)
@@ -253,12 +253,12 @@ class World:
 
     @property
     def starts(self) -> list[str]:
-        """Every start of the fake basf2: step, job key and attempt."""
+        """All starts of the fake basf2: step, job key and attempt."""
         file = self.root / "starts"
         return file.read_text().splitlines() if file.exists() else []
 
     def attempts(self) -> Counter[str]:
-        """How many attempts are in each state."""
+        """The number of attempts in each state."""
         with reading(self.state) as connection:
             query = select(attempts.c.state, func.count()).group_by(attempts.c.state)
             return Counter(dict(connection.execute(query).all()))
@@ -278,7 +278,7 @@ class World:
         return [row[:-1] for row in rows if row[-1] == "quarantined"]  # type: ignore[misc]  # rows are of the columns named
 
     def published(self) -> dict[str, str]:
-        """Every file of data in the storage: its path there and the digest of its content. Of each is told beside it."""
+        """Path → digest of the content of every file in the storage that is not hidden."""
         storage = self.state.storage("data")
         files = sorted(path for path in storage.rglob("*") if path.is_file() and path.name[0] != ".")
         return {
@@ -294,11 +294,11 @@ class World:
         return find_processes(self.state.attempts)
 
     def keep(self) -> None:
-        """Remembers the state as it is, for `restore`."""
+        """Saves the state for `restore`."""
         shutil.copytree(self.state.folder, self.root / "kept", symlinks=True)
 
     def restore(self) -> None:
-        """Puts the state back where `keep` saw it, at the same path; no job was started since."""
+        """Restores the state of `keep` at the same path; no job may have been started since."""
         shutil.rmtree(self.state.folder)
         shutil.copytree(self.root / "kept", self.state.folder, symlinks=True)
         (self.root / "starts").unlink(missing_ok=True)
