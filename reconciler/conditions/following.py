@@ -65,7 +65,11 @@ def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:
 
 
 def read_latest(connection: Connection, baseline: Snapshot) -> Snapshot:
-    """The last recorded snapshot of a running tag; the baseline if nothing later is recorded."""
+    """The last recorded snapshot of a running tag; the baseline if nothing later is recorded.
+
+    Raises:
+        SourceUnavailable: the ledger's copy of the snapshot is damaged.
+    """
     query = select(snapshots.c.digest, snapshots.c.followed).where(
         snapshots.c.tag == baseline.name, snapshots.c.followed > baseline.retrieved
     )
@@ -83,7 +87,11 @@ def read_bindings(connection: Connection, campaign: str) -> dict[int, tuple[str,
 def choose_chains(
     connection: Connection, repository: Repository, campaign: Campaign
 ) -> tuple[Chains, tuple[Snapshot, ...]]:
-    """The chains that the runs of a campaign use, and the latest snapshots of tags whose changes are ignored."""
+    """The chains that the runs of a campaign use, and the latest snapshots of tags whose changes are ignored.
+
+    Raises:
+        SourceUnavailable: the ledger's copy of a snapshot is missing or damaged.
+    """
     tags = campaign.global_tags
     baselines = [repository.snapshots[tag.name] for tag in tags]
     if not any(tag.on_change for tag in tags):

@@ -47,7 +47,7 @@ class BatchSystem(SharedFolders):
         self.width = site.batch.width
 
     def _list_variables(self) -> list[str]:
-        """The names of the environment variables that jobs get, as far as they are set here."""
+        """The names of the environment variables that jobs get and that are set here."""
         return [name for name in (*VARIABLES, *self._site.environment) if name in os.environ]
 
     def _list_options(self, names: Sequence[str], unit: str = "") -> Iterator[tuple[str, str | None]]:

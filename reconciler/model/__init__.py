@@ -1,1 +1,1 @@
-"""The values that a plan is made of and executed by, and the port of the engines."""
+"""The values that plans and their execution use, and the ports of engines and of the permission to launch."""

@@ -23,7 +23,7 @@ def judge_counts(who: str, registered: int | None, read: int | None, kept: Itera
         who: the job or unit, as the reason names it.
         registered: the events that its input files are registered with.
         read: the events that it says it read.
-        kept: its outputs.
+        kept: its outputs, with the events that each holds.
     """
     if registered is not None and read is not None and read != registered:
         reason = f"{who} read {read:,} events, its input files are registered with {registered:,}"

@@ -54,8 +54,8 @@ class Observed:
     """What the ledger knows of one campaign, and of outputs of other campaigns that it could reuse.
 
     `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
-    `made` holds the latest output of units that were produced before; `lost` are fingerprints whose
-    files are `gone` or `changed`, each with that word.
+    `made` has the latest output of units that were produced before; `lost` maps fingerprints to what happened to their
+    files, `gone` or `changed`; `unknown` are fingerprints at a storage that cannot be read.
     `payloads` has the payload sets of `made`: digest → payload name → checksum.
     """
 

@@ -1,6 +1,6 @@
 """The states of the ledger's records, the actions of a plan, the classes of failures and the kinds of pauses.
 
-The texts are what the tables, the plans and the results of jobs contain, so a text never changes its meaning. The job's
+The texts are in the tables, the plans and the results of jobs, so a text never changes its meaning. The job's
 runtime (`renderer/runtime`) runs alone on a worker node and writes the failure classes as plain texts.
 """
 

@@ -43,14 +43,13 @@ class PlannedOutput:
 class WorkItem:
     """A unit that is to be made: one value from the plan to the submission of its jobs.
 
-    A plan gives `campaign`, `units` (all those of the step), `run`, `names` (of the outputs that are to be made), `commit`
-    (of the release as it was approved) and `declared` (all units of the campaign).
-    Preparation adds what is read when the unit's turn comes: its `jobs`, where its outputs go (`layout`, `storage` and
-    `place`, the fields of the layout that the run and the global tag give), the `payloads` that it is made with, where
-    its step uses conditions, `begun` (the digests of the snapshots of `forward` tags among those), `approval` (the digest
-    of the approvals under which it is made) and `engine` (what takes its jobs). Only items whose `alike` is equal go into
-    one batch.
-    The ledger adds `intent`, the number under which it wrote the unit down. Then the item is split into one for each job.
+    A plan gives `campaign`, `units` (all units of the step), `run`, `names` (the outputs to make), `commit` (of the
+    release, as approved) and `declared` (all units of the campaign).
+    Preparation adds the `jobs`; `layout`, `storage` and `place` (the layout's fields that the run and the global tag give)
+    for its outputs; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
+    that it uses); `approval` (digest of the approvals under which it is made); and `engine` (what takes its jobs). Only
+    items with equal `alike` go into one batch.
+    The ledger adds `intent`, the number of its intent. Then the item is split into one item for each job.
     """
 
     campaign: Campaign

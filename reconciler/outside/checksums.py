@@ -11,7 +11,7 @@ _BLOCK = 1 << 20
 
 
 def digest_content(file: Path) -> str:
-    """The checksum of a file's bytes, `sha256:…`."""
+    """The checksum of a file's bytes, `sha256:…`; raises OSError if the file cannot be read."""
     with file.open("rb") as stream:
         return digest_stream(stream)
 

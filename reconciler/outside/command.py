@@ -100,7 +100,7 @@ def call(
 
 
 def _listen(process: subprocess.Popen[bytes], said: Mapping[IO[bytes], bytearray], end: float) -> bool:
-    """Reads what a process prints, until it ends; false if it does not end in time, or prints too much."""
+    """Reads what a process prints, until it ends; false if it does not end in time or prints too much."""
     with selectors.DefaultSelector() as pipes:
         for pipe, text in said.items():
             pipes.register(pipe, selectors.EVENT_READ, text)

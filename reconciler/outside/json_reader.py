@@ -150,11 +150,7 @@ class JsonReader:
         raise SourceUnavailable(f"{url} is the end of {REDIRECTS} redirects, and leads on")
 
     def _read(self, url: str, deadline: float) -> Answer:
-        """The answer to one request.
-
-        Raises:
-            NotSent: there was no connection.
-        """
+        """The answer to one request."""
         left = max(deadline - time.monotonic(), 0.001)
         try:
             return self._client.send("GET", url, left, headers=self._choose_headers(url))

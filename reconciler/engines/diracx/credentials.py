@@ -219,11 +219,7 @@ def _read_end(token: object) -> float | None:
 
 
 def _read_seconds(told: Any) -> float:
-    """Seconds, or a time in seconds since 1970, as a number within 0 and `LAST`.
-
-    Raises:
-        TypeError, ValueError, OverflowError: there is no such number.
-    """
+    """A number of seconds from 0 to `LAST`; raises TypeError, ValueError or OverflowError for anything else."""
     seconds = float(told)
     if not 0 <= seconds <= LAST:
         raise ValueError(f"{seconds} is no such time")

@@ -123,7 +123,7 @@ def describe(handle: JobHandle, job: Mapping[str, Any], sandbox: str, site: Site
 
 
 def _list_read(job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The files that a job reads: its inputs, and their parts."""
+    """The files that a job reads: its inputs, and the parts beside them."""
     return [*job["inputs"], *job.get("parts", [])]
 
 

@@ -39,8 +39,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 def unpack(content: bytes, folder: Path, last: str, *, without_last: bool = False) -> None:
     """Writes the plain files of an archive into a folder, each whole, and the one called `last` after all others.
 
-    Only files at the top of the archive, with plain names, are taken. Existing files are replaced. `without_last`: the
-    file `last` is left out.
+    It takes only files with plain names at the top of the archive, and replaces existing files. `without_last` omits `last`.
 
     Raises:
         Broken: it is not a sandbox, or holds too much: a few bytes could unpack to a full disk.

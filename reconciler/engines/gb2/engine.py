@@ -275,7 +275,6 @@ class Gb2Engine:
             self._call(["gb2_prod_approve", "-p", number], deadline.left(0.5))
 
     def _list(self, group: str, names: Sequence[str], deadline: Deadline) -> list[Production]:
-        """The productions of those names."""
         return [row for row in self._ask_group(group, deadline, names) if row.name in names]
 
     def _ask_group(self, group: str, deadline: Deadline, due: Sequence[str]) -> list[Production]:
@@ -302,7 +301,6 @@ class Gb2Engine:
         return read_proxy(self._demand(["gb2_proxy_info"], self._seconds).out)
 
     def _read(self, command: Sequence[str], seconds: float, read: Callable[[Reply], _Read]) -> _Read:
-        """What a command's reply says."""
         try:
             return read(self._demand(command, seconds))
         except UnreadableReply as error:

@@ -109,11 +109,7 @@ def write_order(batch: Batch) -> GridRequest:
 
 
 def _join_conditions(batch: Batch) -> bytes:
-    """The conditions metadata file for all runs of a batch, joined from the files of its attempts.
-
-    Raises:
-        NotReady: a file cannot be read.
-    """
+    """The conditions metadata file for all runs of a batch, joined from the files of its attempts."""
     used = []
     try:
         for handle in batch.handles:

@@ -177,11 +177,7 @@ class HtcondorEngine(BatchSystem):
 
 
 def _read(reply: Reply) -> dict[str, Any]:
-    """The last line as JSON; the bindings may print before it.
-
-    Raises:
-        EngineUnavailable: there is no answer.
-    """
+    """The last line as JSON, since the bindings may print before it."""
     lines = reply.out.strip().splitlines()
     try:
         answer = parse_json(lines[-1]) if reply.status == 0 and lines else None
