@@ -11,7 +11,7 @@ from reconciler.model.engine import Accepted, Answer, JobHandle, Observation, do
 from schemas.manifest.spans import unite
 
 MOST = 1_000_000
-"""The most elements that an array of ours may have."""
+"""The most elements that one of our arrays may have."""
 
 _TERM = re.compile(r"(\d{1,7})(?:-(\d{1,7})(?::(\d{1,7}))?)?")
 

@@ -83,7 +83,7 @@ class SlurmEngine(BatchSystem):
         return read_submission(self._call(command, self._seconds), count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
-        """Searches by the batch's name: first the queue, since accounting learns of a job later, or never if it is held.
+        """Searches by the batch's name, first the queue: accounting learns of a job later, and perhaps never of a held one.
 
         Only jobs of our own user that work in the batch's folder count: anybody can read a name and give it to a job.
         """
@@ -256,7 +256,7 @@ class SlurmEngine(BatchSystem):
         form = "%i|%T|%r|%Z|%j" if folders else "%i|%T|%r|%j"
         reply = self._call(["squeue", "-r", "-t", "all", *whom, "-o", form], seconds)
         if reply.status == 1 and whom[0].startswith("--jobs=") and "Invalid job id specified" in reply.error:
-            return SlurmAnswer({})  # squeue fails if a single id is not known
+            return SlurmAnswer({})  # squeue fails if the only id is not known
         if reply.status != 0:
             return SlurmAnswer({}, reply.describe(), usable=False)
         return read_records(reply, 4 if folders else 3)

@@ -26,7 +26,7 @@ SKEW = timedelta(hours=1)
 """By how much the clocks of the ledger's writer and of accounting may differ."""
 
 UNNAMED = "allocation"
-"""The name of every job in accounting during its first seconds."""
+"""The name of a job in accounting during its first seconds."""
 
 _ID = re.compile(r"([1-9]\d{0,9})(?:_(\d{1,7}|\[[^\]|]*\]))?(?:\+\d+)?")
 
