@@ -224,9 +224,7 @@ class _Reading:
         document = self.document(file, "campaign")
         if document is None:
             return None
-        if (
-            _PLAIN.fullmatch(name) is None
-        ):  # a rule reports it; hints offer commands with the names of campaigns
+        if _PLAIN.fullmatch(name) is None:  # a rule reports it; hints offer commands with names
             self.misnamed.add(file)
             return None
         declared = Declared(read_campaign(name, document, templates), document)

@@ -134,9 +134,7 @@ def sweep(ranked: Iterable[tuple[Rank, Iov]]) -> Iterator[tuple[int, int, Rank, 
     """
     waiting = sorted(ranked, key=lambda item: item[1].first, reverse=True)
     borders = sorted({border for _, iov in waiting for border in (iov.first, iov.end)})
-    valid: list[
-        tuple[Rank, Iov]
-    ] = []  # a heap of IoVs that have begun; one that has ended is removed when it reaches the top
+    valid: list[tuple[Rank, Iov]] = []  # a heap of begun IoVs; an ended one leaves when it reaches the top
     for first, end in pairwise(borders):
         while waiting and waiting[-1][1].first <= first:
             heappush(valid, waiting.pop())

@@ -24,7 +24,7 @@ CAPS = ("max_runs", "until")
 DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
 _RELEASED = ("release", "commit", "templates", "skims", "scripts", "steps", "testing_payloads")
 _CALIBRATED = ("global_tags", "runs", "testing_payloads")
-"""What the scopes `release` and `calibration` contain of a lock."""
+"""The fields of a lock in the scopes `release` and `calibration`."""
 
 PARTS = (CALIBRATION, RELEASE)
 """The scopes beside `everything`."""

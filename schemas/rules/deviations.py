@@ -138,7 +138,7 @@ def check_scans(repository: Repository) -> Iterator[Finding]:
 
 
 def check_testing_payloads(repository: Repository) -> Iterator[Finding]:
-    """Ensure that testing payloads have a snapshot of a local database, which is not in a chain of tags."""
+    """Ensure that testing payloads are readable local databases outside the chain of tags, and that the site has their folder."""
     for campaign, document in repository.list_campaigns():
         for index, tag in enumerate(campaign.global_tags):
             found = repository.snapshots.get(tag.name)

@@ -105,9 +105,7 @@ def run_all(folder: Path, trials: Mapping[str, Trial]) -> dict[str, Finished]:
         if key not in rendered:
             settings = trial.template.settings(dict(trial.settings))
             script = render_steering(trial.template, settings)
-            if (
-                trial.template.superseded is not None
-            ):  # they end at a private method; this test looks for other errors
+            if trial.template.superseded is not None:  # it ends at a private method, and hides other errors
                 script = script.replace(".declareRealData()", "._FileMetaData__declareRealData()")
             rendered[key] = script
         (here / "steering.py").write_text(rendered[key])

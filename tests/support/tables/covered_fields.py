@@ -118,7 +118,7 @@ def _walk(schema: Mapping[str, Any], root: Mapping[str, Any], path: str = "") ->
 
 @cache
 def load() -> Repository:
-    """What this repository declares; the campaign uses a running tag."""
+    """What this repository declares, with a running tag in `CAMPAIGN`."""
     found = read_repository(read_tree(ROOT)[0], load_templates())[0]
     declared = found.campaigns[CAMPAIGN]
     data = deepcopy(declared.document.data)
