@@ -18,6 +18,7 @@ from reconciler.execution.turn import TurnOptions
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import Accepted, Uncertain
+from reconciler.outside import defects
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning import views
 from tests.support.worlds.worlds import ONE_STEP, QUIET, World
@@ -297,7 +298,7 @@ def reports(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("reconciler.outside.defects._KEPT", {})  # as in a process that met none yet
+    defects._keep.cache_clear()  # as in a process that met none yet
     return folder
 
 
