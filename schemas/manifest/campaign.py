@@ -40,8 +40,7 @@ class Selector:
 
     def describe(self) -> dict[str, Any]:
         """The selector as JSON data in a normal form, without the fields that are not set."""
-        entries = asdict(self)
-        entries["from"] = entries.pop("first")
+        entries = {"from" if key == "first" else key: value for key, value in asdict(self).items()}
         entries |= {key: ", ".join(map(str, getattr(self, key))) for key in ("ranges", "exclude")}
         entries |= {key: sorted(entries[key]) for key in ("types", "energies", "quality")}
         return {key: value for key, value in entries.items() if value not in (None, "", [])}

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -81,7 +80,7 @@ def test_lines_are_looked_up_in_a_real_file(shared_data):
     there = [("mdst.root", str(file))], []
     looked = look_into({"a": (wanted, there)})["a"]
     assert (looked.path, looked.lacking) == (str(file), ())
-    slip = replace(wanted, lines=((line, "final"), (f"{line[:-1]}m", "final"), ("no&such&line", "final")))
+    slip = wanted._replace(lines=((line, "final"), (f"{line[:-1]}m", "final"), ("no&such&line", "final")))
     lacking = look_into({"a": (slip, there)})["a"].lacking
     assert lacking[0].startswith(f"mdst.root has no HLT line `{line[:-1]}m`; nearest: {line}")
     assert lacking[1].startswith("mdst.root has no HLT line `no&such&line`")
