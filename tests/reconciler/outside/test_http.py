@@ -102,6 +102,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", SLOW.values(), ids=SLOW)
 @pytest.mark.parametrize(
     "ask",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from socket import SHUT_RDWR
 
 import pytest
 
@@ -177,7 +178,7 @@ def answer(status, body, kind="application/json", **headers):
         (answer(200, {"results": [], "next": "/admin/?page=2"}), "leads to"),
         (answer(200, {"results": [], "next": 2}), "leads to"),
         (answer(200, {"results": [], "next": None}), "holds no run"),
-        (lambda handler: handler.connection.close() or True, "does not answer"),
+        (lambda handler: handler.connection.shutdown(SHUT_RDWR) or True, "does not answer"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
