@@ -1,4 +1,4 @@
-"""Helpers for attempts' folders: to write files whole or not at all, and to start processes that hold a lock."""
+"""Files in the folders of attempts, written whole or not at all; and processes that hold a lock there."""
 
 from __future__ import annotations
 

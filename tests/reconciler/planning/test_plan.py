@@ -210,6 +210,17 @@ def test_more_restates_than_allowed_are_none(limit, action):
     assert [(group.action, group.step) for group in plan.groups] == [(action, "reco"), (action, "skims")]
 
 
+def test_new_units_do_not_count_as_restated():
+    world = PlannedCampaign(runs=RUNS[:8]).produce()
+    fewer = world.change(
+        campaign=campaign(("max_units: 4000, max_restate: 0", "max_units: 4000, max_restate: 2"))
+    )
+    fewer.inputs = {run: f"{run:064x}" for run in RUNS} | {RUNS[0]: "f" * 64}
+    fewer.runs = list(RUNS)
+    counts = [(group.action, group.step, len(group.runs)) for group in fewer.plan().groups]
+    assert counts == [("+", "reco", 2), ("+", "skims", 2), ("~", "reco", 1), ("~", "skims", 1)]
+
+
 def test_more_units_than_allowed_are_none():
     plan = PlannedCampaign(limits="max_units: 19").plan()
     assert {group.action for group in plan.groups} == {"!"}
