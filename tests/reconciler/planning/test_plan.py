@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.plan import Intent, Made, Observed, Plan
 from reconciler.model.states import PlanAction
-from reconciler.planning.planner import _Planning, plan_campaign
+from reconciler.planning.planner import _Planning, name_changes, plan_campaign
 from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import SKIMS, campaign, swap
 from tests.support.worlds.planned_campaign import RUNS, PlannedCampaign
@@ -45,6 +45,15 @@ def test_a_changed_cut_restates_that_skim_alone_and_says_so():
         group.reason
         == "cut changed: nTracksLE >= 3 and Bhabha2Trk == 0 -> nTracksLE >= 4 and Bhabha2Trk == 0"
     )
+
+
+def test_what_a_recipe_gained_or_lost_is_told():
+    before, after = (
+        {"application": "basf2", "template": {"a": 1, "b": 2}},
+        {"keep": ["x"], "template": {"b": 3, "c": 4}},
+    )
+    told = ["application changed: basf2 -> None", "keep changed", "a changed", "b changed", "c changed"]
+    assert list(name_changes(before, after)) == told
 
 
 def test_a_cut_that_is_changed_back_needs_nothing():
