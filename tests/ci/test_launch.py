@@ -447,6 +447,10 @@ def test_a_campaign_that_is_not_approved_stops_no_other(signed, capsys):
     manifest.write_text(manifest.read_text().replace('"1-2"', '"3"'))
     signed.lock()
     signed.commit("proc9")
+    plan = signed.state_view("proc7", "proc9").plan
+    assert signed.gate().verify(["proc7"], plan).keys() == {"proc7"}
+    with pytest.raises(GuardRefused, match="proc9 may not be launched"):
+        signed.gate().verify(["proc7", "proc9"], plan)
     capsys.readouterr()
     assert signed.call("reconcile", "--once") == Exit.REFUSED
     told = capsys.readouterr().err
