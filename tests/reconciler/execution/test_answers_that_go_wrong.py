@@ -189,6 +189,22 @@ def test_a_job_that_goes_back_before_its_result_is_there_is_waited_for(productio
     assert len(production.cluster.done) == 5
 
 
+@SHARED
+def test_a_job_of_which_no_answer_came_has_failed_if_it_began_and_is_forgotten(production):
+    """Its folder tells that it began, so it is no attempt that was never started."""
+    production.cluster.faults["submit"] = "accept_then_fail"
+    production.turn()
+    first = {job.name for job in production.cluster.jobs}
+    production.cluster.work_all()
+    production.cluster.jobs.clear()
+    production.cluster.faults.clear()
+    for _ in range(3):
+        production.pass_time(VISIBILITY + 1000)
+        production.turn()
+    assert {production.tried()[name] for name in first} == {"failed"}
+    production.finish()
+
+
 @pytest.mark.parametrize("late", [[BEGAN], [SUBMITTED, BEGAN], [BEGAN, REMOVED], [ENDED, ENDED]])
 def test_what_an_event_log_tells_behind_a_jobs_end_changes_nothing(batch, late):
     handle = batch.handles[1]
