@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, exists, func, select
 
 from reconciler.execution.tracking.attempt_recorder import LONGEST
-from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, recipes
+from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, intents, jobs, outputs, recipes
 from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_pause
 from reconciler.model.plan import Group
 from reconciler.model.states import LIVE, IntentState, OutputState, PauseKind, PlanAction
@@ -39,14 +39,12 @@ class Traffic:
 
 def read_traffic(connection: Connection, now: int) -> Traffic:
     """Reads the traffic at time `now`, in seconds since 1970."""
-    columns = (intents.c.campaign, intents.c.step, intents.c.experiment, intents.c.run)
-    # a wrong clock wrote a time that is later than the longest pause
+    # a time beyond the longest pause comes from a wrong clock
     later = (intents.c.state == IntentState.OPEN, jobs.c.after > now, jobs.c.after <= now + LONGEST)
-    early = select(*columns).join(jobs, jobs.c.intent == intents.c.id).where(*later)
+    early = select(*UNIT).join(jobs).where(*later)
     live = (
         select(intents.c.campaign, func.count(func.distinct(intents.c.id)).label("units"))
-        .join(jobs, jobs.c.intent == intents.c.id)
-        .join(attempts, attempts.c.job == jobs.c.id)
+        .select_from(UNIT_ATTEMPTS)
         .where(attempts.c.state.in_(LIVE))
         .group_by(intents.c.campaign)
     )
@@ -203,8 +201,8 @@ def _find_proven(connection: Connection, digests: set[str]) -> set[str]:
 
 def _find_live(connection: Connection, key: StepKey) -> Address | None:
     """A live unit of a step, or None."""
-    query = select(intents.c.experiment, intents.c.run).join(jobs, jobs.c.intent == intents.c.id)
-    query = query.join(attempts, attempts.c.job == jobs.c.id).where(attempts.c.state.in_(LIVE))
+    query = select(intents.c.experiment, intents.c.run).select_from(UNIT_ATTEMPTS)
+    query = query.where(attempts.c.state.in_(LIVE))
     here = (intents.c.campaign == key[0], intents.c.step == key[1])
     row = connection.execute(query.where(*here).limit(1)).first()
     return None if row is None else (*key, run_key(row.experiment, row.run))

@@ -1,4 +1,7 @@
-"""Parts of tables: numbers of rows, columns with the values of an enum, and partial indexes."""
+"""Parts of tables: numbers of rows, columns with the values of an enum, and partial indexes.
+
+Migrations use them too. So what one of them makes must not change: write another one.
+"""
 
 from __future__ import annotations
 
