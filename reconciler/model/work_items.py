@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from reconciler.model.engine import JobHandle
@@ -195,6 +195,24 @@ class Attempt:
     def campaign(self) -> str:
         """The name of its campaign."""
         return self.address[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a job used: wall time and CPU time in seconds, peak memory in bytes, and the machine it ran on.
+
+    None where the engine or an older runtime does not tell.
+    """
+
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    host: str | None = None
+
+
+UNMEASURED = Usage()
+USAGE = tuple(field.name for field in fields(Usage))
+"""The names of its fields, which are columns of attempts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -34,6 +35,7 @@ RECORD_SIZE = 1 << 18
 EVENT_NUMBERS = "event-numbers"
 KINDS = ("events", "event list")
 MESSAGE_LENGTH = 2000
+HOST_LENGTH = 255
 BLOCK = 1 << 20
 
 Seen = Tuple[int, int]
@@ -323,6 +325,16 @@ def describe(kind: str, message: str, scope: Optional[str] = None) -> Dict[str, 
     return described
 
 
+def measure_usage() -> Dict[str, Any]:
+    """What the application used: CPU time, and the memory of its largest process in bytes; and where it ran."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+        "peak_memory": usage.ru_maxrss * 1024,  # Linux counts in kilobytes
+        "host": os.uname().nodename[:HOST_LENGTH],
+    }
+
+
 def write_result(result: Dict[str, Any]) -> None:
     with open("result.json.part", "w", encoding="utf-8") as stream:
         json.dump(result, stream, sort_keys=True)
@@ -364,9 +376,8 @@ def main(attempt: str) -> int:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         # also a strange report
         result["failure"] = describe("infrastructure", "{}: {}".format(type(error).__name__, error))
-    usage = os.times()
     result["wall_seconds"] = max(0.0, round(time.time() - began, 3))  # clocks are set back
-    result["cpu_seconds"] = round(usage[2] + usage[3], 3)
+    result.update(measure_usage())
     write_result(result)
     return 1 if result["failure"] else 0
 

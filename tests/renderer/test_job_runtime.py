@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -59,6 +60,15 @@ def test_a_job_that_ends_well(tmp_path):
     (output,) = result["outputs"]
     assert (output["file"], output["size"], output["events"]) == ("out.root", 1, 3)
     assert not (tmp_path / "attempt" / "result.json.part").exists()
+
+
+def test_the_result_says_what_the_application_used(tmp_path):
+    hungry = "held = b'x' * (1 << 27); " + WRITE
+    status, result = run(tmp_path, ("@python", "-c", hungry))
+    assert status == 0
+    assert result["peak_memory"] in range(1 << 27, 1 << 28)
+    assert result["cpu_seconds"] > 0
+    assert result["host"] == os.uname().nodename
 
 
 def test_what_else_the_application_tells_is_in_the_result(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import rich_click as click
@@ -227,16 +227,25 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
         for key, told in item["record"].items():
             lines += [f"    {_RECORDED[key].format(name, said)}" for name, said in told.items()]
         lines += [f"    known to {one['catalogue']} as {one['name']}" for one in item["registered"]]
-        lines += [
-            f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
-            for tried in item["attempts"]
-        ]
+        lines += [line for tried in item["attempts"] for line in _format_attempt(tried)]
         origins = {str(Tool(**one["origin"]["tool"])): None for one in item["attempts"] if one["origin"]}
         lines += [f"    by {origin}" for origin in origins]
     for which, words in (("made_with", "made with"), ("to_make_with", "to be made with")):
         for name, payload in unit.get(which, {}).items():
             lines.append(f"  {words} {name} revision {payload['revision']} ({payload['checksum']})")
     return "\n".join(lines) + "\n"
+
+
+def _format_attempt(tried: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of an attempt: how it ended, and what it used."""
+    yield f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
+    wall, read = tried["wall_seconds"], tried["events_read"]
+    if wall is None:
+        return
+    memory = "" if tried["peak_memory"] is None else f", {tried['peak_memory'] / 1e6:,.0f} MB of memory"
+    rate = f", {read / wall:,.3g} events/s" if read and wall else ""
+    place = f" on {tried['host']}" if tried["host"] else ""
+    yield f"      {wall:,.1f} s{place}, {tried['cpu_seconds']:,.1f} s of CPU time{memory}{rate}"
 
 
 def _describe_file(file: Mapping[str, Any]) -> str:

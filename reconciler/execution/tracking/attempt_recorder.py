@@ -61,8 +61,8 @@ class AttemptRecorder:
                 self._refuse(attempt, Failed(FailureClass.PERMANENT, reason))
             case Verified() as verified if miscount := self._judge_counts(attempt, verified):
                 self._refuse(attempt, miscount)
-            case Verified(made, events_read, cpu_seconds, record):
-                if self.attempts.record_verified(attempt, made, events_read, cpu_seconds, record):
+            case Verified(made, events_read, usage, record):
+                if self.attempts.record_verified(attempt, made, events_read, usage, record):
                     self.publish(attempt.intent, attempt.address)
                 elif failure := self.attempts.find_failure(attempt.intent):
                     self._end_unit(attempt, failure)

@@ -15,7 +15,7 @@ from typing import Any
 
 from reconciler.model.engine import Batch, JobHandle
 from reconciler.model.states import FailureClass
-from reconciler.model.work_items import Attempt, Product
+from reconciler.model.work_items import UNMEASURED, Attempt, Product, Usage
 from reconciler.outside.checksums import digest_stream
 from reconciler.outside.errors import foreseeing
 from reconciler.outside.plain_files import NotPlain, create_plain, open_plain, read_plain
@@ -52,7 +52,7 @@ class Verified:
 
     products: tuple[Product, ...]
     events_read: int | None
-    cpu_seconds: float | None
+    usage: Usage
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -272,7 +272,16 @@ def _verify(
     if numbers := result.get("event_numbers"):
         _examine(folder / RECORD, numbers, attempt)
         record["event_numbers"] = numbers["checksum"]
-    return Verified(tuple(products), result.get("events_read"), result["cpu_seconds"], record)
+    return Verified(tuple(products), result.get("events_read"), _read_usage(result), record)
+
+
+def _read_usage(result: Mapping[str, Any]) -> Usage:
+    """What a result says that its job used. If it took no time at all, its engine has measured nothing."""
+    wall, cpu = result["wall_seconds"], result["cpu_seconds"]
+    if not wall and not cpu:
+        return UNMEASURED
+    host = result.get("host")
+    return Usage(wall, cpu, result.get("peak_memory"), host and clean_text(host))
 
 
 def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: str = "") -> int | None:

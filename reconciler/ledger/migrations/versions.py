@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0021."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0023."""
 
 from __future__ import annotations
 
@@ -196,6 +196,13 @@ def add_brakes(op: Operations) -> None:
     op.add_column("attempts", Column("missed", String(20)))
 
 
+def add_usage(op: Operations) -> None:
+    """0023: where verified attempts ran, for how long, and how much memory they took."""
+    op.add_column("attempts", Column("host", String(255)))
+    op.add_column("attempts", Column("wall_seconds", Double))
+    op.add_column("attempts", Column("peak_memory", BigInteger))
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -217,5 +224,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0019": add_upgrades,
     "0020": add_places,
     "0021": add_brakes,
+    "0023": add_usage,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

@@ -27,7 +27,7 @@ from reconciler.ledger.schema.tables import (
 )
 from reconciler.model.names import name_record
 from reconciler.model.states import AttemptState
-from reconciler.model.work_items import Address
+from reconciler.model.work_items import USAGE, Address
 from renderer.identity.fingerprint import digest_files, fingerprint
 from schemas.files.canonical import digest
 from schemas.files.strict_json import parse_json
@@ -115,7 +115,7 @@ def write_records(connection: Connection, intent: int) -> tuple[RecordFile, ...]
     tried = (
         select(
             *(attempts.c[name] for name in ("id", "number", "nonce", "site", "reference", "begun", "ended")),
-            *(attempts.c[name] for name in ("cpu_seconds", "events_read", "record")),
+            *(attempts.c[name] for name in (*USAGE, "events_read", "record")),
             *(jobs.c.key, jobs.c.events, batches.c.engine, batches.c.origin),
             attempts.c.name.label("attempt"),
             batches.c.name.label("batch"),

@@ -21,6 +21,7 @@ from reconciler.ledger.schema.tables import (
     registrations,
 )
 from reconciler.model.states import AttemptState
+from reconciler.model.work_items import USAGE
 from schemas.manifest.runs import split_key
 
 
@@ -72,7 +73,9 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
     for row in rows:
         columns = ("path", "size", "checksum", "events", "rows", "kind")
         made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
-        told = (attempts.c[name] for name in ("name", "state", "begun", "ended", "reason"))
+        told = (
+            attempts.c[name] for name in ("name", "state", "begun", "ended", "reason", "events_read", *USAGE)
+        )
         tried = (
             select(*told, batches.c.origin)
             .join(jobs, jobs.c.id == attempts.c.job)

@@ -275,6 +275,9 @@ attempts = make_numbered(
     Column("cpu_seconds", Double),  # of the application, if the attempt is verified
     Column("events_read", BigInteger),  # the same
     Column("record", Text),  # JSON: details of how it was made, and `event_numbers`, a checksum
+    Column("host", String(255)),  # where a verified attempt ran
+    Column("wall_seconds", Double),
+    Column("peak_memory", BigInteger),  # bytes of the application's largest process
     UniqueConstraint("job", "number"),
     index_where("uq_attempts_live", LIVE_ATTEMPT, "job", unique=True),
     index_where("ix_attempts_lost", text("state = 'lost'"), "site", "ended"),

@@ -43,7 +43,7 @@ PUBLISHED: tuple[Table, ...] = (
 
 _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "intents": {"plan": ""},
-    "attempts": {"nonce": "", "reference": None, "batch": None},
+    "attempts": {"nonce": "", "reference": None, "batch": None, "host": None},
     "pauses": {"who": "", "ended_by": None},
     "removals": {"path": "", "who": ""},
 }

@@ -28,7 +28,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import is_under_way, quarantine
 from reconciler.model.names import name_attempt, name_batch
 from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
-from reconciler.model.work_items import Attempt, Product, WorkItem
+from reconciler.model.work_items import UNMEASURED, Attempt, Product, Usage, WorkItem
 from schemas.files.canonical import canonical_json
 
 _SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}
@@ -166,7 +166,7 @@ class AttemptLedger:
         attempt: Attempt,
         made: Sequence[Product],
         events_read: int | None,
-        cpu_seconds: float | None = None,
+        usage: Usage = UNMEASURED,
         record: Mapping[str, Any] | None = None,
     ) -> bool:
         """Records an attempt whose outputs are as its result states. Returns true if the whole unit can now be published.
@@ -180,7 +180,7 @@ class AttemptLedger:
                 return False
             self._end(journal, attempt, AttemptState.VERIFIED)
             kept = canonical_json(record).decode() if record else None
-            told = {"cpu_seconds": cpu_seconds, "events_read": events_read, "record": kept}
+            told = {**asdict(usage), "events_read": events_read, "record": kept}
             journal.update(attempts, attempts.c.id == attempt.id, told)
             live = and_(attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
             others = and_(attempts.c.job == attempt.job, live)

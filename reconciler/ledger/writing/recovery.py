@@ -26,6 +26,7 @@ from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import describe_payloads, store_recipe
 from reconciler.model.states import COMING, LIVE, AttemptState, IntentState, OutputState
+from reconciler.model.work_items import USAGE
 from renderer.identity.payloads import PayloadSet
 from schemas.files.canonical import canonical_json, digest
 
@@ -132,7 +133,7 @@ class Recovery:
                 **dict.fromkeys(("failure", "reason", "cancel", "unknown")),
                 "state": AttemptState.VERIFIED,
                 "ended": one["ended"],
-                "cpu_seconds": one.get("cpu_seconds"),
+                **{name: one.get(name) for name in USAGE},
                 "events_read": one.get("events_read"),
                 "record": json.dumps(one["record"], sort_keys=True) if one.get("record") else None,
             }

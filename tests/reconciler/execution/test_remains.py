@@ -137,6 +137,13 @@ def test_a_result_that_says_no_number_of_events_is_one(production):
     assert leave(production, spoil)[0] == "verified"
 
 
+def test_an_engine_that_measured_nothing_has_no_numbers(production):
+    assert leave(production, change(wall_seconds=0.0, cpu_seconds=0.0, host="h\x07"))[0] == "verified"
+    verified = select(attempts.c.wall_seconds, attempts.c.cpu_seconds, attempts.c.host)
+    used = production.rows(verified.where(attempts.c.state == "verified"))
+    assert Counter(map(tuple, used)) == {(None, None, None): 1, (1.0, 0.5, None): len(used) - 1}
+
+
 def test_a_whole_result_is_far_below_the_bound():
     output = {
         "output": "s" * 40,

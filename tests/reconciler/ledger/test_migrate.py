@@ -124,6 +124,7 @@ def drop_newest(connection):
         "DROP INDEX ix_attempts_lost",
         "ALTER TABLE pauses DROP COLUMN subject",
         "ALTER TABLE attempts DROP COLUMN missed",
+        *(f"ALTER TABLE attempts DROP COLUMN {name}" for name in ("host", "wall_seconds", "peak_memory")),
     ):
         connection.execute(text(what))
 
