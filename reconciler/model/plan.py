@@ -53,14 +53,16 @@ Unit = tuple[str, int]
 class Observed:
     """What the ledger knows of one campaign, and of outputs of other campaigns that it could reuse.
 
-    `produced` are fingerprints with an output that exists; `elsewhere` those of other campaigns at the same storage.
+    `produced` are fingerprints with an output that exists. `elsewhere` maps fingerprints with an output of another campaign
+    at the same storage to campaign and step, as in `proc6/reco`; `begun` does so for those that it is making.
     `made` has the latest output of units that were produced before; `lost` maps fingerprints to what happened to their
     files, `gone` or `changed`; `unknown` are fingerprints at a storage that cannot be read.
     `payloads` has the payload sets of `made`: digest → payload name → checksum.
     """
 
     produced: frozenset[bytes] | set[bytes] = frozenset()
-    elsewhere: frozenset[bytes] | set[bytes] = frozenset()
+    elsewhere: Mapping[bytes, str] = field(default_factory=dict)
+    begun: Mapping[bytes, str] = field(default_factory=dict)
     made: Mapping[tuple[str, str, int], Made] = field(default_factory=dict)
     intents: Mapping[Unit, Intent] = field(default_factory=dict)
     lost: Mapping[bytes, str] = field(default_factory=dict)

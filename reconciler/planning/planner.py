@@ -5,6 +5,7 @@ Of a million units most are new, and nothing is known about them. These are judg
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,6 +14,7 @@ from typing import Any
 from reconciler.model.deviations import tell_deviations
 from reconciler.model.plan import CampaignPlan, Group, Observed
 from reconciler.model.states import MAKING, PlanAction
+from reconciler.planning.claims import CLAIMING
 from renderer.identity.payloads import Walk, name_payload_changes
 from renderer.identity.units import StepUnits, tell_wait
 from schemas.manifest.campaign import Campaign
@@ -38,15 +40,21 @@ def plan_campaign(
     pins: tuple[tuple[str, str], ...] = (),
     refused: Mapping[int, str] | None = None,
     removed: Mapping[tuple[str, int], str] | None = None,
+    claims: Mapping[bytes, str] | None = None,
 ) -> CampaignPlan:
     """The plan of a campaign, from its declared units and the observed outputs.
 
     `refused` maps a run that must not be made to the reason. `removed` maps step and run to the reason why input files were
-    removed after the unit was made.
+    removed after the unit was made. `claims` maps fingerprints that units of other campaigns are to make, by a plan of the same
+    moment, to their campaign and step.
     """
-    planning = _Planning(campaign, observed, refused or {}, removed or {})
+    planning = _Planning(
+        campaign, observed, refused or {}, removed or {}, {**observed.begun, **(claims or {})}
+    )
+    planning.claim_begun(units)
     for step_units in units:
         planning.add(step_units)
+        planning.claim(step_units)
     groups, deviations = planning.groups(units), tell_deviations(campaign.steps)
     return CampaignPlan(campaign.name, generation, pins, planning.done, groups, deviations)
 
@@ -59,6 +67,10 @@ class _Planning:
     observed: Observed
     refused: Mapping[int, str]
     removed: Mapping[tuple[str, int], str]
+    claims: dict[bytes, str]
+    """Fingerprint → campaign and step of the unit that makes it; a unit that would make the same waits."""
+    repeated: set[str] = field(default_factory=set)
+    """The digests of recipes that several steps have."""
     done: int = 0
     rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = field(default_factory=dict)
     coming: dict[str, dict[int, PlanAction]] = field(default_factory=dict)
@@ -80,7 +92,7 @@ class _Planning:
         taken: dict[str, set[int]] = {}  # the same for outputs that another campaign made
         for output, column in units.fingerprints.items():
             absent = set(column) - self.observed.produced
-            for found, values in ((missing, absent - elsewhere), (taken, absent & elsewhere)):
+            for found, values in ((missing, absent - elsewhere.keys()), (taken, absent & elsewhere.keys())):
                 if values:
                     here = {run for run, value in zip(units.runs, column, strict=True) if value in values}
                     found[output] = here
@@ -90,16 +102,40 @@ class _Planning:
         lacking: set[int] = set().union(*missing.values())
         reused = set().union(*taken.values()) - lacking
         self.done += len(units.runs) - len(lacking) - len(reused)
-        for run in sorted(reused):
-            outputs = _list_outputs(taken, run)
-            self.put(PlanAction.REUSE, name, outputs, "another campaign made the same", (run,))
         if new := self.find_new(units, missing):
             self.put(PlanAction.SUBMIT, name, tuple(missing), NEW, new)
+        single = reused or lacking - new
+        place = {run: index for index, run in enumerate(units.runs)} if single else {}
+        for run in sorted(reused):
+            outputs = _list_outputs(taken, run)
+            makers = {elsewhere[units.fingerprints[output][place[run]]] for output in outputs}
+            self.put(PlanAction.REUSE, name, outputs, f"taken over from {', '.join(sorted(makers))}", (run,))
         if lacking - new:
-            place = {run: index for index, run in enumerate(units.runs)}
             self.walks.clear()
             for run in sorted(lacking - new):
                 self.judge(units, run, _list_outputs(missing, run), place[run])
+
+    def name(self, step: str) -> str:
+        return f"{self.campaign.name}/{step}"
+
+    def claim_begun(self, units: Sequence[StepUnits]) -> None:
+        """Notes which units began to make outputs that other steps would make too."""
+        count = Counter(recipe.digest for item in units for recipe in item.recipes)
+        self.repeated = {digest for digest, number in count.items() if number > 1}
+        declared = {item.step.name for item in units}
+        for (step, _), intent in self.observed.intents.items() if self.repeated else ():
+            if step in declared and (intent.live or not intent.quarantined):
+                self.claims.update(dict.fromkeys(intent.fingerprints, self.name(step)))
+
+    def claim(self, units: StepUnits) -> None:
+        """Notes what the units of a step are to make, if other steps would make the same."""
+        step = units.step.name
+        coming = self.coming.get(step, {})
+        for recipe in units.recipes:
+            if recipe.digest in self.repeated:
+                for run, value in zip(units.runs, units.fingerprints[recipe.output], strict=True):
+                    if coming.get(run) in CLAIMING:
+                        self.claims.setdefault(value, self.name(step))
 
     def find_new(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
         """The runs to submit without further checks: they lack every missing output, and the ledger knows nothing about them.
@@ -114,6 +150,8 @@ class _Planning:
         known |= {run for name, run in observed.intents if name == step.name}
         upstream = self.coming.get(step.input.step or "", {})
         known |= {run for run, action in upstream.items() if action not in _COMING}
+        for column in units.fingerprints.values() if self.claims else ():
+            known |= {run for run, value in zip(units.runs, column, strict=True) if value in self.claims}
         return set.intersection(*missing.values()) - known
 
     def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
@@ -135,6 +173,8 @@ class _Planning:
                 reason = "an attempt of an earlier plan is still running"
         elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
             action, reason = PlanAction.QUARANTINED, why
+        elif rivals := {self.claims[value] for value in wanted & self.claims.keys()} - {self.name(step.name)}:
+            action, reason = PlanAction.WAITING, f"{', '.join(sorted(rivals))} makes the same"
         elif upstream not in _COMING:
             action, reason = PlanAction.WAITING, tell_wait(step.input.step)
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:

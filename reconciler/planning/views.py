@@ -19,6 +19,7 @@ from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan, Observed, Plan
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.claims import list_claims
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
 from reconciler.run_catalogue.catalogue import (
@@ -72,10 +73,11 @@ def view_campaign(
     name: str,
     state: State,
     lost: Mapping[bytes, str] | None = None,
+    others: Sequence[View] = (),
 ) -> View:
     """The view of one campaign at the moment of the connection's transaction. The campaign must have a current lock.
 
-    `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`.
+    `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`. What `others` are to make is not made again.
 
     Raises:
         ValueError: the campaign has no lock.
@@ -106,15 +108,16 @@ def view_campaign(
                 refused.setdefault(run, f"{what} is valid for it")
     storage = str(state.storage(repository.sites[campaign.site].storage))
     observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
+    claims = list_claims(repository.sites, others, campaign, units)
     pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
-    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
+    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why, claims)
     making = {item.step.name: sorted(plan.list_making(item.step.name)) for item in units}
     wanted = {} if state.copy is not None else {step: found for step, found in making.items() if found}
     if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
         units = tuple(
             replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
         )
-        plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why)
+        plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why, claims)
     return View(campaign, lock, units, observed, plan, chosen.entrants)
 
 
@@ -164,7 +167,7 @@ def read_state_view(
                 found = list(find_lost(connection, name))
                 gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
                 drift += [flaw.text for _, flaw in found]
-            views.append(view_campaign(connection, repository, name, state, gone.get(name)))
+            views.append(view_campaign(connection, repository, name, state, gone.get(name), views))
         except SourceUnavailable as error:
             if not spare:
                 raise

@@ -28,7 +28,7 @@ from reconciler.ledger.schema.tables import (
     sites,
 )
 from reconciler.model.plan import Intent, Made, Observed, Unit
-from reconciler.model.states import LIVE, AttemptState, IntentState, OutputState
+from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, OutputState
 from renderer.identity.payloads import Payload
 from renderer.identity.units import StepUnits
 from renderer.jobs.job_json import InputFile
@@ -100,6 +100,8 @@ def observe(
     With `reuse`, outputs of other campaigns in the same storage are read too.
     """
     lost = lost or {}
+    elsewhere: dict[bytes, str] = {}
+    begun: dict[bytes, str] = {}
     produced = {*connection.scalars(_choose(campaign, "fingerprint"))} - lost.keys()
     missing: set[int] = set()
     current = 0
@@ -114,9 +116,12 @@ def observe(
         missing.update(_find_undeclared(connection, campaign, units))
     made = _read_made(connection, campaign, missing, len(produced) + len(lost))
     former = {one.payload_set for one in made.values() if one.payload_set is not None}
+    if reuse:
+        elsewhere, begun = _read_elsewhere(connection, campaign, units, storage)
     return Observed(
         produced=produced,
-        elsewhere=_read_elsewhere(connection, campaign, units, storage) if reuse else frozenset(),
+        elsewhere=elsewhere,
+        begun=begun,
         made=made,
         intents=_read_intents(connection, campaign),
         lost=lost,
@@ -199,15 +204,32 @@ def _choose(campaign: str, *columns: str) -> Select[*tuple[Any, ...]]:
 
 def _read_elsewhere(
     connection: Connection, campaign: str, units: Sequence[StepUnits], storage: str
-) -> set[bytes]:
+) -> tuple[dict[bytes, str], dict[bytes, str]]:
+    """What other campaigns made with the recipes of the units, and what they are making: fingerprint → campaign and step.
+
+    Of several that made the same, the first one is named.
+    """
     wanted = [recipe.digest for item in units for recipe in item.recipes]
+    columns = (outputs.c[name] for name in ("fingerprint", "campaign", "step", "state", "intent"))
     query = (
-        select(outputs.c.fingerprint)
+        select(*columns)
         .join(recipes, recipes.c.id == outputs.c.recipe)
         .where(recipes.c.digest.in_(wanted), outputs.c.campaign != campaign)
-        .where(outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED)
+        .where(outputs.c.storage == storage, outputs.c.state.in_(CLAIMING))
+        .order_by(outputs.c.id)
     )
-    return set(connection.scalars(query))
+    made: dict[bytes, str] = {}
+    begun: dict[bytes, str] = {}
+    live: set[int] | None = None
+    for fingerprint, other, step, state, intent in connection.execute(query):
+        if state == OutputState.PRODUCED:
+            made.setdefault(fingerprint, f"{other}/{step}")
+            continue
+        if live is None:
+            live = {*connection.scalars(UNDER_WAY)}
+        if state == OutputState.PUBLISHING or intent in live:
+            begun.setdefault(fingerprint, f"{other}/{step}")
+    return made, begun
 
 
 def _read_made(

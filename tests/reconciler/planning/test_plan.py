@@ -115,12 +115,17 @@ def test_what_a_change_allowed_to_be_made_again_is_a_ceiling_too(limit, action):
     assert ("restate.limit is 19, to restate are 20" in plan.groups[0].reason) == (action == "!")
 
 
+def made_by(maker, *columns):
+    return {value: maker for column in columns for value in column}
+
+
 def test_what_another_campaign_made_is_reused():
     world = PlannedCampaign()
     (reco, _) = world.units()
-    world.observed = Observed(elsewhere={value for column in reco.fingerprints.values() for value in column})
+    world.observed = Observed(elsewhere=made_by("proc6/reco", *reco.fingerprints.values()))
     assert rows(world.plan())[0] == ("+", "skims", ("hlt_hadron", "hlt_bhabha"), TEN)
     assert rows(world.plan())[1] == ("=", "reco", ("mdst", "cdst"), TEN)
+    assert world.plan().groups[1].reason == "taken over from proc6/reco"
 
 
 def test_an_added_skim_is_submitted_and_the_others_stay():
@@ -168,7 +173,7 @@ def test_a_run_in_flight_is_not_submitted_again():
 def test_a_unit_of_which_a_part_was_made_elsewhere_is_what_it_was(how, action, reason):
     world = PlannedCampaign()
     (reco, _) = world.units()
-    elsewhere = frozenset([reco.fingerprints["mdst"][0]])
+    elsewhere = made_by("proc6/reco", reco.fingerprints["mdst"][:1])
     world.observed = Observed(
         elsewhere=elsewhere, intents={("reco", RUNS[0]): intent_of(world, RUNS[0], **how)}
     )
@@ -291,7 +296,7 @@ def test_submitted_is_declared_minus_what_exists(declared, produced, elsewhere, 
     others = (
         set().union(*(values[number] for number in elsewhere & declared)) if elsewhere & declared else set()
     )
-    world.observed = Observed(produced=exists, elsewhere=others - exists)
+    world.observed = Observed(produced=exists, elsewhere=made_by("proc6/reco", others - exists))
     found = {
         (action, runs) for action, step, _, runs in rows(world.plan()) if step == "reco" and action in "+="
     }
@@ -313,7 +318,10 @@ def test_adding_a_run_adds_exactly_that_run(known, new):
 facts = st.dictionaries(
     st.tuples(st.sampled_from(("reco", "skims")), st.sampled_from(RUNS)),
     st.sampled_from(
-        ("in flight", "quarantined", "failed", "made", "elsewhere", "lost", "refused", "waiting")
+        (
+            *("in flight", "quarantined", "failed", "made", "elsewhere", "begun elsewhere"),
+            *("lost", "refused", "waiting"),
+        )
     ),
     max_size=8,
 )
@@ -323,7 +331,7 @@ facts = st.dictionaries(
 def test_units_that_are_judged_as_sets_get_what_they_would_get_one_by_one(facts):
     world = PlannedCampaign()
     units = {item.step.name: item for item in world.units()}
-    intents, made, produced, elsewhere, lost, refused = {}, {}, set(), set(), {}, {}
+    intents, made, produced, elsewhere, begun, lost, refused = {}, {}, set(), {}, {}, {}, {}
     for (step, run), fact in facts.items():
         item = units[step]
         index = item.runs.index(run)
@@ -336,14 +344,16 @@ def test_units_that_are_judged_as_sets_get_what_they_would_get_one_by_one(facts)
                 produced.add(values[0])
                 made[step, item.recipes[1].output, run] = Made(b"other", item.recipes[1].content, "", None)
             case "elsewhere":
-                elsewhere.add(values[0])
+                elsewhere[values[0]] = "proc6/reco"
+            case "begun elsewhere":
+                begun[values[0]] = "proc6/reco"
             case "lost":
                 lost[values[0]] = "gone"
             case "refused":
                 refused[run] = "too late"
             case "waiting":
                 world.inputs.pop(run, None)
-    world.observed = Observed(produced, elsewhere, made, intents, lost)
+    world.observed = Observed(produced, elsewhere, begun, made, intents, lost)
 
     def plan():
         return plan_campaign(world.campaign, world.units(), world.observed, refused=refused)
