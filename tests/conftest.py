@@ -157,6 +157,7 @@ RUNNING = {
         "signable_checkout",
         "lost_ledgers",
         "production_model",
+        "script_world",
         "skim_checkout",
         "slurm_campaign",
         "worlds",

@@ -14,6 +14,7 @@ from ci.cli.console import count_things
 from ci.cli.markdown import code, escape, fence, fold, shorten, table, truncate
 from ci.reports.campaign_diff import format_difference, name_revisions, spell, summarise
 from ci.reports.plan import GLYPHS
+from ci.reports.trial import COSTS, UNKNOWN, list_costs
 from ci.review.risks import list_risks
 from ci.review.summary import CampaignReview, Compared, Review
 from reconciler.model.plan import Group
@@ -171,22 +172,9 @@ def _format_campaign(one: CampaignReview) -> list[str]:
 
 
 def _format_costs(costs: Sequence[Estimate]) -> list[str]:
-    columns = ("step", "units", "jobs", "events to read", "CPU hours", "GB in", "GB out")
-    rows = []
-    for one in costs:
-        plain = (one.units, one.jobs, one.events, one.cpu_hours)
-        sizes = (one.bytes_read, one.bytes_written)
-        numbers = [*map(_format_number, plain), *(_format_number(size, 1e9) for size in sizes)]
-        rows.append((code(one.step), *numbers))
-    lines = table(columns, rows, columns[1:])
-    return [*lines, "", "`?`: nobody can tell yet."] if any("?" in row for row in rows) else lines
-
-
-def _format_number(value: float | None, unit: float = 1) -> str:
-    if value is None:
-        return "?"
-    scaled = value / unit
-    return f"{scaled:,.0f}" if scaled >= 10 or scaled == int(scaled) else f"{scaled:.2g}"
+    rows = [(code(step), *numbers) for step, *numbers in list_costs(costs)]
+    lines = table(COSTS, rows, COSTS[1:])
+    return [*lines, "", "`?`: nobody can tell yet."] if any(UNKNOWN in row for row in rows) else lines
 
 
 def _format_compared(compared: Compared) -> list[str]:

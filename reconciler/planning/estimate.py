@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, select
 
@@ -13,6 +13,7 @@ from reconciler.model.states import OutputState
 from reconciler.planning.views import View
 from renderer.identity.units import StepUnits
 from schemas.manifest.runs import run_key
+from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared
 
 
@@ -57,7 +58,26 @@ def measure_produced(connection: Connection, campaign: str, step: str | None = N
 def _estimate_step(
     connection: Connection, view: View, units: StepUnits, runs: set[int], like: Sequence[str]
 ) -> Estimate:
-    step = units.step
+    read = measure_input(connection, units.step, runs)
+    if units.step.input.step is not None:
+        return read
+    step, events = units.step, read.events
+    mine = [recipe.digest for recipe in units.recipes]
+    digests = [mine, _list_recipes(connection, [view.campaign.name, *like], step.name)]
+    seconds = next((rate for one in digests if (rate := measure_cpu(connection, one)) is not None), None)
+    kilobytes = next((rate for one in digests if (rate := measure_events(connection, one)) is not None), None)
+    return replace(
+        read,
+        cpu_hours=None if events is None or seconds is None else events * seconds / 3600,
+        bytes_written=None if events is None or kilobytes is None else events * kilobytes * 1000,
+    )
+
+
+def measure_input(connection: Connection, step: Step, runs: Collection[int]) -> Estimate:
+    """What a step reads for these run keys, without the cost of reading it.
+
+    If another step makes its input, events and bytes are not known; jobs are known only if a job reads a whole run.
+    """
     by_run = step.split == "run"
     if step.input.step is not None:
         return Estimate(step.name, len(runs), len(runs) if by_run else None)
@@ -66,19 +86,12 @@ def _estimate_step(
         inputs.c.level == step.input.level, inputs.c.experiment.in_({run >> 32 for run in runs})
     )
     rows = [row for row in connection.execute(query) if run_key(row.experiment, row.run) in runs]
-    events = None if any(row.events is None for row in rows) else sum(row.events for row in rows)
-    mine = [recipe.digest for recipe in units.recipes]
-    digests = [mine, _list_recipes(connection, [view.campaign.name, *like], step.name)]
-    seconds = next((rate for one in digests if (rate := measure_cpu(connection, one)) is not None), None)
-    kilobytes = next((rate for one in digests if (rate := measure_events(connection, one)) is not None), None)
     return Estimate(
         step=step.name,
         units=len(runs),
         jobs=len(runs) if by_run else sum(row.files for row in rows),
-        events=events,
+        events=None if any(row.events is None for row in rows) else sum(row.events for row in rows),
         bytes_read=sum(row.bytes for row in rows),
-        cpu_hours=None if events is None or seconds is None else events * seconds / 3600,
-        bytes_written=None if events is None or kilobytes is None else events * kilobytes * 1000,
     )
 
 

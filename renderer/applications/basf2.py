@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -58,6 +58,16 @@ class Basf2Application(Application):
             **held,
             **describe_steering(campaign, step, repository, site, outputs),
         }
+
+    def limit_events(self, described: Mapping[str, Any], most: int) -> dict[str, Any]:
+        """The same with the option `-n` of basf2, which ends the processing after so many events.
+
+        Source: basf2 `framework/core/src/EventProcessor.cc` and `pEventProcessor.cc`, `getNumberEventsOverride`.
+        """
+        command = list(described["command"])
+        place = command.index(STEERING)
+        limited = {**described, "command": [*command[:place], "-n", str(most), *command[place:]]}
+        return super().limit_events(limited, most)
 
     def name_file(self, step: Step, output: str, stem: str) -> str:
         """The level comes before the stem, except for RAW skims and for skims whose level stands at the end.

@@ -43,6 +43,8 @@ class Application(ABC):
     """Whether its outputs have metadata with their run, release and level."""
     reads_by_name: ClassVar[bool] = False
     """Whether its steps need trees, branches or lines by name, so that an input can be checked before jobs start."""
+    counts_events: ClassVar[bool] = True
+    """Whether its jobs surely end after `most_events`; a script may go on, since only it knows what it reads."""
 
     @abstractmethod
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
@@ -53,6 +55,10 @@ class Application(ABC):
         self, campaign: Campaign, step: Step, repository: Repository, site: Site, outputs: Container[str]
     ) -> dict[str, Any]:
         """The application's part of the job JSON: the command, and what it reads; `outputs` are the wanted ones."""
+
+    def limit_events(self, described: Mapping[str, Any], most: int) -> dict[str, Any]:
+        """The application's part of a job JSON, for a job that ends after its first `most` events."""
+        return {**described, "most_events": most}
 
     def write_files(self, step: Step, repository: Repository) -> dict[str, bytes]:
         """Name → content of the files that all jobs of a step share."""

@@ -21,6 +21,7 @@ class ScriptApplication(Application):
 
     name = "script"
     patterns = ANY
+    counts_events = False
 
     def write_recipe(self, campaign: Campaign, step: Step, repository: Repository) -> dict[str, Any]:
         """The digest of the script, its arguments and parameters, without its name."""

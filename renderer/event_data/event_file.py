@@ -92,10 +92,11 @@ class EventFile:
         variables: Sequence[str] = (),
         decisions: Sequence[tuple[str, str]] = (),
         beside: Iterable[Any] = (),
+        most: int | None = None,
     ) -> Iterator[Chunk]:
         """The events in file order, in chunks of about 100,000 rows or 32 MB; `beside` are further branches that count.
 
-        If the branches' baskets end together, chunks end there, up to 128 MB.
+        If the branches' baskets end together, chunks end there, up to 128 MB. With `most`, only the first so many events.
 
         Raises:
             LackingError: the file lacks a branch or a line.
@@ -113,7 +114,8 @@ class EventFile:
             stored = results.branches if results is not None else ()
             lines: dict[str, None] = {}
             read = {id(branch): branch for branch in (*identity, *columns.values(), *stored, *beside)}
-            for start, stop in self._divide([*read.values()]):
+            end = self.entries if most is None else self._find_end(most, identity, candidate)
+            for start, stop in self._divide([*read.values()], end):
                 values = {
                     name: self._read_number(branch, kind, start, stop)
                     for name, branch, kind in zip(IDENTITY, identity, TYPES, strict=True)
@@ -128,20 +130,34 @@ class EventFile:
                 yield Chunk(start, values, begins, decided)
             check_lines(tree.label, (line for line, _ in decisions), lines)
 
-    def _divide(self, branches: Sequence[Any]) -> Iterator[tuple[int, int]]:
-        """Ranges of entries to read at once; they include the first number, and not the second."""
+    def _find_end(self, most: int, identity: Sequence[Any], candidate: Any | None) -> int:
+        """The number of entries that hold the first `most` events."""
+        if candidate is None:
+            return min(most, self.entries)
+        rows, seen = _CandidateRows(), 0
+        _, _, event = identity
+        for start, stop in self._divide([event, candidate], self.entries):
+            places = self.tree.read(candidate, start, stop, "np").astype(np.float64)
+            begins = np.flatnonzero(rows.find_begins(self._read_number(event, TYPES[2], start, stop), places))
+            if seen + len(begins) > most:
+                return start + int(begins[most - seen])
+            seen += len(begins)
+        return self.entries
+
+    def _divide(self, branches: Sequence[Any], end: int) -> Iterator[tuple[int, int]]:
+        """Ranges of entries before `end` to read at once; they include the first number, and not the second."""
         size = max(1, sum(branch.uncompressed_bytes for branch in branches))
         step = max(1, min(_CHUNK_EVENTS, _CHUNK_BYTES * self.entries // size))
         longest = _CLUSTER_BYTES * self.entries // size
         ends = sorted(set.intersection(*(set(branch.entry_offsets) for branch in branches)))
         start = 0
-        while start < self.entries:
-            stop = min(start + step, self.entries)
+        while start < end:
+            stop = min(start + step, end)
             place = bisect_right(ends, stop)
             if place and ends[place - 1] > start:
                 stop = ends[place - 1]
             elif place < len(ends) and ends[place] - start <= longest:
-                stop = ends[place]
+                stop = min(ends[place], end)
             yield start, stop
             start = stop
 

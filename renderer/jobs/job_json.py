@@ -116,14 +116,20 @@ def render_job(
     run: int,
     job: Job,
     fingerprints: Mapping[str, bytes],
+    most_events: int | None = None,
 ) -> dict[str, Any]:
     """The data of a job JSON, as the schema `job/1` describes; `fingerprints` maps the wanted outputs to their fingerprints.
 
-    The random seed is a digest of the fingerprints and the job's key.
+    The random seed is a digest of the fingerprints and the job's key. With `most_events`, the job is a trial that ends after
+    its first so many events.
     """
     experiment, number = split_key(run)
     parts = job.parts
     names = name_outputs(step, run, job, fingerprints)
+    application = APPLICATIONS[step.application]
+    described = application.describe_job(campaign, step, repository, site, fingerprints)
+    if most_events is not None:
+        described = application.limit_events(described, most_events)
     return {
         "schema": "job/1",
         "campaign": campaign.name,
@@ -139,7 +145,7 @@ def render_job(
         ],
         "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
         "environment": list(site.environment),
-        **APPLICATIONS[step.application].describe_job(campaign, step, repository, site, fingerprints),
+        **described,
         **omit_empty({"parts": _describe_files(parts), "verify": SIZE if site.verify == SIZE else None}),
     }
 

@@ -216,6 +216,8 @@ def run_application(job: Dict[str, Any]) -> int:
     if "conditions" in job:
         # Relative to this folder, in which the application starts: basf2 takes what is behind a blank for another file.
         environment["BELLE2_CONDB_METADATA"] = job["conditions"]
+    if "most_events" in job:
+        environment["B2PROD_MOST_EVENTS"] = str(job["most_events"])
     lock = os.environ.get("B2PROD_LOCK")
     kept = [int(lock)] if lock else []
     try:

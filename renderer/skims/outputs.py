@@ -85,7 +85,10 @@ class Skimmer:
         return self._describe()
 
     def _read(self, place: int) -> None:
-        given = self._task.inputs[place]
+        given, most = self._task.inputs[place], self._task.most
+        if most is not None and self._events >= most:
+            return
+        left = None if most is None else most - self._events
         with open_events(self._folder / given.path, given.name, self._task.tree) as file:
             form = self._find_form(file)
             if file.entries:
@@ -95,14 +98,14 @@ class Skimmer:
             parts: list[NDArray[np.generic]] = []
             events = rows = 0
             beside = [column.branch for column in form.columns] if form is not None else []
-            for chunk in file.read_chunks(self._task.variables, self._task.lines, beside):
+            for chunk in file.read_chunks(self._task.variables, self._task.lines, beside, left):
                 self._check_run(file.name, chunk)
                 self._take(place, file, chunk, form, self._events + events)
                 parts.append(chunk.columns["event"][chunk.begins])
                 events += chunk.events
                 rows += len(chunk)
                 self._unstored.update(chunk.decisions.unstored)
-        if given.events is not None and events != given.events:
+        if most is None and given.events is not None and events != given.events:
             held = f"{events:,} events" + (f" in {rows:,} rows" if rows != events else "")
             raise InputError(f"{given.name} holds {held}, and {given.events:,} are registered")
         self.numbers.add(given.name, parts)

@@ -51,7 +51,10 @@ class SkimInput:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job. `tree` is None if it must be found; outputs keep the branches that match `keep`, all if it is empty."""
+    """A job. `tree` is None if it must be found; outputs keep the branches that match `keep`, all if it is empty.
+
+    `most` is the number of events after which a trial ends; None means that all are read.
+    """
 
     experiment: int
     run: int
@@ -59,6 +62,7 @@ class Task:
     inputs: tuple[SkimInput, ...]
     selections: tuple[Selection, ...]
     keep: tuple[str, ...] = ()
+    most: int | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -92,7 +96,8 @@ def read_task(job: Mapping[str, Any]) -> Task:
     if not all(isinstance(pattern, str) for pattern in keep):
         raise SkimError("the job needs `keep`, a list of texts")
     experiment, run = _take(job, "experiment", int), _take(job, "run", int)
-    return Task(experiment, run, tree, inputs, selections, tuple(keep))
+    most = _take(job, "most_events", int) if "most_events" in job else None
+    return Task(experiment, run, tree, inputs, selections, tuple(keep), most)
 
 
 def _take(data: Any, key: str, kind: type) -> Any:

@@ -179,6 +179,7 @@ diff             1 0 0 0 3
 resolve          1 4 0 0 3
 render           1 4 0 0 3
 approvals        1 0 0 0 3
+try              1 4 0 0 3
 plan             1 4 0 0 3
 apply            1 4 4 0 3
 reconcile        1 4 4 0 3
@@ -222,7 +223,7 @@ STATELESS = {
 } - {"state export", "state rebuild"}
 """What does something on a state of another version, or needs none."""
 
-SPAWNING = {"files verify"}
+SPAWNING = {"files verify", "try"}
 """What starts interpreters, which a reader may not do where Python lies in somebody's closed home."""
 
 

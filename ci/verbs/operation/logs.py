@@ -5,18 +5,16 @@ from __future__ import annotations
 import rich_click as click
 
 from ci.changes.project import Project, pass_project
-from ci.cli.console import print_data, print_json, say
+from ci.cli.console import print_json, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import read_run, writes_json
+from ci.reports.log_end import print_log
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.unit_history import list_attempts
 from reconciler.ledger.store.database import reading
 from reconciler.model.states import AttemptState
 from reconciler.outside.errors import SourceUnavailable
 from renderer.jobs.logs import find_signature
-
-_AROUND = 3
-"""The number of lines that are shown before and after that line."""
 
 
 @click.command()
@@ -52,24 +50,13 @@ def logs(project: Project, unit: str, lines: int, attempt: str | None, as_json: 
         why = "was published, and its folder cleared" if published else "left no log yet"
         raise SourceUnavailable(f"{chosen.name} ({chosen.state}) {why}: {workspace.path(chosen.name)}")
     found = find_signature(text, chosen.application, first=first)
-    written = text.splitlines()
-    start = max(0, len(written) - lines)
     if as_json:
+        written = text.splitlines()
+        start = max(0, len(written) - lines)
         culprit = found and {"signature": found.signature, "number": found.number, "line": found.line}
         facts = {"attempt": chosen.name, "state": chosen.state, "reason": chosen.reason}
         print_json({**facts, "culprit": culprit, "first": first, "lines": written[start:]})
         return
     said = f": {chosen.reason}" if chosen.reason else ""
     say(f"{chosen.name} is {chosen.state}{said}")
-    if found is not None:
-        place = found.number - first
-        around = range(max(0, place - _AROUND), min(len(written), place + _AROUND + 1))
-        for one in around:
-            mark = ">" if one == place else " "
-            print_data(f"{mark}{first + one:>7}  {written[one]}\n")
-        say(f"{found.place} matters: {found.signature}")
-        start = max(start, around.stop)
-    elif chosen.state == AttemptState.FAILED:
-        say("no line of it says why, as far as the application's patterns go")
-    for one in range(start, len(written)):
-        print_data(f" {first + one:>7}  {written[one]}\n")
+    print_log(text, first, found, lines, failed=chosen.state == AttemptState.FAILED)

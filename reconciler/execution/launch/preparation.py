@@ -106,16 +106,17 @@ class WorkPreparation:
             engine=site.service,
         )
 
-    def render(self, item: WorkItem) -> dict[str, bytes]:
+    def render(self, item: WorkItem, most_events: int | None = None) -> dict[str, bytes]:
         """The files for the job's folder, name → content; the item has exactly one job.
+
+        With `most_events`, the job is a trial that ends after its first so many events.
 
         Raises:
             SourceUnavailable: the item's global tags contradict one another.
         """
         site = self._repository.sites[item.campaign.site]
-        rendered = render_job(
-            item.campaign, item.step, self._repository, site, item.run, item.job, item.fingerprints
-        )
+        described = (item.campaign, item.step, self._repository, site, item.run, item.job, item.fingerprints)
+        rendered = render_job(*described, most_events)
         key = (item.campaign.name, item.step.name)
         if key not in self._shared:
             application = APPLICATIONS[item.step.application]

@@ -23,24 +23,8 @@ from schemas.policy.roles import Exemption, Role, Roles
 from schemas.policy.scopes import RELEASE, describe_scopes
 from schemas.repository import read_repository
 from tests.support.inputs.runtime_jobs import job
-from tests.support.inputs.scripts import CONVERT, SCRIPT
-from tests.support.worlds.processes import wait_until
-from tests.support.worlds.worlds import World
-
-
-class Converting(World):
-    """A world whose campaign runs a script."""
-
-    text = SCRIPT
-    allowed = "scripts: [convert_raw]\n"
-
-    def _productions(self, campaign):
-        found = super()._productions(campaign)
-        found["productions/sites/local.yaml"] += self.allowed
-        return found | {"productions/scripts/convert_raw/1": self.text.format(root=self.root)}
-
-    def finish(self):
-        wait_until(lambda: self.reconcile() and self.attempts()["verified"] == 2, 60)
+from tests.support.inputs.scripts import CONVERT
+from tests.support.worlds.script_world import Converting
 
 
 @pytest.fixture

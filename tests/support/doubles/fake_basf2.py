@@ -1,4 +1,4 @@
-"""Stands in for `basf2` in tests: WORLD RELEASE basf2 steering.py -- job.json, as a site's launcher calls it.
+"""Stands in for `basf2` in tests: WORLD RELEASE basf2 [-n N] steering.py -- job.json, as a site's launcher calls it.
 
 It quickly writes every output, with the same bytes for the same job: all events of its inputs (one for a file without a known
 number), followed by who made them. The file WORLD/behaviour/STEP-JOB, STEP-RUN, or else `any`, selects another behaviour: one
@@ -12,8 +12,9 @@ import signal
 import sys
 import time
 
-world, release, name, steering, _, job_file = sys.argv[1:]
+world, release, name, *limit, steering, _, job_file = sys.argv[1:]
 assert (name, steering) == ("basf2", "steering.py"), sys.argv
+most = int(limit[limit.index("-n") + 1]) if limit else None
 with open(job_file) as stream:
     job = json.load(stream)
 with open(os.path.join(world, "starts"), "a") as stream:
@@ -34,6 +35,7 @@ def read_behaviour():
 def write_outputs(events=None):
     if events is None:
         events = sum(item.get("events", 1) for item in job["inputs"])
+        events = events if most is None else min(events, most)
     with open(os.path.join(world, "events", f"{events}.root"), "rb") as stream:
         content = stream.read()
     seen = hashlib.sha256()
