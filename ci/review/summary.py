@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from ci.changes.export import Origin
 from ci.changes.gates import classify, judge_change, list_locked, select_new
 from ci.changes.lock_check import list_touched, prove_locks
 from ci.changes.project import Project, is_about, judge_files
+from ci.review.trials import PlannedTrial, Tried, plan_proposed, run_proposed
 from reconciler.ledger.reading.observation import list_begun
 from reconciler.ledger.store.database import reading
 from reconciler.model.plan import Plan
@@ -58,6 +59,7 @@ class CampaignReview:
     verdict: Verdict | None = None
     why: str = ""
     recommended: str | None = None
+    tried: Tried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,13 @@ class Review:
         return sum(one.view.plan.count(action) for one in self.campaigns if one.view is not None)
 
 
-def gather_review(project: Project, change: Change, now: datetime, missing: str = "") -> Review:
-    """The review of a change. `missing` says why there is no state to plan with; if it is empty, the state is read."""
+def gather_review(
+    project: Project, change: Change, now: datetime, missing: str = "", *, try_events: int | None = None
+) -> Review:
+    """The review of a change. `missing` says why there is no state to plan with; if it is empty, the state is read.
+
+    With `try_events`, campaigns that make something are tried on so many events of a run.
+    """
     repository, found = judge_files(*project.read_files())
     before, known = judge_files(change.before, ())
     origin = project.origin
@@ -108,6 +115,18 @@ def gather_review(project: Project, change: Change, now: datetime, missing: str 
             state_view = read_state_view(connection, repository, clear, project.state)
             plan, views = state_view.plan, {view.campaign.name: view for view in state_view.views}
         campaigns = tuple(gathering.review(name, views.get(name)) for name in touched)
+        trials: dict[str, PlannedTrial] = {}
+        if connection is not None and try_events is not None:
+            trials = {
+                name: plan_proposed(connection, before, repository, view, project.state)
+                for name, view in views.items()
+                if view.plan.count(*MAKING)
+            }
+    if try_events is not None:
+        campaigns = tuple(
+            replace(one, tried=run_proposed(trials[one.name], try_events)) if one.name in trials else one
+            for one in campaigns
+        )
     kinds = tuple(sorted(Counter(map(classify, change.paths)).items()))
     return Review(change, tuple(gathering.findings), kinds, campaigns, plan, origin, missing)
 

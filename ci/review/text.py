@@ -17,6 +17,7 @@ from ci.reports.plan import GLYPHS
 from ci.reports.trial import COSTS, UNKNOWN, list_costs
 from ci.review.risks import list_risks
 from ci.review.summary import CampaignReview, Compared, Review
+from ci.review.trials import format_tried
 from reconciler.model.plan import Group
 from reconciler.model.states import PlanAction
 from reconciler.planning.campaign_diff.values import Difference, PayloadChange
@@ -159,6 +160,8 @@ def _format_campaign(one: CampaignReview) -> list[str]:
         lines += [f"**Made again, because:** {again}", ""]
     if one.costs:
         lines += _section("**How much**", _format_costs(one.costs))
+    if one.tried is not None and (tried := format_tried(one.tried)):
+        lines += _section("**Tried**", tried)
     if one.compared is not None:
         title = f"**What is different** from {escape(one.compared.title)}"
         lines += _section(title, _format_compared(one.compared))

@@ -33,16 +33,29 @@ WRITTEN = (COMMENT, "terraform.json", "codequality.json", "findings.sarif", "pla
     type=FOLDER,
     help="Write comment.md, and what forges draw from: plan.json, terraform.json, codequality.json, findings.sarif.",
 )
+@click.option(
+    "--try-events",
+    type=click.IntRange(1),
+    metavar="N",
+    envvar="B2PROD_TRY_EVENTS",
+    help="Also try campaigns on the first N events of a run, in scratch on this machine, which must see the data.",
+)
 @reads_commits
 @reads_exports
 @click.pass_obj
 def review(
-    settings: Settings, output: Path | None, base: str | None, head: str | None, export: Path | None
+    settings: Settings,
+    output: Path | None,
+    try_events: int | None,
+    base: str | None,
+    head: str | None,
+    export: Path | None,
 ) -> int:
     """Show reviewers what a change starts: units, costs, differences, reasons, missing approvals and risks.
 
     The change is read from git's objects. Templates, schemas and rules are those of this checkout, which should be the
-    base. If the state cannot be read, the review says so, and ends with 4.
+    base. If the state cannot be read, the review says so, and ends with 4. A trial never changes how the review ends; scripts
+    and deviations, which nobody has approved yet, are not tried.
     """
     if base is None:
         raise WrongUse("say what the change is held against, as in --base origin/main")
@@ -56,7 +69,7 @@ def review(
         project, missing = settings.project(base, head), str(error)
     if project.change is None:
         raise WrongUse("there is no change to review")
-    made = gather_review(project, project.change, datetime.now(UTC), missing)
+    made = gather_review(project, project.change, datetime.now(UTC), missing, try_events=try_events)
     files = _write(made)
     if output is None:
         print_data(files[COMMENT])
