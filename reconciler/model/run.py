@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from schemas.manifest.dataset import hold_level
 from schemas.manifest.runs import MC_EXPERIMENTS
 
 RUN_TYPES = ("physics", "beam", "cosmic", "debug", "null", "hlttest", "mc", "unknown")
@@ -50,7 +51,8 @@ class File:
     """A registered file of one run. `name` identifies it, `path` is its location; `checksum` names its algorithm.
 
     `storage` is one of `STORAGES`; it does not change what is made from the file. `simulated` says whether the file
-    calls its events simulated; None if it does not say, or was not read.
+    calls its events simulated; None if it does not say, or was not read. `dataset` names the dataset that it belongs to;
+    if it is not given, this is the one that holds the files of its level of which nobody said whose they are.
     """
 
     experiment: int
@@ -63,3 +65,8 @@ class File:
     events: int | None = None
     storage: str = "disk"
     simulated: bool | None = None
+    dataset: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            object.__setattr__(self, "dataset", hold_level(self.level))

@@ -81,8 +81,10 @@ class WorkItem:
 
     @property
     def upstream(self) -> Address | None:
-        """The unit that makes its input; None if no step of its campaign makes it."""
-        step = self.step.input.step
+        """The unit that makes its input, of its campaign or of another one; None if no unit is waited for."""
+        source, step = self.units.source, self.step.input.step
+        if source is not None:
+            return None if source.follows is None else (*source.follows, self.run)
         return None if step is None else (self.campaign.name, step, self.run)
 
     @property

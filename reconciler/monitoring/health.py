@@ -101,11 +101,10 @@ def _judge(
 def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
     """The steps that would read files that are not on disk, in words."""
     for units in view.units:
-        source = units.step.input
         wished = view.plan.list_making(units.step.name)
-        if source.step is not None or not wished:
+        if units.registered is None or not wished:
             continue
-        away, there, count = count_away(connection, source.level, wished)
+        away, there, count = count_away(connection, units.registered, wished)
         if away:
             yield f"{units.step.name}: the input of {_count(away, 'unit')} is on tape, {there} of {count} files are on disk"
 

@@ -79,11 +79,11 @@ def measure_input(connection: Connection, step: Step, runs: Collection[int]) -> 
     If another step makes its input, events and bytes are not known; jobs are known only if a job reads a whole run.
     """
     by_run = step.split == "run"
-    if step.input.step is not None:
+    if units.registered is None:
         return Estimate(step.name, len(runs), len(runs) if by_run else None)
     columns = (inputs.c.experiment, inputs.c.run, inputs.c.files, inputs.c.events, inputs.c.bytes)
     query = select(*columns).where(
-        inputs.c.level == step.input.level, inputs.c.experiment.in_({run >> 32 for run in runs})
+        inputs.c.dataset == units.registered, inputs.c.experiment.in_({run >> 32 for run in runs})
     )
     rows = [row for row in connection.execute(query) if run_key(row.experiment, row.run) in runs]
     return Estimate(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection, select
 
 from reconciler.ledger.schema.tables import files
+from reconciler.planning.sources import choose_dataset
 from reconciler.run_catalogue.run_selection import select_runs
 from renderer.applications import APPLICATIONS
 from schemas.findings.finding import Finding
@@ -90,8 +91,8 @@ def look_up(
     wanted = {}
     for step in campaign.steps:
         needs = list_needs(step, repository)
-        if needs is not None and step.input.step is None:
-            wanted[step.name] = needs, list_ends(connection, step.input.level, runs)
+        if needs is not None and (dataset := _find_registered(connection, step)) is not None:
+            wanted[step.name] = needs, list_ends(connection, dataset, runs)
     found = look_into(wanted)
     lacking = {name: looked for name, looked in found.items() if looked.lacking}
     places = {name: declared.document.key_place(("steps", name, "skims")) for name in lacking}
@@ -99,17 +100,27 @@ def look_up(
     return found, tuple(Finding(places[name], "BP408", one.text, hint) for name, one in lacking.items())
 
 
-def list_ends(connection: Connection, level: str, runs: Sequence[int]) -> Ends:
-    """The files on disk that are registered at a data level: those of the first run keys, and those of the last."""
-    first = list(_list_files(connection, level, runs[:_RUNS]))
-    last = list(_list_files(connection, level, runs[: -_RUNS - 1 : -1]))
+def _find_registered(connection: Connection, step: Step) -> str | None:
+    """The dataset of registered files that a step reads; None if it reads something else, or if this is not known."""
+    if step.input.step is not None:
+        return None
+    if step.input.dataset is not None:
+        return step.input.dataset
+    chosen = choose_dataset(connection, step.input.level)
+    return chosen if isinstance(chosen, str) else None
+
+
+def list_ends(connection: Connection, dataset: str, runs: Sequence[int]) -> Ends:
+    """The files on disk of a dataset: those of the first run keys, and those of the last."""
+    first = list(_list_files(connection, dataset, runs[:_RUNS]))
+    last = list(_list_files(connection, dataset, runs[: -_RUNS - 1 : -1]))
     return first, last
 
 
-def _list_files(connection: Connection, level: str, runs: Sequence[int]) -> Iterator[Named]:
+def _list_files(connection: Connection, dataset: str, runs: Sequence[int]) -> Iterator[Named]:
     for key in runs:
         experiment, run = split_key(key)
-        at = (files.c.level == level, files.c.experiment == experiment, files.c.run == run)
+        at = (files.c.dataset == dataset, files.c.experiment == experiment, files.c.run == run)
         query = select(files.c.name, files.c.path).where(*at, files.c.storage == "disk")
         yield from (tuple(row) for row in connection.execute(query.order_by(files.c.name)))
 

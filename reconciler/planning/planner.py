@@ -41,17 +41,20 @@ def plan_campaign(
     refused: Mapping[int, str] | None = None,
     removed: Mapping[tuple[str, int], str] | None = None,
     claims: Mapping[bytes, str] | None = None,
+    coming: Mapping[str, Mapping[int, PlanAction]] | None = None,
 ) -> CampaignPlan:
     """The plan of a campaign, from its declared units and the observed outputs.
 
     `refused` maps a run that must not be made to the reason. `removed` maps step and run to the reason why input files were
     removed after the unit was made. `claims` maps fingerprints that units of other campaigns are to make, by a plan of the same
-    moment, to their campaign and step.
+    moment, to their campaign and step. `coming` maps steps of other campaigns, as in `proc7/reco`, and run to the action on a
+    unit that is not done.
     """
     planning = _Planning(
         campaign, observed, refused or {}, removed or {}, {**observed.begun, **(claims or {})}
     )
     planning.claim_begun(units)
+    planning.coming.update({step: dict(runs) for step, runs in (coming or {}).items()})
     for step_units in units:
         planning.add(step_units)
         planning.claim(step_units)
@@ -74,7 +77,7 @@ class _Planning:
     done: int = 0
     rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = field(default_factory=dict)
     coming: dict[str, dict[int, PlanAction]] = field(default_factory=dict)
-    """Step → run → action, for the units that are not done."""
+    """Step → run → action, for the units that are not done; a step of another campaign has its campaign's name before it."""
     walks: dict[int, Walk] = field(default_factory=dict)
     """Place of a chain → the walk along it; for the step that is judged now."""
     named: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -148,7 +151,7 @@ class _Planning:
         known = {run for name, _, run in observed.made if name == step.name}
         known |= self.refused.keys() | units.refused.keys()
         known |= {run for name, run in observed.intents if name == step.name}
-        upstream = self.coming.get(step.input.step or "", {})
+        upstream = self.coming.get(units.upstream or "", {})
         known |= {run for run, action in upstream.items() if action not in _COMING}
         for column in units.fingerprints.values() if self.claims else ():
             known |= {run for run, value in zip(units.runs, column, strict=True) if value in self.claims}
@@ -160,7 +163,7 @@ class _Planning:
         wanted = frozenset(units.fingerprints[output][index] for output in outputs)
         action, reason = self.compare(units, run, outputs, index)
         intent = self.observed.intents.get((step.name, run))  # can have more outputs than are missing now
-        upstream = self.coming.get(step.input.step or "", {}).get(run, PlanAction.SUBMIT)
+        upstream = self.coming.get(units.upstream or "", {}).get(run, PlanAction.SUBMIT)
         if self.campaign.state == "held":
             action, reason = PlanAction.BLOCKED, "the campaign is held"
         elif refusal := self.refused.get(run) or units.refused.get(run):
@@ -176,7 +179,7 @@ class _Planning:
         elif rivals := {self.claims[value] for value in wanted & self.claims.keys()} - {self.name(step.name)}:
             action, reason = PlanAction.WAITING, f"{', '.join(sorted(rivals))} makes the same"
         elif upstream not in _COMING:
-            action, reason = PlanAction.WAITING, tell_wait(step.input.step)
+            action, reason = PlanAction.WAITING, tell_wait(units.upstream)
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:
             reason = f"again, after: {intent.failure}"
         self.put(action, step.name, outputs, reason, (run,))
@@ -200,7 +203,7 @@ class _Planning:
                 if made.input != units.inputs[index]:
                     why = self.removed.get((units.step.name, run))
                     files = "input files changed" + (f"; removed: {why}" if why else "")
-                    changes.append(files if units.step.input.step is None else "input restated")
+                    changes.append("input restated" if units.registered is None else files)
                 reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
         if reasons:
             return PlanAction.RESTATE, "; ".join(reasons)
@@ -222,7 +225,7 @@ class _Planning:
         return self.named[before, after]
 
     def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
-        self.apply_limits()
+        self.apply_limits({item.step.name: item.upstream for item in units})
         columns = {item.step.name: _Column(item) for item in units} if self.rows or self.observed.made else {}
         for step, output, run in self.observed.made:
             column = columns.get(step)
@@ -243,22 +246,21 @@ class _Planning:
 
         return tuple(sorted(found, key=rank))
 
-    def apply_limits(self) -> None:
-        """Blocks the units that exceed the campaign's limits. Units that read them wait."""
+    def apply_limits(self, behind: Mapping[str, str | None]) -> None:
+        """Blocks the units that exceed the campaign's limits. Units that read them wait: `behind` has step → step that it reads."""
         limits = self.campaign.limits
         restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == PlanAction.RESTATE)
         if restated > (allowed := self.campaign.max_restate):
             limit = "max_restate" if allowed == limits.max_restate else "restate.limit"
-            self.block(PlanAction.RESTATE, f"{limit} is {allowed}, to restate are {restated}")
+            self.block(behind, PlanAction.RESTATE, f"{limit} is {allowed}, to restate are {restated}")
         left_out = (PlanAction.OBSOLETE, PlanAction.BLOCKED)
         counted = (len(runs) for (action, *_), runs in self.rows.items() if action not in left_out)
         submitted = self.done + sum(counted)
         if submitted > limits.max_units:
             for action in MAKING:
-                self.block(action, f"max_units is {limits.max_units}, declared are {submitted}")
+                self.block(behind, action, f"max_units is {limits.max_units}, declared are {submitted}")
 
-    def block(self, blocked: PlanAction, why: str) -> None:
-        behind = {step.name: step.input.step for step in self.campaign.expand()}
+    def block(self, behind: Mapping[str, str | None], blocked: PlanAction, why: str) -> None:
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             if action == blocked:
                 del self.rows[action, step, outputs, reason]

@@ -27,12 +27,12 @@ def explain_removals(
 
     In the units, the reasons of those that wait for files also say why files were removed.
     """
-    levels = sorted({item.step.input.level for item in units if item.step.input.step is None})
-    by_level = {level: _read_removed(connection, level, experiments) for level in levels}
+    datasets = sorted({item.registered for item in units if item.registered is not None})
+    by_dataset = {name: _read_removed(connection, name, experiments) for name in datasets}
     told: list[StepUnits] = []
     changes: dict[tuple[str, int], str] = {}
     for item in units:
-        removed = by_level[item.step.input.level] if item.step.input.step is None else {}
+        removed = by_dataset.get(item.registered or "", {})
         if not removed:
             told.append(item)
             continue
@@ -47,11 +47,13 @@ def explain_removals(
     return tuple(told), changes
 
 
-def _read_removed(connection: Connection, level: str, experiments: Sequence[int]) -> Removed:
+def _read_removed(connection: Connection, dataset: str, experiments: Sequence[int]) -> Removed:
     query = (
         select(removals.c.experiment, removals.c.run, removals.c.time, removals.c.reason)
         .where(
-            removals.c.level == level, removals.c.experiment.in_(experiments), removals.c.restored.is_(None)
+            removals.c.dataset == dataset,
+            removals.c.experiment.in_(experiments),
+            removals.c.restored.is_(None),
         )
         .order_by(removals.c.id)
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.planning.planner import name_changes
-from renderer.identity.units import Chains, StepUnits, declare_units
+from renderer.identity.units import Chains, StepUnits, declare_units, imagine_sources
 from schemas.manifest.runs import run_key
 from schemas.manifest.variant import find_declared, is_expandable
 from schemas.repository import Declared, Repository
@@ -76,9 +76,7 @@ def _declare(
         (before.repository if tag.on_change is not None and tag.name in running else here).snapshots[tag.name]
         for tag in campaign.global_tags
     )
-    levels = {step.input.level for step in campaign.steps if step.input.step is None}
-    inputs = {level: {run: f"{level} {run}" for run in runs} for level in levels}
-    return declare_units(campaign, here, runs, inputs, Chains((tags,)))
+    return declare_units(campaign, here, runs, imagine_sources(campaign, runs), Chains((tags,)))
 
 
 def _compare(before: StepUnits, after: StepUnits | None) -> Iterator[tuple[Path, str, Sequence[int]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,18 +17,14 @@ from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan, Observed, Plan
+from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
-from reconciler.run_catalogue.catalogue import (
-    find_energies,
-    find_excessive,
-    find_incomplete,
-    find_simulated,
-    read_inputs,
-)
+from reconciler.planning.sources import SourceReader
+from reconciler.run_catalogue.catalogue import find_energies
 from reconciler.run_catalogue.run_selection import choose_runs
 from renderer.identity.units import StepUnits, declare_units
 from schemas.conditions.snapshot import name_number
@@ -73,52 +69,108 @@ def view_campaign(
     name: str,
     state: State,
     lost: Mapping[bytes, str] | None = None,
-    others: Sequence[View] = (),
 ) -> View:
     """The view of one campaign at the moment of the connection's transaction. The campaign must have a current lock.
 
-    `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`. What `others` are to make is not made again.
+    `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`.
 
     Raises:
         ValueError: the campaign has no lock.
         SourceUnavailable: something that the campaign depends on cannot be read.
     """
-    declared = repository.campaigns[name]
-    campaign, lock = declared.campaign, declared.lock
-    if lock is None:
-        raise ValueError(f"{name} has no lock")
-    chosen = choose_runs(connection, campaign, lock)
-    runs = chosen.runs
-    experiments = sorted({split_key(key)[0] for key in runs})
-    levels = sorted({step.input.level for step in campaign.steps if step.input.step is None})
-    inputs = {level: read_inputs(connection, level, experiments) for level in levels}
-    chains, ignored = choose_chains(connection, repository, campaign)
-    refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
-    refused |= _find_pathless(connection, repository, campaign, runs)
-    incomplete = find_incomplete(connection, experiments) if "raw" in levels else {}
-    excessive = find_excessive(connection, levels, experiments)
-    used = (repository.templates.get(step.template or "") for step in campaign.steps)
-    declaring = any(template is not None and template.declares_real for template in used)
-    simulated = find_simulated(connection, levels, experiments) if declaring else {}
-    units = declare_units(campaign, repository, runs, inputs, chains, incomplete, excessive, simulated)
-    units, why = explain_removals(connection, name, experiments, units)
-    for item in units:
-        if item.payload_sets is not None:
-            for run, what in find_uncovered(repository, item.step, item.chains, item.runs).items():
-                refused.setdefault(run, f"{what} is valid for it")
-    storage = str(state.storage(repository.sites[campaign.site].storage))
-    observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost)
-    claims = list_claims(repository.sites, others, campaign, units)
-    pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
-    plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why, claims)
-    making = {item.step.name: sorted(plan.list_making(item.step.name)) for item in units}
-    wanted = {} if state.copy is not None else {step: found for step, found in making.items() if found}
-    if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
-        units = tuple(
-            replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
-        )
-        plan = plan_campaign(campaign, units, observed, lock.generation, pins, refused, why, claims)
-    return View(campaign, lock, units, observed, plan, chosen.entrants)
+    return _Reader(connection, repository, state, {name: lost or {}}, frozenset({name})).view(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads views at one moment, each once: a campaign's view needs those of the campaigns whose datasets it reads.
+
+    `lost` has the lost outputs by campaign. `planned` are the campaigns that are planned together.
+    """
+
+    connection: Connection
+    repository: Repository
+    state: State
+    lost: Mapping[str, Mapping[bytes, str]]
+    planned: frozenset[str]
+    views: dict[str, View] = field(default_factory=dict)
+    path: list[str] = field(default_factory=list)
+
+    def view(self, name: str) -> View:
+        """The view of a campaign, as `view_campaign` describes it."""
+        if name not in self.views:
+            if name in self.path:
+                circle = " -> ".join((*self.path[self.path.index(name) :], name))
+                raise SourceUnavailable(f"campaigns read each other in a circle: {circle}")
+            self.path.append(name)
+            try:
+                self.views[name] = self._read(name)
+            finally:
+                self.path.pop()
+        return self.views[name]
+
+    def read_units(self, name: str) -> tuple[StepUnits, ...] | None:
+        """The units of a live campaign; None if it has no lock."""
+        return None if self.repository.campaigns[name].lock is None else self.view(name).units
+
+    def _read(self, name: str) -> View:
+        connection, repository, state = self.connection, self.repository, self.state
+        declared = repository.campaigns[name]
+        campaign, lock = declared.campaign, declared.lock
+        if lock is None:
+            raise ValueError(f"{name} has no lock")
+        chosen = choose_runs(connection, campaign, lock)
+        runs = chosen.runs
+        experiments = sorted({split_key(key)[0] for key in runs})
+        sources = SourceReader(connection, repository, state, self.read_units).read(campaign, experiments)
+        chains, ignored = choose_chains(connection, repository, campaign)
+        refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
+        refused |= _find_pathless(connection, repository, campaign, runs)
+        units = declare_units(campaign, repository, runs, sources, chains)
+        units, why = explain_removals(connection, name, experiments, units)
+        for item in units:
+            if item.payload_sets is not None:
+                for run, what in find_uncovered(repository, item.step, item.chains, item.runs).items():
+                    refused.setdefault(run, f"{what} is valid for it")
+        storage = str(state.storage(repository.sites[campaign.site].storage))
+        observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=self.lost.get(name))
+        pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
+        others = [view for other, view in self.views.items() if other in self.planned]
+        claims, coming = list_claims(repository.sites, others, campaign, units), self._tell_coming(units)
+
+        def plan_units(declared: Sequence[StepUnits]) -> CampaignPlan:
+            return plan_campaign(
+                campaign, declared, observed, lock.generation, pins, refused, why, claims, coming
+            )
+
+        plan = plan_units(units)
+        making = {item.step.name: sorted(plan.list_making(item.step.name)) for item in units}
+        wanted = {} if state.copy is not None else {step: found for step, found in making.items() if found}
+        if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
+            units = tuple(
+                replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
+            )
+            plan = plan_units(units)
+        return View(campaign, lock, units, observed, plan, chosen.entrants)
+
+    def _tell_coming(self, units: Sequence[StepUnits]) -> dict[str, dict[int, PlanAction]]:
+        """The actions on the units of other campaigns that are read and not done: campaign and step → run → action.
+
+        What a campaign makes that is not planned together with this one is waited for.
+        """
+        coming: dict[str, dict[int, PlanAction]] = {}
+        for source in {
+            item.source.follows: item.source for item in units if item.source is not None
+        }.values():
+            if source.follows is None or not source.inputs:
+                continue
+            name, step = source.follows
+            here = coming.setdefault("/".join(source.follows), {})
+            for group in self.views[name].plan.groups:
+                if group.step == step and group.action is not PlanAction.OBSOLETE:
+                    waits = group.action in MAKING and name not in self.planned
+                    here.update(dict.fromkeys(group.runs, PlanAction.WAITING if waits else group.action))
+        return coming
 
 
 def _find_pathless(
@@ -157,9 +209,10 @@ def read_state_view(
     identity = read_identity(connection)
     gone: dict[str, Mapping[bytes, str]] = dict(lost or {})
     drift: list[str] = []
+    reader = _Reader(connection, repository, state, gone, frozenset(names))
     views: list[View] = []
     absent: dict[str, str] = {}
-    for name in sorted(names):
+    for name in _order_campaigns(repository, names):
         try:
             if refresh and lost is None:
                 for storage in list_storages(connection, name):
@@ -167,7 +220,7 @@ def read_state_view(
                 found = list(find_lost(connection, name))
                 gone[name] = {fingerprint: flaw.trouble.value for fingerprint, flaw in found}
                 drift += [flaw.text for _, flaw in found]
-            views.append(view_campaign(connection, repository, name, state, gone.get(name), views))
+            views.append(reader.view(name))
         except SourceUnavailable as error:
             if not spare:
                 raise
@@ -188,6 +241,18 @@ def read_state_view(
         lost=tuple(stored),
     )
     return StateView(tuple(views), plan, tuple(drift), absent)
+
+
+def _order_campaigns(repository: Repository, names: Iterable[str]) -> list[str]:
+    """The names; each campaign comes after those whose datasets it reads, else they are sorted."""
+    left = set(names)
+    ordered: list[str] = []
+    while left:
+        ready = {name for name in left if not repository.campaigns[name].campaign.upstream & left}
+        chosen = sorted(ready or left)  # a circle is told when its campaigns are read
+        ordered += chosen
+        left.difference_update(chosen)
+    return ordered
 
 
 def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:

@@ -11,8 +11,12 @@ from reconciler.ledger.schema.file_tables import SIMULATED, removals, replicas
 from reconciler.ledger.schema.tables import files, inputs, quarantine, runs
 from reconciler.model.run import NO_BEAM
 from renderer.jobs.job_json import InputFile
+from schemas.manifest.dataset import DETECTOR
 from schemas.manifest.layout import COSMICS
 from schemas.manifest.runs import RunSet, gather_runs, run_key, split_key
+
+RAW = f"{DETECTOR}/raw"
+"""The dataset of the detector's raw data in ROOT files."""
 
 _OF_RUN = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
 
@@ -32,9 +36,9 @@ def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | N
     }
 
 
-def read_inputs(connection: Connection, level: str, experiments: Sequence[int]) -> dict[int, str]:
-    """Run key → digest of the files registered at a data level."""
-    at = (inputs.c.level == level, inputs.c.experiment.in_(experiments))
+def read_inputs(connection: Connection, dataset: str, experiments: Sequence[int]) -> dict[int, str]:
+    """Run key → digest of the files that a dataset has of it."""
+    at = (inputs.c.dataset == dataset, inputs.c.experiment.in_(experiments))
     query = select(inputs.c.experiment, inputs.c.run, inputs.c.digest).where(*at)
     return {experiment << 32 | run: digest for experiment, run, digest in connection.execute(query)}
 
@@ -44,7 +48,7 @@ def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[
     query = (
         select(runs.c.experiment, runs.c.run, inputs.c.files, runs.c.files)
         .join(inputs, _OF_RUN)
-        .where(inputs.c.level == "raw", inputs.c.files != runs.c.files, runs.c.experiment.in_(experiments))
+        .where(inputs.c.dataset == RAW, inputs.c.files != runs.c.files, runs.c.experiment.in_(experiments))
     )
     return {
         run_key(experiment, run): f"{there} of {declared} files are registered"
@@ -64,16 +68,16 @@ def find_energies(connection: Connection, experiments: Sequence[int]) -> dict[in
 
 
 def find_excessive(
-    connection: Connection, levels: Iterable[str], experiments: Sequence[int]
+    connection: Connection, datasets: Iterable[str], experiments: Sequence[int]
 ) -> dict[str, dict[int, str]]:
-    """Data level → run key → how many events its files hold, if this is more than the run has: some events are there twice.
+    """Dataset → run key → how many events its files hold, if this is more than the run has: some events are there twice.
 
     If the events of some files of a run are not known, only those of the other files are counted.
     """
-    unit = (inputs.c.level, runs.c.experiment, runs.c.run, runs.c.events)
-    here = and_(inputs.c.level.in_(sorted(levels)), runs.c.experiment.in_(experiments))
+    unit = (inputs.c.dataset, runs.c.experiment, runs.c.run, runs.c.events)
+    here = and_(inputs.c.dataset.in_(sorted(datasets)), runs.c.experiment.in_(experiments))
     whole = select(*unit, inputs.c.events).join(inputs, _OF_RUN).where(here, inputs.c.events > runs.c.events)
-    alike = and_(*(files.c[name] == inputs.c[name] for name in ("level", "experiment", "run")))
+    alike = and_(*(files.c[name] == inputs.c[name] for name in ("dataset", "experiment", "run")))
     counted = func.sum(files.c.events)
     partly = (
         select(*unit, counted)
@@ -85,33 +89,33 @@ def find_excessive(
     )
     found: dict[str, dict[int, str]] = {}
     for query, least in ((whole, ""), (partly, "at least ")):
-        for level, experiment, run, recorded, there in connection.execute(query):
+        for dataset, experiment, run, recorded, there in connection.execute(query):
             said = f"registered with {least}{int(there):,} events, the run itself with {recorded:,}"
-            found.setdefault(level, {})[run_key(experiment, run)] = f"its {level} files are {said}"
+            found.setdefault(dataset, {})[run_key(experiment, run)] = f"its files in {dataset} are {said}"
     return found
 
 
 def find_simulated(
-    connection: Connection, levels: Iterable[str], experiments: Sequence[int]
+    connection: Connection, datasets: Iterable[str], experiments: Sequence[int]
 ) -> dict[str, dict[int, str]]:
-    """Data level → run key → why its events count as simulated: because of the run's type, or of files of that level."""
+    """Dataset → run key → why its events count as simulated: because of the run's type, or of files of that dataset."""
     typed = (runs.c.type == SIMULATED, runs.c.experiment.in_(experiments))
     query = select(runs.c.experiment, runs.c.run).where(*typed)
     of_type = {run_key(*row): "it is a run of simulated events" for row in connection.execute(query)}
-    found = {level: dict(of_type) for level in levels}
-    query = select(files.c.level, files.c.experiment, files.c.run, files.c.name).where(
-        files.c.simulated.is_(True), files.c.level.in_(sorted(found)), files.c.experiment.in_(experiments)
+    found = {dataset: dict(of_type) for dataset in datasets}
+    query = select(files.c.dataset, files.c.experiment, files.c.run, files.c.name).where(
+        files.c.simulated.is_(True), files.c.dataset.in_(sorted(found)), files.c.experiment.in_(experiments)
     )
     for row in connection.execute(query.order_by(files.c.name)):
         said = f"{row.name} says that its events are simulated"
-        found[row.level].setdefault(run_key(row.experiment, row.run), said)
+        found[row.dataset].setdefault(run_key(row.experiment, row.run), said)
     return found
 
 
-def read_files(connection: Connection, level: str, key: int) -> tuple[InputFile, ...]:
-    """The files registered for one run at one data level, by name."""
+def read_files(connection: Connection, dataset: str, key: int) -> tuple[InputFile, ...]:
+    """The files that a dataset has of one run, by name."""
     experiment, run = split_key(key)
-    at = (files.c.level == level, files.c.experiment == experiment, files.c.run == run)
+    at = (files.c.dataset == dataset, files.c.experiment == experiment, files.c.run == run)
     query = select(files.c.name, files.c.path, files.c.size, files.c.checksum, files.c.events).where(*at)
     return tuple(sorted((InputFile(*row) for row in connection.execute(query)), key=lambda file: file.name))
 
@@ -122,19 +126,19 @@ def list_run_keys(connection: Connection) -> list[int]:
 
 
 def list_runs() -> Select[Any]:
-    """The query for all runs with their registered data, one row for each run and level."""
+    """The query for all runs with their registered data, one row for each run and dataset."""
     names = ("experiment", "run", "type", "energy", "quality", "events", "start", "stop", "removed")
-    registered = (inputs.c.level, inputs.c.files, inputs.c.on_disk, inputs.c.bytes)
+    registered = (inputs.c.dataset, inputs.c.files, inputs.c.on_disk, inputs.c.bytes)
     return (
         select(*(runs.c[name] for name in names), *registered)
         .outerjoin(inputs, _OF_RUN)
-        .order_by(runs.c.experiment, runs.c.run, inputs.c.level)
+        .order_by(runs.c.experiment, runs.c.run, inputs.c.dataset)
     )
 
 
 def list_files(level: str | None = None) -> Select[Any]:
-    """The query for the registered files, of one level if it is given, ordered by level, run and name."""
-    order = (files.c.level, files.c.experiment, files.c.run, files.c.name)
+    """The query for the registered files, of one level if it is given, ordered by dataset, run and name."""
+    order = (files.c.dataset, files.c.experiment, files.c.run, files.c.name)
     query = select(files).order_by(*order)
     return query if level is None else query.where(files.c.level == level)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.model.run import File
+from reconciler.model.run import LEVELS, File
 from reconciler.outside.checksums import digest_content
-from reconciler.run_catalogue.filing import RefusedFile
+from reconciler.run_catalogue.file_decision import RefusedFile
 from reconciler.run_catalogue.lists.file_lists import StatedFile
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from renderer.event_data.event_count import EventCount, count_events, tell_repeated
@@ -18,6 +18,7 @@ from renderer.event_data.file_metadata import FileMetadata, find_metadata
 from renderer.event_data.root_file import InputError
 from renderer.event_data.sroot_parts import read_part
 from renderer.event_data.trigger_results import StoredResults
+from schemas.manifest.dataset import hold_level
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, run_key, split_key
 
 SROOT, RAW, NTUPLE = "sroot", "raw", "ntuple"
@@ -48,9 +49,12 @@ class FoundFile:
 
 
 def read_files(
-    rows: Iterable[StatedFile | RefusedRow], level: str, beside: Path
+    rows: Iterable[StatedFile | RefusedRow], level: str, beside: Path, dataset: str | None = None
 ) -> Iterator[FoundFile | RefusedFile]:
     """Each row as a file of the catalogue, or as a refused file with the reason. Relative paths start at `beside`.
+
+    The files are of the data level `level` and belong to `dataset`, unless a row states something else. Raw data belong to
+    the detector, and other files without a dataset to nobody yet.
 
     A file is read if needed values are not stated. A file on disk in the DAQ's sequential format is always read.
     """
@@ -60,7 +64,7 @@ def read_files(
             continue
         path = Path(os.path.normpath(beside / row.path))
         try:
-            found = _read_file(row, path, level)
+            found = _read_file(row, path, level, dataset)
         except (InputError, ValueError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             yield RefusedFile(str(path), reason, row.line, row.text)
@@ -71,7 +75,7 @@ def read_files(
         yield found
 
 
-def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
+def _read_file(stated: StatedFile, path: Path, level: str, dataset: str | None) -> FoundFile:
     if stated.size == 0:
         raise ValueError("it has 0 bytes, and no file of events has")
     level = _choose_level(stated, level)
@@ -115,11 +119,25 @@ def _read_file(stated: StatedFile, path: Path, level: str) -> FoundFile:
             events=numbers.get("events"),
             storage=stated.storage,
             simulated=_choose_simulated(stated, metadata, level),
+            dataset=_choose_dataset(stated, dataset, level),
         ),
         stated.replica_of,
         counted.results if counted is not None else None,
         metadata is not None and bool(metadata.mc) and metadata.is_undeclared(level),
     )
+
+
+def _choose_dataset(stated: StatedFile, dataset: str | None, level: str) -> str:
+    """The dataset that a file belongs to.
+
+    Raises:
+        ValueError: the file has another level than the dataset's name says.
+    """
+    name = stated.dataset or dataset or hold_level(level)
+    last = name.rpartition("/")[2]
+    if last in LEVELS and last != level:
+        raise ValueError(f"it is of level {level}, and {name} has files of level {last}")
+    return name
 
 
 def _choose_simulated(stated: StatedFile, metadata: FileMetadata | None, level: str) -> bool | None:

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, and_, delete, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, and_, delete, select, update
 
 from reconciler.ledger.schema.file_tables import removals, replicas
 from reconciler.ledger.schema.rows import bind, insert_rows, match_bound, without_collection
-from reconciler.ledger.schema.tables import files, inputs, ledger
+from reconciler.ledger.schema.tables import files, inputs, ledger, outputs, products
 from reconciler.model.run import File
 from reconciler.outside.checksums import digest_file
 from reconciler.outside.mounts import holds_anything
 from reconciler.run_catalogue.catalogue import find_excessive
-from reconciler.run_catalogue.filing import (
-    Decision,
-    FilePlace,
-    Key,
-    Known,
-    Replica,
-    decide,
-    key_of,
-    list_comparisons,
-    list_paths,
-)
+from reconciler.run_catalogue.dataset_register import UNKNOWN, Provenance, read_datasets, register_datasets
+from reconciler.run_catalogue.file_decision import Decision, FilePlace, Key, Known, Replica, key_of
+from reconciler.run_catalogue.filing import decide, list_comparisons, list_paths
 from reconciler.run_catalogue.lists.values import list_spellings, spell_checksum
 from reconciler.run_catalogue.run_import import ImportedRuns, move_serial
 from renderer.identity.fingerprint import digest_files
+from schemas.manifest.dataset import DatasetName, hold_level, name_dataset, parse_dataset
 from schemas.manifest.runs import format_run, run_key
 
 CHUNK = 900
 """How many values one query has at most: SQLite before 3.32 takes 999."""
 
-_RUN = ("level", "experiment", "run")
+_RUN = ("dataset", "experiment", "run")
 FILE = (*_RUN, "name")
 COLUMNS = tuple(File.__slots__)
 _values = attrgetter(*COLUMNS)
 
 
 RunAt = tuple[str, int, int]
-"""Level, experiment, run."""
+"""Dataset, experiment, run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,8 @@ class Filed:
     def counts(self) -> ImportedRuns:
         """How many files are new, changed (or moved) and unchanged."""
         made = self.decision
-        return ImportedRuns(len(made.new), len(made.moved) + len(made.changed), made.unchanged)
+        changed = len(made.moved) + len(made.changed) + len(made.assigned)
+        return ImportedRuns(len(made.new), changed, made.unchanged)
 
 
 class Disk:
@@ -124,8 +118,12 @@ def import_files(
     others: Sequence[Replica] = (),
     named: Iterable[str] = (),
     when: str = "",
+    provenance: Provenance = UNKNOWN,
 ) -> Filed:
     """Registers files, and `others` as further places of files. Refused files change nothing, and no file is removed.
+
+    Each file goes into its dataset; `provenance` says how the adopted ones were made. A file of which it was not known whose it
+    is goes over into the dataset that it has now.
 
     `named` are paths that were given one by one. Such a file is registered again, at the time `when`, if it was removed.
     """
@@ -140,18 +138,26 @@ def import_files(
             known = _read_known(connection, found, others)
         decision = decide(found, others, known, disk, frozenset(named))
         changed = [file for _, file in (*decision.moved, *decision.changed)]
+        assigned = [file for _, file in decision.assigned]
+        register_datasets(connection, [*decision.new, *assigned], provenance, when)
         insert_rows(connection, files, COLUMNS, map(_values, decision.new))
         back = (file for file in decision.new if (key_of(file), file.checksum) in known.removed)
         _restore(connection, back, when)
         if changed:
             rows = [{**asdict(file), **bind(FILE, key_of(file))} for file in changed]
             connection.execute(update(files).where(match_bound(files, FILE)), rows)
+        for before, file in decision.assigned:
+            key = key_of(before)
+            connection.execute(update(files).where(match_file(files, key)).values(asdict(file)))
+            here = update(replicas).where(match_file(replicas, key))
+            connection.execute(here.values(dataset=file.dataset))
         copies = ((*key, path, storage) for key, path, storage in decision.replicas)
         insert_rows(connection, replicas, (*FILE, "path", "storage"), copies)
-        written = {key_of(file): file for file in (*decision.new, *changed)}
-        after = {**known.files, **written}
+        written = {key_of(file): file for file in (*decision.new, *changed, *assigned)}
+        left = {key_of(before) for before, _ in decision.assigned}
+        after = {key: file for key, file in {**known.files, **written}.items() if key not in left}
         if written:
-            sum_inputs(connection, after.values(), {key[:3] for key in written})
+            sum_inputs(connection, after.values(), {key[:3] for key in written.keys() | left})
             move_serial(connection)
         excess = tuple(_find_excess(connection, {key_of(file)[:3] for file in found}))
     return Filed(decision, excess)
@@ -170,6 +176,7 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
 
     everything = [*found, *(one.file for one in others)]
     runs_at = {key_of(file)[:3] for file in everything}
+    runs_at |= {(hold_level(file.level), file.experiment, file.run) for file in found}
     take(match_runs(files, runs_at))
     # A file that is registered unchanged cannot contradict.
     everything = [file for file in everything if known.get(key_of(file)) != file]
@@ -189,7 +196,41 @@ def _read_known(connection: Connection, found: Sequence[File], others: Sequence[
         query = select(removals.c.checksum, *(removals.c[name] for name in FILE))
         rows = connection.execute(query.where(condition, removals.c.restored.is_(None)))
         gone.update(((*key,), spell_checksum(checksum)) for checksum, *key in rows)
-    return Known(known, copies, frozenset(gone))
+    levels = {name: one.level for name, one in read_datasets(connection).items()}
+    published, made = _read_published(connection, found)
+    return Known(known, copies, frozenset(gone), levels, published, made)
+
+
+def _read_published(
+    connection: Connection, found: Sequence[File]
+) -> tuple[Mapping[str, str], frozenset[str]]:
+    """Path → dataset, for those of the files that units made; and those of their datasets that units make."""
+    columns = (outputs.c.campaign, outputs.c.step, outputs.c.output)
+    made: set[str] = set()
+    for name in {file.dataset for file in found}:
+        one = parse_dataset(name)
+        if not one.is_held and connection.execute(_choose_made(one).limit(1)).first():
+            made.add(name)
+    published: dict[str, str] = {}
+    for storage in connection.scalars(select(outputs.c.storage).distinct()).all():
+        below = f"{storage}/"
+        paths = {file.path for file in found if file.path.startswith(below)}
+        folders = {os.path.dirname(path).removeprefix(below) for path in paths}
+        query = select(*columns, outputs.c.folder, products.c.path).join(
+            products, products.c.output == outputs.c.id
+        )
+        for condition in _match_any(outputs.c.folder, folders):
+            for campaign, step, output, folder, path in connection.execute(
+                query.where(outputs.c.storage == storage, condition)
+            ):
+                if (place := os.path.join(storage, folder, path)) in paths:
+                    published[place] = name_dataset(campaign, step, output)
+    return published, frozenset(made)
+
+
+def _choose_made(name: DatasetName) -> Select[tuple[int]]:
+    here = (outputs.c.campaign == name.campaign, outputs.c.step == name.step, outputs.c.output == name.output)
+    return select(outputs.c.id).where(*here)
 
 
 def select_files(connection: Connection, conditions: Iterable[ColumnElement[bool]]) -> Iterator[File]:
@@ -234,11 +275,11 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
 
 def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:
     """The touched runs that have more registered events than their records state, in words."""
-    levels, experiments = {one[0] for one in touched}, sorted({one[1] for one in touched})
-    excessive = find_excessive(connection, levels, experiments)
-    for level, experiment, run in sorted(touched):
+    names, experiments = {one[0] for one in touched}, sorted({one[1] for one in touched})
+    excessive = find_excessive(connection, names, experiments)
+    for dataset, experiment, run in sorted(touched):
         key = run_key(experiment, run)
-        if (said := excessive.get(level, {}).get(key)) is not None:
+        if (said := excessive.get(dataset, {}).get(key)) is not None:
             yield f"{format_run(key)}: {said}"
 
 
@@ -248,9 +289,9 @@ def match_file(table: Table, key: Sequence[object]) -> ColumnElement[bool]:
 
 def match_runs(table: Table, places: set[RunAt]) -> Iterator[ColumnElement[bool]]:
     """Conditions for the rows of these runs: each row meets one of them."""
-    for (level, experiment), group in groupby(sorted(places), key=itemgetter(0, 1)):
+    for (dataset, experiment), group in groupby(sorted(places), key=itemgetter(0, 1)):
         for within in _match_any(table.c.run, [run for _, _, run in group]):
-            yield and_(table.c.level == level, table.c.experiment == experiment, within)
+            yield and_(table.c.dataset == dataset, table.c.experiment == experiment, within)
 
 
 def _match_any(column: Column[Any], values: Iterable[Any]) -> Iterator[ColumnElement[bool]]:

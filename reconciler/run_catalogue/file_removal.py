@@ -13,6 +13,7 @@ from reconciler.ledger.schema.file_tables import removals, replicas
 from reconciler.ledger.schema.tables import files
 from reconciler.model.run import File
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.file_decision import FilePlace, Key, describe_file, key_of
 from reconciler.run_catalogue.file_register import (
     FILE,
     find_place,
@@ -21,10 +22,9 @@ from reconciler.run_catalogue.file_register import (
     select_files,
     sum_inputs,
 )
-from reconciler.run_catalogue.filing import FilePlace, Key, describe_file, key_of
 from reconciler.run_catalogue.run_import import move_serial
 
-_DESCRIBED = re.compile(r"([a-z]+)/([0-9]{1,9}):([0-9]{1,9})/(.+)", re.ASCII)
+_DESCRIBED = re.compile(r"([^:]+)/([0-9]{1,9}):([0-9]{1,9})/(.+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class AmbiguousFileError(Exception):
 def remove_files(engine: Engine, wanted: Sequence[str], reason: str, who: str, when: str) -> list[Removal]:
     """Removes files from the catalogue and records the reason. For a file with replicas, a path removes only that place.
 
-    Each item of `wanted` is a file's path, its name, or `LEVEL/RUN/NAME`. Returns one `Removal` for each removed place.
+    Each item of `wanted` is a file's path, its name, or `DATASET/RUN/NAME`. Returns one `Removal` for each removed place.
 
     Raises:
         SourceUnavailable: the catalogue lacks one of them; nothing was changed.
@@ -89,8 +89,9 @@ def _find_named(connection: Connection, text: str) -> tuple[File, str | None]:
         return file, path
     named = files.c.name == text
     if (match := _DESCRIBED.fullmatch(text)) is not None:
-        level, experiment, run, name = match.groups()
-        named = or_(named, match_file(files, (level, int(experiment), int(run), name)))
+        where, experiment, run, name = match.groups()
+        here = (files.c.experiment == int(experiment), files.c.run == int(run), files.c.name == name)
+        named = or_(named, and_(*here, or_(files.c.dataset == where, files.c.level == where)))
     found = [*select_files(connection, [named])]
     if not found:
         last = connection.execute(

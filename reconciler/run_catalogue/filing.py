@@ -1,6 +1,6 @@
 """Decides for each imported file whether it is new, moved, changed or refused, given the registered files. Pure.
 
-A file is identified by level, run and name. Each path and each content belongs to one file only.
+A file is identified by dataset, run and name. Each path and each content belongs to one file only.
 """
 
 from __future__ import annotations
@@ -9,121 +9,26 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Protocol
+from dataclasses import replace
 
 from reconciler.model.run import File
+from reconciler.run_catalogue.file_decision import (
+    Content,
+    Decision,
+    FilePlace,
+    Key,
+    Known,
+    RefusedFile,
+    Replica,
+    Storage,
+    content_of,
+    describe_file,
+    describe_key,
+    key_of,
+)
 from reconciler.run_catalogue.lists.values import spell_checksum
 from renderer.event_data.sroot_parts import Part, read_part
-from schemas.manifest.runs import format_run, run_key
-
-Key = tuple[str, int, int, str]
-"""Level, experiment, run, name."""
-
-Content = tuple[str, int | None]
-"""Checksum, and the size if the checksum alone does not identify the content."""
-
-SHORT = ("adler32", "crc32")
-"""Checksums of 32 bits. Of a million files, some hundred share one, so the sizes must be equal too.
-
-Lists may no longer state a crc32, but files that were registered with one keep it.
-"""
-
-
-class FilePlace(Enum):
-    """Whether a file is where it was registered. It is not known if the folder may not be mounted."""
-
-    THERE = "there"
-    GONE = "gone"
-    UNKNOWN = "unknown"
-
-
-class Storage(Protocol):
-    """How an import looks at files."""
-
-    def judge(self, file: File) -> FilePlace:
-        """Whether a registered file is at its path."""
-
-    def same(self, one: str, other: str) -> bool:
-        """Whether two paths lead to the same file."""
-
-    def digest(self, path: str, algorithm: str) -> str | None:
-        """The checksum of the file at a path, or None if it cannot be computed."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedFile:
-    """A file that was not registered, and the reason; if a list names it, also its line there and its text."""
-
-    path: str
-    reason: str
-    line: int = 0
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """Another place of a file: `file` as found there, `of` the path or name of the registered file.
-
-    If `of` is None, it is a replica of the registered file with the same content.
-    """
-
-    file: File
-    of: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The part of the catalogue that concerns an import.
-
-    `files` are all files of the imported runs, and all files with an imported path or content. `replicas` maps the path of a
-    replica to its file. `removed` are removed files with their checksums.
-    """
-
-    files: Mapping[Key, File] = field(default_factory=dict)
-    replicas: Mapping[str, Key] = field(default_factory=dict)
-    removed: frozenset[tuple[Key, str]] = frozenset()
-
-
-@dataclass(slots=True)
-class Decision:
-    """The result of an import. `moved` and `changed` have pairs of the file before and after.
-
-    `kept_out` are files that were removed earlier and were not given one by one. `replicas` are places to be added.
-    """
-
-    new: list[File] = field(default_factory=list)
-    moved: list[tuple[File, File]] = field(default_factory=list)
-    changed: list[tuple[File, File]] = field(default_factory=list)
-    unchanged: int = 0
-    kept_out: list[File] = field(default_factory=list)
-    replicas: list[tuple[Key, str, str]] = field(default_factory=list)
-    refused: list[RefusedFile] = field(default_factory=list)
-    alone: list[tuple[str, str]] = field(default_factory=list)
-    """Files of a set, each with the path of the next part, which basf2 reads too but which is not registered."""
-
-
-def key_of(file: File) -> Key:
-    """The values that identify a file."""
-    return file.level, file.experiment, file.run, file.name
-
-
-def describe_key(key: Key) -> str:
-    """The name of a file in messages and in `files remove`, as in `mdst/12:1/a.root`."""
-    level, experiment, run, name = key
-    return f"{level}/{format_run(run_key(experiment, run))}/{name}"
-
-
-def describe_file(file: File) -> str:
-    """The name of a file as in `describe_key`."""
-    return describe_key(key_of(file))
-
-
-def content_of(file: File) -> Content:
-    """The value that is equal for two files with equal bytes."""
-    checksum = spell_checksum(file.checksum)
-    return checksum, file.size if checksum.startswith(SHORT) else None
+from schemas.manifest.dataset import UNASSIGNED, parse_dataset
 
 
 def list_paths(found: Iterable[File]) -> set[str]:
@@ -171,6 +76,7 @@ class _Filing:
     def __init__(self, known: Known, storage: Storage, named: frozenset[str]) -> None:
         self.known, self.storage, self.named = known, storage, named
         self.paths = {file.path: file for file in known.files.values()}
+        self.unassigned: dict[Key, File] = {}  # key now → the file of nobody that it was before
         self.made = Decision()
 
     def refuse(self, file: File, reason: str) -> None:
@@ -187,7 +93,9 @@ class _Filing:
         self.refuse_parts(coming)
         for key, file in coming.items():
             before = self.known.files.get(key)
-            if before is None:
+            if (former := self.unassigned.get(key)) is not None:
+                made.assigned.append((former, file))
+            elif before is None:
                 made.new.append(file)
             elif before.path != file.path and content_of(before) == content_of(file):
                 made.moved.append((before, file))
@@ -218,7 +126,7 @@ class _Filing:
                 others = _join([one.path for one in members if one.path != file.path])
                 way = f"they are equal: {_REPLICA}" if alike else "a list can give each a `name` of its own"
                 what = f"{describe_file(file)} is also {others} in this import"
-                why = "a run has one file of a name at a level, so none of them is taken"
+                why = "a run has one file of a name in a dataset, so none of them is taken"
                 self.refuse(file, f"{what}; {why}; {way}")
         for keys in doubles.values():
             shown = " and as ".join(map(describe_key, keys))
@@ -229,6 +137,12 @@ class _Filing:
     def judge(self, key: Key, file: File) -> File | None:
         """The file to be written, or None if it is unchanged, kept out, or refused because of a registered file."""
         before, here = self.known.files.get(key), self.paths.get(file.path)
+        if (reason := self.find_clash(file)) is not None:
+            self.refuse(file, reason)
+            return None
+        if before is None and here is not None and is_assigning(here, file):
+            self.unassigned[key] = here
+            return self.put_alike(here, file)
         if here is not None and here is not before:
             known, found = map(describe_file, (here, file))
             self.refuse(file, f"it is registered as {known}, not as {found}; {_say(here)}")
@@ -258,6 +172,19 @@ class _Filing:
             return file
         return None
 
+    def find_clash(self, file: File) -> str | None:
+        """Why a file cannot be in its dataset; None if it can."""
+        if (owner := self.known.published.get(file.path)) is not None:
+            return f"it belongs to {owner}, for which it was made here; it cannot be in {file.dataset} too"
+        if file.dataset in self.known.made:
+            return f"{file.dataset} is made here, so its files are known; choose another name for other files"
+        level = self.known.levels.get(file.dataset, file.level)
+        return (
+            None
+            if level == file.level
+            else f"{file.dataset} has files of level {level}, and this is {file.level}"
+        )
+
     def put_alike(self, before: File, file: File) -> File:
         """The file with the checksum by which it is registered, and with the known number of events if it states none.
 
@@ -277,9 +204,14 @@ class _Filing:
         count = len(coming)
         wanted = Counter(map(content_of, coming.values()))
         holders: dict[Content, list[File]] = {}
+        leaving = set(map(key_of, self.unassigned.values()))
         for key, file in self.known.files.items():
             content = content_of(file)
-            if content in wanted and (key not in coming or content_of(coming[key]) == content):
+            if (
+                content in wanted
+                and key not in leaving
+                and (key not in coming or content_of(coming[key]) == content)
+            ):
                 holders.setdefault(content, []).append(file)
         for file in coming.values():
             if wanted[content_of(file)] > 1:
@@ -350,6 +282,12 @@ class _Filing:
                 made.unchanged += 1
             else:
                 made.replicas.append((key_of(target), file.path, file.storage))
+
+
+def is_assigning(before: File, after: File) -> bool:
+    """Whether a file of which it was not known whose it is gets a dataset."""
+    alike = key_of(before)[1:] == key_of(after)[1:] and before.level == after.level
+    return alike and parse_dataset(before.dataset).campaign == UNASSIGNED and after.dataset != before.dataset
 
 
 _REPLICA = "leave one out, or declare it a replica (`--replicas`, or a column `replica_of`)"

@@ -60,6 +60,28 @@ NO_CHAIN = Chains(((),))
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """What a step reads that no step of its campaign makes: a dataset.
+
+    `inputs` maps run keys to hexadecimal digests: of the files that are registered, or with `made` of the fingerprint of the
+    unit that makes the output. `follows` are campaign and step of these units, if the dataset's head is read. `waiting` maps
+    runs without input to the reason; `nothing` is the reason for all others. `partial` has the runs whose files are not as many
+    as the run declares. `refused` maps runs whose input must be wrong to the reason; `simulated` says of runs how it is known
+    that their events are simulated.
+    """
+
+    dataset: str
+    inputs: Mapping[int, str] = field(default_factory=dict)
+    nothing: str = ""
+    made: bool = False
+    follows: tuple[str, str] | None = None
+    waiting: Mapping[int, str] = field(default_factory=dict)
+    partial: Mapping[int, str] = field(default_factory=dict)
+    refused: Mapping[int, str] = field(default_factory=dict)
+    simulated: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StepUnits:
     """The units of one step.
 
@@ -67,7 +89,8 @@ class StepUnits:
     per run. `inputs` and `payload_sets` have one hexadecimal digest per run, from which the fingerprints are made;
     `payload_sets` is None if the step reads no conditions. `waiting` maps declared runs without a complete input to
     the reason; `refused` maps runs whose input must be wrong to the reason. `chains` has the tags that the
-    step uses, with the payloads that it reads; it is `NO_CHAIN` if the step reads no conditions.
+    step uses, with the payloads that it reads; it is `NO_CHAIN` if the step reads no conditions. `source` is what it reads from
+    outside of its campaign. `simulated` has the runs whose events are known to be simulated, with the reason.
     """
 
     step: Step
@@ -79,6 +102,20 @@ class StepUnits:
     waiting: Mapping[int, str]
     chains: Chains
     refused: Mapping[int, str] = field(default_factory=dict)
+    source: Source | None = None
+    simulated: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def registered(self) -> str | None:
+        """The dataset whose registered files the step reads; None if it reads what units made."""
+        return None if self.source is None or self.source.made else self.source.dataset
+
+    @property
+    def upstream(self) -> str | None:
+        """The step whose units make the input, with its campaign if that is another one; None if nothing is waited for."""
+        if self.source is None:
+            return self.step.input.step
+        return None if self.source.follows is None else "/".join(self.source.follows)
 
 
 def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Chains) -> Chains:
@@ -99,52 +136,57 @@ def tell_wait(step: str | None) -> str:
     return f"waits for {step}"
 
 
+def imagine_sources(campaign: Campaign, runs: Sequence[int]) -> dict[str, Source]:
+    """Sources with an input for every run, for comparisons of campaigns: any text that differs from run to run serves as digest."""
+    outside = {step.input.source for step in campaign.expand() if step.input.step is None}
+    return {name: Source(name, {run: f"{name} {run}" for run in runs}) for name in sorted(outside)}
+
+
+def tell_nothing(source: str) -> str:
+    """The reason that a plan shows for a unit of whose input nothing is registered; `source` is a data level or a dataset."""
+    return f"no {source} is registered"
+
+
 def declare_units(
     campaign: Campaign,
     repository: Repository,
     runs: Sequence[int],
-    inputs: Mapping[str, Mapping[int, str]],
+    sources: Mapping[str, Source],
     chains: Chains | None = None,
-    incomplete: Mapping[int, str] | None = None,
-    excessive: Mapping[str, Mapping[int, str]] | None = None,
-    simulated: Mapping[str, Mapping[int, str]] | None = None,
 ) -> tuple[StepUnits, ...]:
     """The units of all steps, upstream steps first.
 
-    `runs` are the sorted run keys that the campaign selects. `inputs` maps data level → run → digest of its files.
-    `incomplete` maps runs to the reason why their RAW files are not the declared ones. `excessive` maps data level → run →
-    the reason, if the files hold more than the run; `simulated` maps data level → run → how it is known that the events
-    are simulated. Without `chains`, all runs use the snapshots of the campaign's global tags.
+    `runs` are the sorted run keys that the campaign selects. `sources` has the source of each input that no step of the campaign
+    makes, by its dataset or data level. Without `chains`, all runs use the snapshots of the campaign's global tags.
 
     Raises:
         TemplateBroken: the template of a step cannot be rendered.
     """
     declared = chains or Chains((tuple(repository.snapshots[tag.name] for tag in campaign.global_tags),))
     made: dict[str, StepUnits] = {}
-    roots: dict[str, str] = {}  # step → the level of the registered files at the start of its chain of steps
     for step in campaign.expand():
+        source = None
         if step.input.step is None:
-            registered = inputs.get(step.input.level, {})
-            judged = step.input.level == "raw" and step.input.complete == "declared"
-            partial = incomplete if judged and incomplete else {}
-            present = [run for run in runs if run in registered and run not in partial]
-            nothing = f"no {step.input.level} is registered"
-            there = set(present)
-            waiting = {run: partial.get(run, nothing) for run in runs if run not in there}
-            source, column = "files", [registered[run] for run in present]
-            refused = dict((excessive or {}).get(step.input.level, {}))
-            roots[step.name] = step.input.level
+            source = sources.get(
+                step.input.source, Source(step.input.source, nothing=tell_nothing(step.input.source))
+            )
+            partial = source.partial if step.input.complete == "declared" else {}
+            present = [run for run in runs if run in source.inputs and run not in partial]
+            there, absent = set(present), {**source.waiting, **partial}
+            waiting = {run: absent.get(run, source.nothing) for run in runs if run not in there}
+            column = [source.inputs[run] for run in present]
+            refused, simulated = dict(source.refused), source.simulated
         else:
             upstream = made[step.input.step]
             present = list(upstream.runs)
             waiting = dict.fromkeys(upstream.waiting, tell_wait(step.input.step))
-            refused = {}
-            roots[step.name] = roots[step.input.step]
-            source, column = "unit", [value.hex() for value in upstream.fingerprints[step.input.output]]
+            refused, simulated = {}, upstream.simulated
+            column = [value.hex() for value in upstream.fingerprints[step.input.output]]
         template = repository.templates.get(step.template or "")
         if simulated and template is not None and template.declares_real:
-            for run, why in simulated.get(roots[step.name], {}).items():
+            for run, why in simulated.items():
                 refused.setdefault(run, f"{why}, and {template.name} is for real data")
+        read = "files" if source is not None and not source.made else "unit"
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
         payload_sets = used.digest(present) if step.keys.software else None
@@ -152,13 +194,13 @@ def declare_units(
             step=step,
             recipes=recipes,
             runs=present,
-            fingerprints={
-                r.output: fingerprint_runs(r.digest, source, column, payload_sets) for r in recipes
-            },
+            fingerprints={r.output: fingerprint_runs(r.digest, read, column, payload_sets) for r in recipes},
             inputs=column,
             payload_sets=payload_sets,
             waiting=waiting,
             chains=used,
             refused=refused,
+            source=source,
+            simulated=simulated,
         )
     return tuple(made.values())

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.json_schema.values import read_value
+from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import RunRange, parse_ranges
 from schemas.manifest.step import Step, order_steps, read_step, settle_levels
 from schemas.manifest.template import Template
-from schemas.manifest.variant import expand_steps
+from schemas.manifest.variant import expand_steps, find_declared
 from schemas.yaml.document import Document
 
 
@@ -149,6 +150,17 @@ class Campaign:
     def scripts(self) -> tuple[str, ...]:
         """NAME/VERSION of each script that the campaign runs, sorted."""
         return tuple(sorted({step.script for step in self.steps if step.script is not None}))
+
+    @property
+    def upstream(self) -> frozenset[str]:
+        """The names of the campaigns whose datasets its steps read."""
+        read = (parse_dataset(step.input.dataset) for step in self.steps if step.input.dataset is not None)
+        return frozenset(name.campaign for name in read if not name.is_held)
+
+    def makes(self, name: DatasetName) -> bool:
+        """Whether a dataset is an output of one of its steps."""
+        step = self.step(find_declared(name.step))
+        return step is not None and name.output in step.outputs
 
     @property
     def is_live(self) -> bool:

@@ -44,22 +44,32 @@ def load_applications() -> Mapping[str, ApplicationKeys]:
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """What a step reads: `level` of the run catalogue, or an output of `step`.
+    """What a step reads: an output of `step`, the dataset named `dataset`, or the one dataset of the run catalogue of `level`.
 
-    With `skims` the step has a variant for each of them; the input of that variant has the name in `skim`. `complete` says
+    `dataset` may name an edition; with `skims` it names campaign and step. With `skims` the step has a variant for each of them; the input of that variant has the name in `skim`. `complete` says
     when a run has all its files: `declared`, when there are as many as the run catalogue states, if it does; `registered`,
     when there are as many as are registered.
     """
 
     level: str = "skim"
     step: str | None = None
+    dataset: str | None = None
     skim: str | None = None
     complete: str = "declared"
     skims: tuple[str, ...] = ()
 
     def divide(self) -> tuple[StepInput, ...]:
         """The inputs of the variants: one per name in `skims`, or this input if there are none."""
-        return tuple(replace(self, skim=skim, skims=()) for skim in self.skims) or (self,)
+        return tuple(self._choose(skim) for skim in self.skims) or (self,)
+
+    def _choose(self, skim: str) -> StepInput:
+        dataset = self.dataset and f"{self.dataset}/{skim}"
+        return replace(self, dataset=dataset, skim=skim, skims=())
+
+    @property
+    def source(self) -> str:
+        """What it reads from outside of its campaign: a dataset or an edition, else a data level."""
+        return self.dataset or self.level
 
     @property
     def output(self) -> str:
@@ -129,6 +139,12 @@ class Step:
         return (self.skim_level or self.input.level) if self.skims else output
 
 
+@cache
+def list_data_levels() -> tuple[str, ...]:
+    """The data levels that a manifest may name."""
+    return tuple(load_schema("campaign")["$defs"]["level"]["enum"])
+
+
 def order_steps(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps, each after the step that it reads. Steps that read from a cycle, or are in it, come last in their own order."""
     placed: dict[str, Step] = {}
@@ -161,11 +177,16 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
     application = load_applications()[data["application"]]
     data = {key: value for key, value in data.items() if key not in application.refuses}
     template = templates.get(data.get("template", ""))
+    read: StepInput = read_value(StepInput, data["input"])
+    if read.dataset is not None and "level" not in data["input"]:
+        output = read.dataset.partition(":")[0].rpartition("/")[2]
+        read = replace(read, level=output if output in list_data_levels() else read.level)
     skims = application.writes == "skims" or "skims" in data
     return read_value(
         Step,
         {"split": application.split, **data},
         name=name,
+        input=read,
         outputs=tuple(data.get("skims" if skims else "outputs", ())),
         parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
         skims=skims,

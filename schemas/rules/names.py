@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from schemas.findings.finding import Finding, Place
 from schemas.manifest.campaign import Campaign
+from schemas.manifest.dataset import HOLDERS
 from schemas.manifest.runs import RUN_LIMIT
 from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared, is_expandable
@@ -15,7 +16,7 @@ from schemas.repository import CAMPAIGNS, FOLDERS, NAME, NAME_HINT, Repository
 from schemas.rules.support.folders import LONGEST, fill_folders
 from schemas.yaml.scalars import code_points, show
 
-RESERVED = frozenset({"attempt", "fingerprint", "all", "skim"})
+RESERVED = frozenset({"attempt", "fingerprint", "all", "skim", *HOLDERS})
 """Names with a meaning in paths, records and reports of b2prod."""
 RESERVED_PREFIX = "b2p-"
 """The beginning of every job's name."""

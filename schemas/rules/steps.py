@@ -60,9 +60,11 @@ def check_software(repository: Repository) -> Iterator[Finding]:
 
 
 def check_inputs(repository: Repository) -> Iterator[Finding]:
-    """Ensure that a step reads a level of the run catalogue, or an output of the named step."""
+    """Ensure that a step reads a level of the run catalogue, or an output of the named step. Datasets have rules of their own."""
     for campaign, document, step in repository.list_steps():
         given, path = document.data["steps"][step.name]["input"], ("steps", step.name, "input")
+        if "dataset" in given:
+            continue
         if "step" not in given:
             for key in ("skim", "skims"):
                 if key in given:
@@ -145,9 +147,9 @@ def check_templates(repository: Repository) -> Iterator[Finding]:
                 made = ", ".join(template.writes) if kept else f"{step.input.level}, as it reads"
                 yield document.report((*path, "outputs", index), "BP509", message, f"it writes {made}")
         said = document.data["steps"][step.name]["input"]
-        named = next((key for key in ("level", "skim", "skims") if key in said), None)
+        named = next((key for key in ("level", "dataset", "skim", "skims") if key in said), None)
         upstream = campaign.step(said.get("step", ""))
-        known = named == "level" or (upstream is not None and upstream.skims)
+        known = named in ("level", "dataset") or (upstream is not None and upstream.skims)
         if named is not None and known and step.input.level not in template.reads:
             message = f"{template.name} does not read {step.input.level}"
             hint = f"it reads {', '.join(template.reads)}"

@@ -13,6 +13,7 @@ from renderer.steering import digest_steering, load_templates
 from schemas.files.canonical import canonical_json, digest
 from schemas.repository import read_repository
 from tests.support.inputs.fingerprints import EVERYTHING, INPUTS, RUNS, SKIMS, moved
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds import builders
 from tests.support.worlds.builders import campaign, snapshot, swap, tree
 
@@ -21,7 +22,7 @@ def declare(inputs=INPUTS, **changes):
     """(step, output) → fingerprints of the two runs, of the valid campaign with some files changed."""
     repository, findings = read_repository(tree(**changes), load_templates())
     assert not findings
-    units = declare_units(repository.campaigns["proc7"].campaign, repository, RUNS, inputs)
+    units = declare_units(repository.campaigns["proc7"].campaign, repository, RUNS, make_sources(inputs))
     return {
         (item.step.name, output): list(column)
         for item in units

@@ -9,6 +9,7 @@ from renderer.steering import load_templates, read_templates
 from schemas.repository import read_repository
 from schemas.rules import check_repository
 from tests.support.inputs.fingerprints import INPUTS, RUNS
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds.builders import CAMPAIGN, swap, tree
 from tests.support.worlds.worlds import ONE_STEP, World
 
@@ -48,7 +49,7 @@ def declare(*steps):
     repository, findings = read_repository(files, load_templates())
     assert findings == ()
     campaign = repository.campaigns["proc7"].campaign
-    units = declare_units(campaign, repository, RUNS, INPUTS)
+    units = declare_units(campaign, repository, RUNS, make_sources(INPUTS))
     return {
         (one.step.name, output): [value.hex() for value in column]
         for one in units

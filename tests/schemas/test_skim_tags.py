@@ -16,6 +16,7 @@ from schemas.repository import read_repository
 from schemas.rules import check_repository
 from schemas.skims.global_tags import find_needs, takes_role
 from schemas.skims.menu import RegistrySkim, Skim
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds.builders import RELEASES, snapshot, swap, tree
 
 FEI = RegistrySkim("11180100", "fei", "feiHadronicB0")
@@ -130,7 +131,7 @@ def test_the_payloads_of_the_tag_come_first_and_are_fingerprinted():
         assert not findings
         campaign = repository.campaigns["proc7"].campaign
         runs = [run_key(3, 1)]
-        (made,) = declare_units(campaign, repository, runs, {"mdst": {runs[0]: "0" * 64}})
+        (made,) = declare_units(campaign, repository, runs, make_sources({"mdst": {runs[0]: "0" * 64}}))
         return made
 
     one, other = units(), units(weights="3" * 32)

@@ -107,7 +107,7 @@ def test_files_that_change_while_others_of_the_unit_are_made_are_not_published(t
 def list_keys(world: World) -> list[str]:
     step = world.repository().campaigns["proc7"].campaign.steps[0]
     with reading(world.state) as connection:
-        return [job.key for job in divide_input(step, read_files(connection, "raw", run_key(3, 1)))]
+        return [job.key for job in divide_input(step, read_files(connection, "detector/raw", run_key(3, 1)))]
 
 
 def list_states(world: World) -> list[tuple[str, str]]:

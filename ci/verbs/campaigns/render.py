@@ -74,8 +74,8 @@ def _render_jobs(
             for index, key in enumerate(units.runs):
                 if wanted not in (None, key):
                     continue
-                if step.input.step is None:
-                    files = read_files(connection, step.input.level, key)
+                if units.registered is not None:
+                    files = read_files(connection, units.registered, key)
                 else:
                     files = find_files(connection, bytes.fromhex(units.inputs[index]), storage, name)
                 waiting += not files
@@ -102,8 +102,8 @@ def _render_requests(project: Project, repository: Repository, name: str, output
                 raise WrongUse(f"{units.step.name} is not a basf2 step, and the grid runs basf2 only")
             script = render_script(units.step, repository)
             files = {}
-            if units.step.input.step is None:
-                files = {key: read_files(connection, units.step.input.level, key) for key in units.runs}
+            if units.registered is not None:
+                files = {key: read_files(connection, units.registered, key) for key in units.runs}
             recipes = {recipe.output: recipe.digest for recipe in units.recipes}
             expected = expect_events(connection, units.step, recipes, hs06)
             requests = render_requests(view.campaign, units, repository, files, expected, energies)

@@ -11,7 +11,7 @@ from typing import Any
 
 import rich_click as click
 
-from ci.changes.project import Project, pass_project
+from ci.changes.project import Project, load_any, pass_project
 from ci.cli.console import count_things, limit_lines, print_data, print_json, print_rows, progress, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import processes_option, read_runs, writes_json
@@ -23,13 +23,15 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import name_user, now
 from reconciler.model.run import LEVELS, File
 from reconciler.run_catalogue.catalogue import list_files, list_removals, list_replicas, list_runs
+from reconciler.run_catalogue.dataset_register import Provenance
+from reconciler.run_catalogue.file_decision import RefusedFile, Replica
 from reconciler.run_catalogue.file_register import Filed, import_files
 from reconciler.run_catalogue.file_removal import AmbiguousFileError, find_gone, remove_files
-from reconciler.run_catalogue.filing import RefusedFile, Replica
-from reconciler.run_catalogue.lists.file_lists import find_files, is_event_file
+from reconciler.run_catalogue.lists.file_lists import find_files, is_event_file, read_dataset
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine
+from schemas.manifest.dataset import UNASSIGNED, parse_dataset
 from schemas.manifest.runs import format_runs, run_key
 
 _SHOWN = 50
@@ -80,14 +82,27 @@ class _Sources:
 @click.option(
     "--level",
     type=click.Choice(LEVELS),
-    required=True,
-    help="Their data level, if a list does not say another.",
+    help="Their data level, if a list does not say another and the dataset does not end with it.",
 )
+@click.option(
+    "--dataset",
+    metavar="NAME",
+    help="Whose data they are, as in prod6/skims/hlt_bhabha; raw data are the detector's.",
+)
+@click.option("--release", help="The release that the dataset was made with, if it is known.")
+@click.option("--global-tag", help="The global tag that the dataset was made with, if it is known.")
 @click.option("--replicas", is_flag=True, help="The files are copies of registered ones; no job reads them.")
 @separator_option
 @pass_project
 def import_event_files(
-    project: Project, sources: tuple[Path, ...], level: str, replicas: bool, separator: str | None
+    project: Project,
+    sources: tuple[Path, ...],
+    level: str | None,
+    dataset: str | None,
+    release: str | None,
+    global_tag: str | None,
+    replicas: bool,
+    separator: str | None,
 ) -> int:
     """Register files of events: of a folder, single ones, or those of a list (a table or JSON) with a column `path`.
 
@@ -99,17 +114,24 @@ def import_event_files(
     or of which a list says so (`simulated`, yes or no), are listed; if their run is one of real data, no template for real
     data reads them.
 
-    A run has one file of a name at a level, and a content is registered once: files that contradict this are refused,
+    Each file belongs to one dataset. Files that other productions made are adopted by --dataset CAMPAIGN/STEP/OUTPUT: so two
+    productions of one level live side by side. Without it raw data are the detector's, and others stay in unassigned/LEVEL
+    until they are imported with a dataset.
+
+    A run has one file of a name in a dataset, and a content is registered once: files that contradict this are refused,
     each with the other's path. A copy of a file is a replica: give --replicas, or a column `replica_of` with the path or
     name of the file. Files below a folder that are registered and gone are listed, and stay registered. A file that was
     removed stays so until its own path is given.
     """
     sources = tuple(dict.fromkeys(sources))
-    read = _read_sources(sources, level, separator, replicas=replicas)
+    level = _choose_level(project, level, dataset)
+    read = _read_sources(sources, level, dataset, separator, replicas=replicas)
     state = project.state
     single = [os.path.abspath(one) for one in sources if one.is_file() and is_event_file(one.name)]
     with progress("recording", None), opened(state) as engine:
-        filed = import_files(engine, read.found, read.replicas, single, now())
+        filed = import_files(
+            engine, read.found, read.replicas, single, now(), Provenance(release, global_tag)
+        )
         for one in filed.decision.refused:
             read.refuse(one)
         for name in read.lists:
@@ -140,7 +162,30 @@ def import_event_files(
     return Exit.FINDINGS if wrong else Exit.FINE
 
 
-def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *, replicas: bool) -> _Sources:
+def _choose_level(project: Project, level: str | None, dataset: str | None) -> str:
+    """The data level of the files: as said, or that of the dataset.
+
+    Raises:
+        WrongUse: the level is not said, or the dataset has no legal name, or another owner.
+    """
+    if dataset is not None:
+        try:
+            name = parse_dataset(read_dataset(dataset))
+        except ValueError as error:
+            raise WrongUse(f"--dataset: {error}") from error
+        declared = load_any(project)[0].campaigns.get(name.campaign)
+        if declared is not None and declared.campaign.is_live and declared.campaign.makes(name):
+            what = f"{dataset} is made by the campaign {name.campaign} of this repository"
+            raise WrongUse(f"{what}; files of another production need another name")
+        level = level or (dataset.rpartition("/")[2] if dataset.rpartition("/")[2] in LEVELS else None)
+    if level is None:
+        raise WrongUse(f"say the data level of the files: --level {' | '.join(LEVELS)}")
+    return level
+
+
+def _read_sources(
+    sources: Sequence[Path], level: str, dataset: str | None, separator: str | None, *, replicas: bool
+) -> _Sources:
     from reconciler.run_catalogue.file_import import read_files  # noqa: PLC0415 -- reading ROOT files costs a second
 
     cells = SEPARATORS[separator] if separator else None
@@ -152,7 +197,7 @@ def _read_sources(sources: Sequence[Path], level: str, separator: str | None, *,
         for source, row in rows:
             name = names.get(source)
             beside = Path.cwd() if name is None else source.parent
-            for item in read_files([row], level, Path(os.path.abspath(beside))):
+            for item in read_files([row], level, Path(os.path.abspath(beside)), dataset):
                 if isinstance(item, RefusedFile):
                     read.refused.append((name, item))
                     continue
@@ -179,6 +224,12 @@ def _tell_filed(filed: Filed, refused: int) -> None:
     tell_imported("files", filed.counts, refused)
     if refused and filed.counts == ImportedRuns() and not made.replicas:
         say("nothing was changed")
+    for name, files in Counter(before.dataset for before, _ in made.assigned).items():
+        say(f"{count_things(files, 'file')} of {name}: now known whose they are")
+    held = Counter(file.dataset for file in made.new if parse_dataset(file.dataset).campaign == UNASSIGNED)
+    for name, files in held.items():
+        whose = "import them with `--dataset CAMPAIGN/STEP/OUTPUT` to say whose they are"
+        say(f"{count_things(files, 'file')} in {name}: {whose}")
     _tell_lines([f"moved: {before.path} is now {after.path}" for before, after in made.moved])
     if made.replicas:
         say(f"replicas: {len(made.replicas)} new")
@@ -236,14 +287,14 @@ def show_files(project: Project, which: str | None, level: str | None, removed: 
         rows = [dict(row) for row in connection.execute(query).mappings()]
         places: dict[tuple[Any, ...], list[str]] = {}
         for copy in connection.execute(list_replicas()):
-            places.setdefault((copy.level, copy.experiment, copy.run, copy.name), []).append(copy.path)
+            places.setdefault((copy.dataset, copy.experiment, copy.run, copy.name), []).append(copy.path)
     shown = [row for row in rows if keys is None or run_key(row["experiment"], row["run"]) in keys]
     for row in shown:
         del row["id"]
         if removed:
             del row["restored"]
         else:
-            where = tuple(row[name] for name in ("level", "experiment", "run", "name"))
+            where = tuple(row[name] for name in ("dataset", "experiment", "run", "name"))
             row["replicas"] = places.get(where, [])
     if as_json:
         print_json(shown)
@@ -255,9 +306,9 @@ def show_files(project: Project, which: str | None, level: str | None, removed: 
     for row in shown:
         run = f"{row['experiment']}:{row['run']}"
         ends = (row[name] for name in last)
-        cells.append((row["level"], run, row["name"], row["events"], row["size"], *ends))
+        cells.append((row["dataset"], run, row["name"], row["events"], row["size"], *ends))
         cells += [("", "", "", "", "", "replica", path) for path in row.get("replicas", ())]
-    columns = ("level", "run", "name", "events", "bytes", *last.values())
+    columns = ("dataset", "run", "name", "events", "bytes", *last.values())
     print_rows(columns, cells, numbers=("events", "bytes"))
 
 
@@ -266,7 +317,7 @@ def show_files(project: Project, which: str | None, level: str | None, removed: 
 @click.option("--reason", required=True, help="Why; kept with your name, and shown by plans.")
 @pass_project
 def remove(project: Project, which: tuple[str, ...], reason: str) -> None:
-    """Take files out of the run catalogue: by path, by name, or as LEVEL/RUN/NAME as in mdst/12:1/a.root.
+    """Take files out of the run catalogue: by path, by name, or as DATASET/RUN/NAME as in detector/raw/12:1/a.root.
 
     Nothing is deleted from disk. The units that read the file are made again, with this reason, or wait for another
     file. If a file has replicas, a path takes out only the copy there. `files import` with its path brings it back.

@@ -48,13 +48,13 @@ def runs(context: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = ("run", "type", "energy", "quality", "events", "start", "level", "files", "on disk", "MB")
+    columns = ("run", "type", "energy", "quality", "events", "start", "dataset", "files", "on disk", "MB")
     cells = [
         (
             f"{row['experiment']}:{row['run']}",
             row["type"] if row["removed"] is None else "removed",
             *(row[name] for name in ("energy", "quality", "events", "start")),
-            row["level"] or "no files",
+            row["dataset"] or "no files",
             row["files"],
             row["on_disk"],
             None if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}",

@@ -185,8 +185,8 @@ def check_inputs(
         digests = {one.digest for one in some[0].units.recipes if one.output in made}
         if digests <= _find_proven(connection, digests):
             del doubtful[key]
-        elif step.input.step is None and (needs := list_needs(step, repository)) is not None:
-            wanted[key] = needs, list_ends(connection, step.input.level, [item.run for item in some])
+        elif (read := some[0].units.registered) and (needs := list_needs(step, repository)) is not None:
+            wanted[key] = needs, list_ends(connection, read, [item.run for item in some])
     looked = look_into(wanted) if wanted else {}
     lacking = {key: one.text for key, one in looked.items() if one.lacking}
     unproven = {key: _find_live(connection, key) for key in doubtful if key not in looked}

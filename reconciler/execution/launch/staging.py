@@ -39,12 +39,12 @@ class Stager:
         away: dict[str, frozenset[int]] = {}
         with self._writer.reading() as connection:
             for item in items:
-                source, site = item.step.input, self._sites.get(item.campaign.site)
-                if source.step is not None or site is None or site.prestage is None:
+                dataset, site = item.units.registered, self._sites.get(item.campaign.site)
+                if dataset is None or site is None or site.prestage is None:
                     continue
-                if source.level not in away:
-                    away[source.level] = find_away(connection, source.level)
-                if item.run in away[source.level]:
+                if dataset not in away:
+                    away[dataset] = find_away(connection, dataset)
+                if item.run in away[dataset]:
                     asked[site.name].append(item)
         waiting: set[Address] = set()
         lost: dict[Address, str] = {}
@@ -53,18 +53,18 @@ class Stager:
             assert prestage is not None
             gone = self._ask(prestage, some)
             with self._writer.reading() as connection:
-                left = {level: find_away(connection, level) for level in away}
+                left = {name: find_away(connection, name) for name in away}
             for item in some:
-                level = item.step.input.level
-                if (level, item.run) in gone:
-                    lost[item.address] = gone[level, item.run]
-                elif item.run in left[level]:
+                dataset = item.units.registered or ""
+                if (dataset, item.run) in gone:
+                    lost[item.address] = gone[dataset, item.run]
+                elif item.run in left[dataset]:
                     waiting.add(item.address)
         ready = [item for item in items if item.address not in waiting and item.address not in lost]
         return ready, len(waiting), lost
 
     def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
-        """Calls the command. Returns level and run key → the path of a file that the command calls lost."""
+        """Calls the command. Returns dataset and run key → the path of a file that the command calls lost."""
         with self._writer.reading() as connection:
             wanted = _list_files(connection, items, prestage.in_flight)
         gone: dict[tuple[str, int], str] = {}
@@ -85,31 +85,31 @@ class Stager:
             return
         with self._writer.writing(polling=True) as journal:
             for path, state in said.items():
-                level, key = wanted[path]
-                here = (_place(files, level, key), files.c.path == path)
+                dataset, key = wanted[path]
+                here = (_place(files, dataset, key), files.c.path == path)
                 journal.connection.execute(update(files).where(*here).values(storage=state))
-            for level, key in {wanted[path] for path in said}:
-                on_disk = (_place(files, level, key), files.c.storage == DISK)
+            for dataset, key in {wanted[path] for path in said}:
+                on_disk = (_place(files, dataset, key), files.c.storage == DISK)
                 count = select(func.count()).select_from(files).where(*on_disk).scalar_subquery()
-                changed = update(inputs).where(_place(inputs, level, key)).values(on_disk=count)
+                changed = update(inputs).where(_place(inputs, dataset, key)).values(on_disk=count)
                 journal.connection.execute(changed)
         self._writer.prolong()
 
 
-def find_away(connection: Connection, level: str) -> frozenset[int]:
-    """The keys of the runs that have files of a level which are not on disk."""
-    return frozenset(run_key(row.experiment, row.run) for row in _list_away(connection, level))
+def find_away(connection: Connection, dataset: str) -> frozenset[int]:
+    """The keys of the runs of which a dataset has files that are not on disk."""
+    return frozenset(run_key(row.experiment, row.run) for row in _list_away(connection, dataset))
 
 
-def count_away(connection: Connection, level: str, runs: Collection[int]) -> tuple[int, int, int]:
+def count_away(connection: Connection, dataset: str, runs: Collection[int]) -> tuple[int, int, int]:
     """Of the given runs that are not completely on disk: the number of runs, of their files on disk, and of all their files."""
-    rows = [row for row in _list_away(connection, level) if run_key(row.experiment, row.run) in runs]
+    rows = [row for row in _list_away(connection, dataset) if run_key(row.experiment, row.run) in runs]
     return len(rows), sum(row.on_disk for row in rows), sum(row.files for row in rows)
 
 
-def _list_away(connection: Connection, level: str) -> Sequence[Any]:
+def _list_away(connection: Connection, dataset: str) -> Sequence[Any]:
     columns = (inputs.c.experiment, inputs.c.run, inputs.c.on_disk, inputs.c.files)
-    query = select(*columns).where(inputs.c.level == level, inputs.c.on_disk < inputs.c.files)
+    query = select(*columns).where(inputs.c.dataset == dataset, inputs.c.on_disk < inputs.c.files)
     return connection.execute(query).all()
 
 
@@ -125,17 +125,17 @@ def read_states(text: str, asked: Sequence[str]) -> dict[str, str]:
 
 
 def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -> dict[str, tuple[str, int]]:
-    """Path → level and run key of at most `limit` files to ask for. Files that are being staged come first, and are counted."""
+    """Path → dataset and run key of at most `limit` files to ask for. Files that are being staged come first, and are counted."""
     found: list[tuple[bool, str, tuple[str, int]]] = []
     for start in range(0, len(items), 200):
-        some = [(item.step.input.level, item.run) for item in items[start : start + 200]]
+        some = [(item.units.registered or "", item.run) for item in items[start : start + 200]]
         query = (
-            select(files.c.level, files.c.experiment, files.c.run, files.c.path, files.c.storage)
-            .where(or_(*(_place(files, level, key) for level, key in some)), files.c.storage != DISK)
+            select(files.c.dataset, files.c.experiment, files.c.run, files.c.path, files.c.storage)
+            .where(or_(*(_place(files, dataset, key) for dataset, key in some)), files.c.storage != DISK)
             .order_by(files.c.experiment, files.c.run, files.c.name)
         )
         for row in connection.execute(query):
-            place = (row.level, run_key(row.experiment, row.run))
+            place = (row.dataset, run_key(row.experiment, row.run))
             found.append((row.storage != "staging", row.path, place))
         if len(found) >= 2 * limit:
             break
@@ -143,6 +143,6 @@ def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -
     return {path: place for _, path, place in found[:limit]}
 
 
-def _place(table: Table, level: str, key: int) -> ColumnElement[bool]:
+def _place(table: Table, dataset: str, key: int) -> ColumnElement[bool]:
     experiment, run = split_key(key)
-    return and_(table.c.level == level, table.c.experiment == experiment, table.c.run == run)
+    return and_(table.c.dataset == dataset, table.c.experiment == experiment, table.c.run == run)

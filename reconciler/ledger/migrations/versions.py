@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0023."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0024."""
 
 from __future__ import annotations
 
@@ -203,6 +203,57 @@ def add_usage(op: Operations) -> None:
     op.add_column("attempts", Column("peak_memory", BigInteger))
 
 
+def add_datasets(op: Operations) -> None:
+    """0024: each registered file belongs to a dataset: raw data to the detector's, the others to that of nobody yet."""
+    op.create_table(
+        "datasets",
+        Column("name", String(200), primary_key=True),
+        Column("level", String(16), nullable=False),
+        Column("release", String(80)),
+        Column("global_tag", String(200)),
+        Column("since", String(20), nullable=False),
+    )
+    raw = "level IN ('raw', 'sroot')"
+    name = f"CASE WHEN {raw} THEN 'detector/' ELSE 'unassigned/' END || level"
+    moment = "(SELECT coalesce(max(time), '') FROM events)"
+    op.execute(
+        f"INSERT INTO datasets (name, level, since) SELECT DISTINCT {name}, level, {moment} FROM inputs"  # noqa: S608 -- no value of a user
+    )
+    for table in ("files", "removals"):
+        op.drop_index("ix_files_simulated" if table == "files" else "ix_removals_file", table)
+        with op.batch_alter_table(table) as changed:
+            changed.add_column(Column("dataset", String(200), nullable=False, server_default=""))
+        op.execute(f"UPDATE {table} SET dataset = {name}")  # noqa: S608 -- no value of a user
+        with op.batch_alter_table(table) as changed:
+            changed.alter_column("dataset", server_default=None)
+            if table == "files":
+                changed.drop_constraint("uq_files_level_experiment_run_name", type_="unique")
+                columns = ["dataset", "experiment", "run", "name"]
+                changed.create_unique_constraint("uq_files_dataset_experiment_run_name", columns)
+    for table in ("inputs", "replicas"):
+        if table == "replicas":
+            op.drop_index("ix_replicas_file", table)
+        with op.batch_alter_table(table) as changed:
+            changed.alter_column(
+                "level",
+                new_column_name="dataset",
+                existing_type=String(16),
+                type_=String(200),
+                existing_nullable=False,
+            )
+        old = name.replace("level", "dataset")
+        op.execute(f"UPDATE {table} SET dataset = {old}")  # noqa: S608 -- no value of a user
+    op.create_index(
+        "ix_files_simulated",
+        "files",
+        ["dataset", "experiment", "run"],
+        sqlite_where=text("simulated IS 1"),
+        postgresql_where=text("simulated IS true"),
+    )
+    for table in ("replicas", "removals"):
+        op.create_index(f"ix_{table}_file", table, ["dataset", "experiment", "run", "name"])
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -225,5 +276,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0020": add_places,
     "0021": add_brakes,
     "0023": add_usage,
+    "0024": add_datasets,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

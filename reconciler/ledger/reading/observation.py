@@ -232,6 +232,16 @@ def _read_elsewhere(
     return made, begun
 
 
+def find_stored(connection: Connection, storage: str, fingerprints: Iterable[bytes]) -> set[bytes]:
+    """Those of the fingerprints of which an output was produced at a storage."""
+    here = select(outputs.c.fingerprint).where(
+        outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED
+    )
+    return set().union(
+        *(connection.scalars(here.where(outputs.c.fingerprint.in_(part))) for part in divide(fingerprints))
+    )
+
+
 def _read_made(
     connection: Connection, campaign: str, keys: set[int], count: int
 ) -> dict[tuple[str, str, int], Made]:

@@ -178,12 +178,12 @@ def digest_nonce(nonce: str) -> str:
 
 def _find_inputs(connection: Connection, row: Any) -> list[dict[str, Any]]:
     """The registered files from which an output was made; empty if its input is another output, or the files have changed."""
-    query = select(files.c.level, files.c.name, files.c.size, files.c.checksum)
+    query = select(files.c.dataset, files.c.name, files.c.size, files.c.checksum)
     here = and_(files.c.experiment == row.experiment, files.c.run == row.run)
-    levels: dict[str, list[tuple[str, int, str]]] = {}
-    for level, name, size, checksum in connection.execute(query.where(here).order_by(files.c.name)):
-        levels.setdefault(level, []).append((name, size, checksum))
-    for found in levels.values():
+    by_dataset: dict[str, list[tuple[str, int, str]]] = {}
+    for dataset, name, size, checksum in connection.execute(query.where(here).order_by(files.c.name)):
+        by_dataset.setdefault(dataset, []).append((name, size, checksum))
+    for found in by_dataset.values():
         if digest_files(found) == row.input:
             return [{"name": name, "size": size, "checksum": checksum} for name, size, checksum in found]
     return []

@@ -1,24 +1,34 @@
-"""The tables of files that no job reads: other places of registered files, and removed files."""
+"""The tables around registered files: their datasets, other places of files, and removed files."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, String, literal_column
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, String, Table, literal_column
 
 from reconciler.ledger.schema.columns import describe_run
-from reconciler.ledger.schema.tables import make_numbered
+from reconciler.ledger.schema.tables import make_numbered, metadata
 
 SIMULATED: ColumnElement[str] = literal_column("'mc'")
 """The type of runs of simulated events, as the index has it. With a parameter, the database would not use the index."""
 
+# Datasets with registered files, and what is known of how adopted ones were made. The others are in the ledger.
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("level", String(16), nullable=False),
+    Column("release", String(80)),
+    Column("global_tag", String(200)),
+    Column("since", String(20), nullable=False),
+)
 # Other places of registered files; no job reads them.
 replicas = make_numbered(
     "replicas",
     *describe_run(),
-    Column("level", String(16), nullable=False),
+    Column("dataset", String(200), nullable=False),
     Column("name", String(255), nullable=False),
     Column("path", String(4096), nullable=False),
     Column("storage", String(8), nullable=False),
-    Index("ix_replicas_file", "level", "experiment", "run", "name"),
+    Index("ix_replicas_file", "dataset", "experiment", "run", "name"),
 )
 # Files that were removed from the catalogue, one row for each place; `restored` is when the same file came back.
 removals = make_numbered(
@@ -36,5 +46,6 @@ removals = make_numbered(
     Column("who", String(120), nullable=False),
     Column("time", String(20), nullable=False),
     Column("restored", String(20)),
-    Index("ix_removals_file", "level", "experiment", "run", "name"),
+    Column("dataset", String(200), nullable=False),
+    Index("ix_removals_file", "dataset", "experiment", "run", "name"),
 )

@@ -121,21 +121,22 @@ files = make_numbered(
     Column("events", BigInteger),
     Column("storage", String(8), nullable=False),  # disk, tape or staging
     Column("simulated", Boolean),  # as the file says
-    UniqueConstraint("level", "experiment", "run", "name"),
+    Column("dataset", String(200), nullable=False),
+    UniqueConstraint("dataset", "experiment", "run", "name"),
     Index("ix_files_checksum", "checksum"),
     # Every plan asks for simulated files, and they are few.
     Index(
         "ix_files_simulated",
-        *("level", "experiment", "run"),
+        *("dataset", "experiment", "run"),
         sqlite_where=text("simulated IS 1"),
         postgresql_where=text("simulated IS true"),
     ),
 )
-# Sums over the files of one level of one run, so that a plan reads one row for each run.
+# Sums over the files of one dataset of one run, so that a plan reads one row for each run.
 inputs = Table(
     "inputs",
     metadata,
-    Column("level", String(16), primary_key=True),
+    Column("dataset", String(200), primary_key=True),
     *describe_run(key=True),
     Column("digest", String(64), nullable=False),
     Column("files", Integer, nullable=False),

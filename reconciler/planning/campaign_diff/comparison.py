@@ -222,6 +222,7 @@ def _describe_step(side: ComparedCampaign, step: Step, renamed: Mapping[str, str
         "template": step.template,
         "split": step.split,
         "input level": read.level,
+        "input dataset": read.dataset,
         "input step": renamed.get(read.step or "", read.step),
         "input skim": read.skim,
         "input skims": list(read.skims) or None,

@@ -18,7 +18,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.campaign_diff.values import ComparedCampaign
 from reconciler.planning.pinning import compare_locks, pin_campaign
 from reconciler.run_catalogue.run_selection import choose_runs, select_runs
-from renderer.identity.units import Chains, declare_units
+from renderer.identity.units import Chains, declare_units, imagine_sources
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import RunRange, fold_runs, run_key
@@ -137,10 +137,7 @@ def _gather(
     campaign = declared.campaign
     units = None
     if keys is not None and chains is not None:
-        # Both campaigns read the files of one catalogue, so any text that differs from run to run serves as digest.
-        levels = {step.input.level for step in campaign.steps if step.input.step is None}
-        inputs = {level: {key: f"{level} {key}" for key in keys} for level in sorted(levels)}
-        units = declare_units(campaign, repository, keys, inputs, chains)
+        units = declare_units(campaign, repository, keys, imagine_sources(campaign, keys), chains)
     runs = _declare_ranges(campaign) if keys is None else tuple(fold_runs(keys))
     return ComparedCampaign(repository, declared, runs, chains, units)
 

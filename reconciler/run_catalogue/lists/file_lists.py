@@ -15,13 +15,15 @@ from reconciler.run_catalogue.lists.run_lists import KEY, RefusedRow
 from reconciler.run_catalogue.lists.values import is_blank, read_checksum, read_count, read_label, read_path
 from renderer.event_data.sroot_parts import read_part
 from schemas.files.text import decode_text
+from schemas.manifest.dataset import DATASET_FORM, DATASET_LENGTH, parse_dataset
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT
 
-_STATED = ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated")
+_STATED = ("level", "name", "size", "checksum", "events", "storage", "replica_of", "simulated", "dataset")
 COLUMNS: Mapping[str, tuple[str, ...]] = {"path": ("path",), **KEY, **{name: (name,) for name in _STATED}}
 """The columns of a list of files, with all their names. Only `path` is required; missing values are read from the file.
 
-`replica_of` is the path or name of the file of which this is another place. `simulated` is yes or no.
+`replica_of` is the path or name of the file of which this is another place. `simulated` is yes or no. `dataset` is the
+dataset that the file belongs to.
 """
 
 
@@ -45,6 +47,7 @@ class StatedFile:
     line: int = 0
     text: str = ""
     simulated: bool | None = None
+    dataset: str | None = None
 
 
 def is_event_file(name: str) -> bool:
@@ -126,7 +129,8 @@ def _read_list(source: Path, separator: str | None) -> Iterator[StatedFile | Ref
 
 def _judge(columns: Columns, row: Row) -> StatedFile | RefusedRow:
     try:
-        path, experiment, run, level, name, size, checksum, events, storage, of, simulated = columns.take(row)
+        path, experiment, run, *stated = columns.take(row)
+        level, name, size, checksum, events, storage, of, simulated, dataset = stated
         where = read_path("path", path, 4096)
         if where is None:
             raise ValueError("path is missing")  # noqa: TRY301 -- refused like the other errors
@@ -147,9 +151,27 @@ def _judge(columns: Columns, row: Row) -> StatedFile | RefusedRow:
             row.line,
             row.text,
             _read_simulated(simulated),
+            _read_dataset(dataset),
         )
     except ValueError as error:
         return RefusedRow(row.line, row.text, str(error))
+
+
+def _read_dataset(value: object) -> str | None:
+    text = read_path("dataset", value, DATASET_LENGTH)
+    return None if text is None else read_dataset(text)
+
+
+def read_dataset(text: str) -> str:
+    """The name of a dataset to which files can belong.
+
+    Raises:
+        ValueError: it is not a name, or that of a step or of an edition.
+    """
+    name = parse_dataset(text)
+    if name.edition is not None or not (name.output or name.is_held):
+        raise ValueError(f"{text} is not a dataset that files can be added to: write {DATASET_FORM}")
+    return text
 
 
 def _read_simulated(value: object) -> bool | None:

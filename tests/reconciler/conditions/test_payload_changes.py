@@ -12,6 +12,7 @@ from renderer.identity.payloads import find_payloads
 from renderer.identity.units import declare_units
 from schemas.conditions.snapshot import FOREVER, Iov, freeze_tag
 from schemas.manifest.runs import run_key
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds.planned_campaign import RUNS, PlannedCampaign
 
 TAG = "data_reprocessing_proc7"
@@ -51,7 +52,9 @@ def declare(world, found):
     repository = replace(
         world.repository, snapshots={**world.repository.snapshots, TAG: freeze_tag(TAG, "PUBLISHED", found)}
     )
-    world.units = lambda: declare_units(world.campaign, repository, world.runs, {"raw": world.inputs})
+    world.units = lambda: declare_units(
+        world.campaign, repository, world.runs, make_sources({"raw": world.inputs})
+    )
     return repository
 
 

@@ -392,6 +392,7 @@ OTHER_STEPS = {
     "steps/script": ("convert/1", "convert/2"),
     "steps/arguments": ('"@inputs"', '"@job"'),
     "steps/input/step": ("{step: reco, level: mdst}", "{level: mdst}"),
+    "steps/input/dataset": ("{level: sroot}", "{dataset: detector/sroot}"),
     "steps/input/skim": ("{level: sroot}", "{step: skims, skim: hlt_hadron}"),
     "steps/input/skims": ("{level: sroot}", "{step: skims, skims: [hlt_hadron]}"),
 }

@@ -19,6 +19,7 @@ from renderer.steering import load_templates
 from schemas.files.tree import read_tree
 from schemas.manifest.runs import parse_runs
 from schemas.repository import read_repository
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds.builders import swap
 
 ROOT = Path(__file__).parents[3]
@@ -217,7 +218,8 @@ def test_proc7b_is_proc7_but_for_the_site():
     for name in ("proc7", "proc7b"):
         declared = repository.campaigns[name]
         runs = declared.lock.runs
-        (units,) = declare_units(declared.campaign, repository, runs, {"raw": dict.fromkeys(runs, "0" * 64)})
+        sources = make_sources({"raw": dict.fromkeys(runs, "0" * 64)})
+        (units,) = declare_units(declared.campaign, repository, runs, sources)
         made[name] = units.fingerprints
     assert made["proc7"] == made["proc7b"]
     here, there = (repository.campaigns[name].campaign for name in ("proc7", "proc7b"))

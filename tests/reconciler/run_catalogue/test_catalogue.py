@@ -13,10 +13,10 @@ from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.model.run import File, Run
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.catalogue import list_runs, read_inputs
+from reconciler.run_catalogue.catalogue import RAW, list_runs, read_inputs
+from reconciler.run_catalogue.file_decision import RefusedFile
 from reconciler.run_catalogue.file_import import read_files
 from reconciler.run_catalogue.file_register import import_files
-from reconciler.run_catalogue.filing import RefusedFile
 from reconciler.run_catalogue.lists.file_lists import find_files
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from reconciler.run_catalogue.run_import import ImportedRuns, import_runs
@@ -75,10 +75,10 @@ def test_a_changed_file_moves_the_input_of_its_run_alone(state, change):
     with opened(state) as engine:
         import_files(engine, [file(2), file(5)])
         with reading(state) as connection:
-            before = read_inputs(connection, "raw", [3])
+            before = read_inputs(connection, RAW, [3])
         assert import_files(engine, [file(5, **change)]).counts == ImportedRuns(changed=1)
     with reading(state) as connection:
-        after = read_inputs(connection, "raw", [3])
+        after = read_inputs(connection, RAW, [3])
     assert {key for key in before if before[key] != after[key]} == {run_key(3, 5)}
 
 
@@ -86,10 +86,10 @@ def test_where_a_file_lies_moves_nothing(state):
     with opened(state) as engine:
         import_files(engine, [file(2)])
         with reading(state) as connection:
-            before = read_inputs(connection, "raw", [3])
+            before = read_inputs(connection, RAW, [3])
         import_files(engine, [file(2, path="/elsewhere")])
     with reading(state) as connection:
-        assert read_inputs(connection, "raw", [3]) == before
+        assert read_inputs(connection, RAW, [3]) == before
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_where_a_file_is_stored_is_counted_and_moves_nothing(state):
     def look():
         with reading(state) as connection:
             (row,) = (row for row in connection.execute(list_runs()) if row.run == 2)
-            return (row.files, row.on_disk), read_inputs(connection, "raw", [3])
+            return (row.files, row.on_disk), read_inputs(connection, RAW, [3])
 
     with opened(state) as engine:
         import_files(

@@ -93,7 +93,10 @@ def test_more_events_than_the_run_has_are_told_at_each_import(importing):
         code, _, told = importing("files", "import", importing.root / "in", "--level", "mdst")
         assert code == Exit.FINDINGS
         assert new in told
-        assert "12:1: its mdst files are registered with 200 events, the run itself with 150" in told
+        assert (
+            "12:1: its files in unassigned/mdst are registered with 200 events, the run itself with 150"
+            in told
+        )
     importing.write("two/out.root", runs=(2,))
     assert importing("files", "import", importing.root / "two", "--level", "mdst")[0] == Exit.FINE, (
         "run 2 has no number"
@@ -155,7 +158,7 @@ def test_files_without_a_count_hide_no_events_of_the_others(importing, counts, e
         for number, events in enumerate(counts, 1)
     ]
     code, _, told = importing("files", "import", importing.list(rows), "--level", "mdst")
-    said = f"12:1: its mdst files are registered with at least {excess} events, the run itself with 150"
+    said = f"12:1: its files in unassigned/mdst are registered with at least {excess} events, the run itself with 150"
     assert (code, said in told) == ((Exit.FINDINGS, True) if excess else (Exit.FINE, False))
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.run import File
-from reconciler.run_catalogue.filing import FilePlace, Known, Replica, content_of, decide, key_of
+from reconciler.run_catalogue.file_decision import FilePlace, Known, Replica, content_of, key_of
+from reconciler.run_catalogue.filing import decide
 
 A = File(12, 1, "mdst", "a.root", "/in/a.root", 10, "sha256:aa", 5)
 B = replace(A, name="b.root", path="/in/b.root", checksum="sha256:bb")
@@ -74,7 +75,10 @@ COPY = replace(A, name="copy.root", path="/in/copy.root")
             {"/in/a.root": "/in/2/a.root", "/in/2/a.root": "/in/a.root"},
         ),
         "one path as two files": ([A, replace(A, run=2)], {"/in/a.root": "mdst/12:2/a.root"}),
-        "one path at two levels": ([A, replace(A, level="cdst")], {"/in/a.root": "cdst/12:1/a.root"}),
+        "one path at two levels": (
+            [A, replace(A, level="cdst", dataset="")],
+            {"/in/a.root": "cdst/12:1/a.root"},
+        ),
         "one file, stated differently": ([A, replace(A, events=6)], {"/in/a.root": "differently"}),
         "one file, listed twice": ([A, A], {}),
         "two files": ([A, B], {}),
@@ -129,9 +133,9 @@ def test_of_files_that_contradict_one_another_in_an_import_none_is_taken(found, 
             "refused",
             "files remove /in/a.root",
         ),
-        "a copy of another name": (COPY, Seen(), "refused", "/in/a.root (mdst/12:1/a.root)"),
+        "a copy of another name": (COPY, Seen(), "refused", "/in/a.root (unassigned/mdst/12:1/a.root)"),
         "renamed": (COPY, Seen(gone=["/in/a.root"]), "refused", "files remove /in/a.root"),
-        "in another run": (replace(A, run=2), Seen(), "refused", "registered as mdst/12:1/a.root"),
+        "in another run": (replace(A, run=2), Seen(), "refused", "registered as unassigned/mdst/12:1/a.root"),
         "by another checksum, equal": (
             replace(A, checksum="adler32:01"),
             Seen(sums={("/in/a.root", "sha256"): "sha256:aa"}),

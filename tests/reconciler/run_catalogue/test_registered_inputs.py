@@ -284,7 +284,7 @@ def test_a_unit_that_was_accepted_without_a_job_is_held_to_the_others(tmp_path):
     count(world, 1, (4, 4), 8)
     with reading(world.state) as connection:
         one, _ = divide_input(
-            world.state_view().views[0].units[0].step, read_files(connection, "raw", run_key(3, 1))
+            world.state_view().views[0].units[0].step, read_files(connection, "detector/raw", run_key(3, 1))
         )
     world.behave("status 7", f"reco-{one.key}")
     assert world.reconcile().produced == 1

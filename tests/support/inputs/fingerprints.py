@@ -8,6 +8,7 @@ from renderer.identity.units import declare_units
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
 from schemas.repository import read_repository
+from tests.support.inputs.sources import make_sources
 from tests.support.tables.manifest_keys import OTHERS
 from tests.support.worlds.builders import tree
 
@@ -41,7 +42,7 @@ def declare(text):
     extra = {**OTHERS, "releases": f'{releases}  release-03-00-01: {{date: "2019-01-26"}}\n'}
     repository, findings = read_repository(tree(campaign=text, **extra), templates)
     assert not findings, findings
-    units = declare_units(repository.campaigns["proc7"].campaign, repository, RUNS, INPUTS)
+    units = declare_units(repository.campaigns["proc7"].campaign, repository, RUNS, make_sources(INPUTS))
     return {
         (item.step.name, output): list(column)
         for item in units

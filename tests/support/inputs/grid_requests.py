@@ -11,6 +11,7 @@ from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
 from schemas.manifest.step import Expectation
 from schemas.repository import read_repository
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds.builders import CAMPAIGN, snapshot, swap, tree
 
 SITE = "schema: site/1\ntitle: The grid\nengine: gb2\nstorage: /belle/Data\nruns_per_request: 100\n"
@@ -52,7 +53,7 @@ def declare(
     campaign = repository.campaigns["proc7"].campaign
     (step,) = campaign.steps
     (units,) = declare_units(
-        campaign, repository, runs, {step.input.level: {run: f"{run:064x}" for run in runs}}
+        campaign, repository, runs, make_sources({step.input.level: {run: f"{run:064x}" for run in runs}})
     )
     files = {}
     for key in runs:

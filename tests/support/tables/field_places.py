@@ -29,6 +29,8 @@ campaign steps.*.title reconciler/planning/campaign_diff/comparison.py
 campaign steps.*.application renderer/jobs/job_json.py
 campaign steps.*.template renderer/applications/basf2.py
 campaign steps.*.input renderer/identity/units.py
+campaign steps.*.input.level schemas/manifest/step.py
+campaign steps.*.input.dataset reconciler/planning/sources.py
 campaign steps.*.input.skim schemas/manifest/variant.py
 campaign steps.*.input.skims[] schemas/manifest/step.py
 campaign steps.*.outputs[] renderer/identity/fingerprint.py

@@ -75,6 +75,7 @@ EXEMPT = {
     "schema": "has one value",
     "steps/application": "another application is another step altogether",
     "steps/input/step": "what counts is the upstream fingerprint: test_fingerprint has the cases",
+    "steps/input/dataset": "what counts is what is read: test_datasets",
     "steps/input/skim": "as input/step",
     "steps/input/skims": "as several steps with input/skim: test_skim_variants",
 }

@@ -11,6 +11,7 @@ from renderer.identity.units import declare_units
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
 from schemas.repository import read_repository
+from tests.support.inputs.sources import make_sources
 from tests.support.worlds.builders import campaign, tree
 
 RUNS = [run_key(3, number) for number in range(529, 539)]
@@ -35,7 +36,7 @@ class PlannedCampaign:
         self.observed = Observed()
 
     def units(self):
-        return declare_units(self.campaign, self.repository, self.runs, {"raw": self.inputs})
+        return declare_units(self.campaign, self.repository, self.runs, make_sources({"raw": self.inputs}))
 
     def plan(self):
         return plan_campaign(self.campaign, self.units(), self.observed)

@@ -317,7 +317,7 @@ def make_work_item(world):
     (view,) = world.state_view().views
     units = view.units[0]
     with reading(world.state) as connection:
-        files = read_files(connection, "raw", units.runs[0])
+        files = read_files(connection, "detector/raw", units.runs[0])
     return WorkItem(
         campaign=view.campaign,
         units=units,

@@ -1,0 +1,153 @@
+"""Sources: the datasets that a campaign reads, as registered, or as another campaign makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from reconciler.ledger.reading.observation import find_stored, read_heads
+from reconciler.ledger.store.database import State
+from reconciler.run_catalogue.catalogue import (
+    RAW,
+    find_excessive,
+    find_incomplete,
+    find_simulated,
+    read_inputs,
+)
+from reconciler.run_catalogue.dataset_register import find_datasets, read_datasets
+from renderer.identity.units import Source, StepUnits, tell_nothing, tell_wait
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.dataset import DatasetName, parse_dataset
+from schemas.repository import Repository
+
+ReadUnits = Callable[[str], Sequence[StepUnits] | None]
+"""Campaign → its units, or None if it is not live or has no lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Several datasets of one data level."""
+
+    level: str
+    datasets: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What is wrong."""
+        *others, last = self.datasets
+        return f"{', '.join(others)} and {last} are datasets of {self.level}"
+
+    @property
+    def hint(self) -> str:
+        """What to write instead."""
+        return f"write which one is read, as in `dataset: {self.datasets[0]}`"
+
+
+def choose_dataset(connection: Connection, level: str) -> str | Ambiguous | None:
+    """The dataset of registered files of a data level; None if no file of this level is registered."""
+    found = find_datasets(connection, level)
+    return Ambiguous(level, tuple(found)) if len(found) > 1 else next(iter(found), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReader:
+    """Reads sources at one moment. `read_units` gives the units of other campaigns."""
+
+    connection: Connection
+    repository: Repository
+    state: State
+    read_units: ReadUnits
+
+    def read(self, campaign: Campaign, experiments: Sequence[int]) -> dict[str, Source]:
+        """The sources of a campaign's inputs that none of its steps makes, by dataset or data level.
+
+        Raises:
+            SourceUnavailable: something that a campaign depends on whose output is read cannot be read.
+        """
+        found: dict[str, Source] = {}
+        registered: dict[
+            str, str
+        ] = {}  # dataset or data level of the input → the dataset with registered files
+        known = read_datasets(self.connection)
+        outside = {step.input.source: step.input for step in campaign.expand() if step.input.step is None}
+        for key, read in outside.items():
+            if read.dataset is None:
+                chosen = choose_dataset(self.connection, read.level)
+                if isinstance(chosen, Ambiguous):
+                    found[key] = Source(key, nothing=f"{chosen.text}: {chosen.hint}")
+                elif chosen is not None:
+                    registered[key] = chosen
+            elif key in known:
+                registered[key] = key
+            else:
+                name = parse_dataset(key)
+                found[key] = self._refuse_elsewhere(campaign, name, self._follow(name))
+        return found | self._read_registered(campaign, experiments, registered)
+
+    def _read_registered(
+        self, campaign: Campaign, experiments: Sequence[int], registered: Mapping[str, str]
+    ) -> dict[str, Source]:
+        names = sorted(set(registered.values()))
+        partial = {RAW: find_incomplete(self.connection, experiments)} if RAW in names else {}
+        excessive = find_excessive(self.connection, names, experiments)
+        used = (self.repository.templates.get(step.template or "") for step in campaign.steps)
+        declaring = any(template is not None and template.declares_real for template in used)
+        simulated = find_simulated(self.connection, names, experiments) if declaring else {}
+        return {
+            key: Source(
+                name,
+                read_inputs(self.connection, name, experiments),
+                tell_nothing(key),
+                partial=partial.get(name, {}),
+                refused=excessive.get(name, {}),
+                simulated=simulated.get(name, {}),
+            )
+            for key, name in registered.items()
+        }
+
+    def _follow(self, name: DatasetName) -> Source:
+        """The head of a dataset that a campaign makes. If the campaign is not live, it is what was produced."""
+        dataset = name.dataset
+        declared = self.repository.campaigns.get(name.campaign)
+        if declared is None or not declared.campaign.is_live:
+            heads = read_heads(self.connection, name.campaign)
+            made = {one.run: one.fingerprint.hex() for one in heads if one[:2] == (name.step, name.output)}
+            if not made and declared is None:
+                return Source(dataset, nothing=tell_nothing(f"dataset {dataset}"), made=True)
+            return Source(dataset, made, f"{name.campaign} ended without it", made=True)
+        follows = (name.campaign, name.step)
+        units = self.read_units(name.campaign)
+        if units is None:
+            nothing = f"waits for {name.campaign}, which has no lock"
+            return Source(dataset, nothing=nothing, made=True, follows=follows)
+        one = next((one for one in units if one.step.name == name.step), None)
+        column = None if one is None else one.fingerprints.get(name.output)
+        if one is None or column is None:
+            return Source(dataset, nothing=f"{name.campaign} does not make {dataset}", made=True)
+        return Source(
+            dataset,
+            {run: value.hex() for run, value in zip(one.runs, column, strict=True)},
+            f"{name.campaign} does not take this run",
+            made=True,
+            follows=follows,
+            waiting=dict.fromkeys(one.waiting, tell_wait("/".join(follows))),
+            simulated=one.simulated,
+        )
+
+    def _refuse_elsewhere(self, campaign: Campaign, name: DatasetName, source: Source) -> Source:
+        """The source; what was made for another storage than the campaign's, and is not in that one, is refused."""
+        declared = self.repository.campaigns.get(name.campaign)
+        if declared is None or not source.inputs:
+            return source
+        sites = self.repository.sites
+        here, there = (
+            self.state.storage(sites[one].storage) for one in (campaign.site, declared.campaign.site)
+        )
+        if here == there:
+            return source
+        stored = find_stored(self.connection, str(here), map(bytes.fromhex, source.inputs.values()))
+        reason = f"{source.dataset} is at {declared.campaign.site}, and not in the storage of {campaign.site}"
+        away = {run: reason for run, value in source.inputs.items() if bytes.fromhex(value) not in stored}
+        return replace(source, refused={**source.refused, **away})
