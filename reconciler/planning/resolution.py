@@ -8,18 +8,23 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_uncovered
+from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.writing.trust import Launch, read_launch
 from reconciler.planning.pinning import compare_locks, goes_back, pin_campaign
+from reconciler.planning.sources import Ambiguous, choose_dataset
 from reconciler.run_catalogue.catalogue import find_known
+from reconciler.run_catalogue.dataset_register import read_datasets
 from reconciler.run_catalogue.run_selection import find_foreign, find_lacking, select_runs
 from renderer.identity.units import Chains, find_chains
 from schemas.findings.finding import Finding
 from schemas.manifest.campaign import Campaign, Selector
+from schemas.manifest.dataset import parse_dataset
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import format_run, format_runs, split_key
 from schemas.manifest.tool import Tool
 from schemas.repository import Declared, Repository
 from schemas.rules.support.intervals import contain
+from schemas.yaml.wording import suggest
 
 
 def resolve(
@@ -41,6 +46,7 @@ def resolve(
     closed.sort()
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
+    findings += _check_datasets(connection, declared, repository)
     lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name))
     if lock is not declared.lock:
         lock = replace(lock, tool=tool)
@@ -127,6 +133,26 @@ def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[i
     for what, found in lacking.items():
         message = f"{what} is valid for {format_runs(sorted(found), most=10)}"
         yield Finding(place, "BP503", message, hint)
+
+
+def _check_datasets(connection: Connection, declared: Declared, repository: Repository) -> Iterator[Finding]:
+    """Finds inputs of which it is not certain which dataset they are, and datasets that nobody has."""
+    known, made = read_datasets(connection), list_campaigns(connection)
+    for step in declared.campaign.steps:
+        path = ("steps", step.name, "input")
+        if step.input.step is None and step.input.dataset is None:
+            chosen = choose_dataset(connection, step.input.level)
+            if isinstance(chosen, Ambiguous):
+                yield declared.document.report_key(path, "BP409", chosen.text, chosen.hint)
+        for read in step.input.divide():
+            if read.dataset is None or read.dataset in known:
+                continue
+            name = parse_dataset(read.dataset)
+            if name.campaign not in repository.campaigns and name.campaign not in made:
+                message = f"there is no dataset {read.dataset}: no campaign makes it, and it has no registered files"
+                adopt = f"adopt it with `b2prod files import … --dataset {name.dataset}`"
+                hint = suggest(name.dataset, known, adopt)
+                yield declared.document.report((*path, "dataset"), "BP410", message, hint)
 
 
 def _check_shrinking(

@@ -26,6 +26,8 @@ _MADE = re.compile(
     re.ASCII,
 )
 
+_LEVEL = re.compile(r"[a-z]{3,6}", re.ASCII)
+
 DATASET_FORM = "CAMPAIGN/STEP/OUTPUT, as in prod6/skims/hlt_bhabha"
 
 
@@ -69,10 +71,9 @@ def parse_dataset(text: str) -> DatasetName:
     number = None if edition is None else int(edition)
     if campaign not in HOLDERS:
         return DatasetName(campaign, step, output or "", number)
-    if output or (campaign == DETECTOR and step not in RAW_LEVELS):
-        raise ValueError(
-            f"{text} is not a name of a dataset: the detector's are detector/raw and detector/sroot"
-        )
+    legal = step in RAW_LEVELS if campaign == DETECTOR else _LEVEL.fullmatch(step)
+    if output or not legal:
+        raise ValueError(f"{text} is not a name of a dataset: {campaign} has one for each of its data levels")
     return DatasetName(campaign, "", step, number)
 
 

@@ -59,17 +59,13 @@ def check_circles_of_campaigns(repository: Repository) -> Iterator[Finding]:
 
 
 def _check_form(document: Document, path: Path, given: dict[str, Any]) -> Iterator[Finding]:
-    """Findings on keys that exclude each other, and on a name that is not that of a dataset."""
+    """Findings on keys that exclude each other, and on the name of a step instead of a dataset."""
     for key in ("step", "skim"):
         if key in given:
             message = f"a dataset is named completely, so it has no `{key}` beside it"
             hint = f"keep one of them; a dataset is {DATASET_FORM}"
             yield document.report_clash((*path, "dataset"), (*path, key), message, hint)
-    try:
-        name = parse_dataset(given["dataset"])
-    except ValueError as error:
-        yield document.report((*path, "dataset"), "BP301", str(error), f"write {DATASET_FORM}")
-        return
+    name = parse_dataset(given["dataset"])
     if "skims" in given and (name.output or name.is_held or name.edition is not None):
         message = f"{show(given['dataset'])} is one dataset, and `skims` names several of a step"
         hint = "write `dataset: CAMPAIGN/STEP` with `skims`, or the dataset alone"

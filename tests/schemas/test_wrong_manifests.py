@@ -111,6 +111,8 @@ def test_all_codes_that_need_only_the_repository_are_in_the_corpus():
         "BP209": "no key has been retired",
         "BP406": "run catalogue",
         "BP408": "registered files",
+        "BP409": "registered files",
+        "BP410": "registered files",
         "BP503": "run catalogue",
         "BP606": "run catalogue",
         "BP607": "ledger",

@@ -170,7 +170,7 @@ def test_a_copied_file_is_refused_until_it_is_declared_a_replica(importing):
     assert importing("files", "import", first, "--level", "mdst")[0] == Exit.FINE
     code, _, told = importing("files", "import", copy.parent, "--level", "mdst")
     assert code == Exit.FINDINGS
-    assert f"refused: {copy}: it has the content of {first} (mdst/12:1/a.root)" in told
+    assert f"refused: {copy}: it has the content of {first} (unassigned/mdst/12:1/a.root)" in told
     code, _, told = importing("files", "import", copy.parent, "--level", "mdst", "--replicas")
     assert (code, "replicas: 1 new" in told) == (Exit.FINE, True)
     (row,) = importing.show()
