@@ -50,27 +50,32 @@ def read_maps(raw: awkward.Array) -> Iterator[tuple[Shape, NDArray[np.int64], ND
     lengths = awkward.to_numpy(awkward.num(raw))
     left = np.arange(len(lengths))
     while len(left):
-        first = int(left[0])
-        length = int(lengths[first])
+        length = int(lengths[left[0]])
         alike = left[lengths[left] == length]
         block = awkward.to_numpy(raw[alike]).reshape(len(alike), length)
+        entries = alike[:1]  # to which an error's place refers
         try:
             shape, loose = _decode(block[0].tobytes())
             firm = np.ones(length, bool)
             firm[loose] = False
             same = (block[:, firm] == block[0, firm]).all(axis=1)
-            yield shape, alike[same], _take_results(block[same], shape)
+            entries = alike[same]
+            results = _take_results(block[same], shape)
         except MapError as error:
-            error.entry = first
+            error.entry = int(entries[error.entry])
             raise
-        left = np.setdiff1d(left, alike[same], assume_unique=True)
+        yield shape, entries, results
+        left = np.setdiff1d(left, entries, assume_unique=True)
 
 
 def _take_results(block: NDArray[np.uint8], shape: Shape) -> NDArray[np.int8]:
+    """The results of entries of one shape, one row for each. An error has the row of the first wrong entry."""
     width = np.arange(4)
     values = np.ascontiguousarray(block[:, shape.places[:, None] + width]).view(">i4")[..., 0]
-    if len(wrong := values[~np.isin(values, _RESULTS)]):
-        raise MapError(f"a result is {wrong[0]}, and not -1, 0 or 1")
+    if len(wrong := np.argwhere(~np.isin(values, _RESULTS))):
+        error = MapError(f"a result is {values[tuple(wrong[0])]}, and not -1, 0 or 1")
+        error.entry = int(wrong[0][0])
+        raise error
     return values.astype(np.int8)
 
 
