@@ -13,7 +13,6 @@ from reconciler.model.states import OutputState
 from reconciler.planning.views import View
 from renderer.identity.units import StepUnits
 from schemas.manifest.runs import run_key
-from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared
 
 
@@ -58,8 +57,8 @@ def measure_produced(connection: Connection, campaign: str, step: str | None = N
 def _estimate_step(
     connection: Connection, view: View, units: StepUnits, runs: set[int], like: Sequence[str]
 ) -> Estimate:
-    read = measure_input(connection, units.step, runs)
-    if units.step.input.step is not None:
+    read = measure_input(connection, units, runs)
+    if units.registered is None:
         return read
     step, events = units.step, read.events
     mine = [recipe.digest for recipe in units.recipes]
@@ -73,11 +72,12 @@ def _estimate_step(
     )
 
 
-def measure_input(connection: Connection, step: Step, runs: Collection[int]) -> Estimate:
+def measure_input(connection: Connection, units: StepUnits, runs: Collection[int]) -> Estimate:
     """What a step reads for these run keys, without the cost of reading it.
 
-    If another step makes its input, events and bytes are not known; jobs are known only if a job reads a whole run.
+    If units make its input, events and bytes are not known; jobs are known only if a job reads a whole run.
     """
+    step = units.step
     by_run = step.split == "run"
     if units.registered is None:
         return Estimate(step.name, len(runs), len(runs) if by_run else None)

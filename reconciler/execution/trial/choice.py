@@ -74,8 +74,8 @@ def plan_trial(
     """
     site = repository.sites[view.campaign.site]
     here = replace(site, engine=_HERE, engine_settings={})
-    storage = str(state.storage(site.storage)) if reads_published else None
-    search = _Search(connection, view, storage, tuple(steps))
+    storage = str(state.storage(site.storage))
+    search = _Search(connection, view, storage, tuple(steps), reads_published=reads_published)
     found = search.find(search.list_candidates() if run is None else (run,))
     _check_programs(found.steps, here)
     return TrialPlan(
@@ -84,7 +84,7 @@ def plan_trial(
         run=found.run,
         steps=found.steps,
         files=found.files,
-        whole=tuple(measure_input(connection, one.step, set(one.runs)) for one in found.steps),
+        whole=tuple(measure_input(connection, one, set(one.runs)) for one in found.steps),
     )
 
 
@@ -98,13 +98,20 @@ class _Found:
 class _Search:
     """Looks for the input of steps; `names` are the steps that are tried, all if there are none.
 
-    `storage` is where published outputs are read, None if they are not.
+    `storage` is where published outputs are read: those of other campaigns, and with `reads_published` the campaign's own.
     """
 
     def __init__(
-        self, connection: Connection, view: View, storage: str | None, names: tuple[str, ...]
+        self,
+        connection: Connection,
+        view: View,
+        storage: str,
+        names: tuple[str, ...],
+        *,
+        reads_published: bool,
     ) -> None:
         self._connection, self._view, self._storage = connection, view, storage
+        self._reads_published = reads_published
         self._units = {units.step.name: units for units in view.units}
         for name in names:
             if not any(name in (one, find_declared(one)) for one in self._units):
@@ -127,7 +134,7 @@ class _Search:
         root = self._wanted[0]
         while root.step.input.step is not None:
             root = self._units[root.step.input.step]
-        away = self._find_away(root.step.input.level)
+        away = self._find_away(root.registered) if root.registered is not None else frozenset()
         return [*islice((run for run in runs if run not in away), LOOKED)] or [runs[0]]
 
     def find(self, runs: Sequence[int]) -> _Found:
@@ -156,9 +163,11 @@ class _Search:
             if step.name in needed:
                 return
             self._check_unit(units, run)
-            if step.input.step is None:
-                files[step.name] = self._find_registered(step.input.level, run)
-            elif published := self._find_published(units, run):
+            if units.registered is not None:
+                files[step.name] = self._find_registered(units.registered, run)
+            elif step.input.step is None:
+                files[step.name] = self._find_made(units, run)
+            elif self._reads_published and (published := self._find_published(units, run)):
                 files[step.name] = published
             else:
                 need(self._units[step.input.step])
@@ -179,28 +188,34 @@ class _Search:
             why = explain_absence(self._connection, self._view.campaign, self._view.lock, run)
             raise NotDeclared(f"{name} does not take {format_run(run)}: {why}")
 
-    def _find_registered(self, level: str, run: int) -> tuple[InputFile, ...]:
-        files = read_files(self._connection, level, run)
+    def _find_made(self, units: StepUnits, run: int) -> tuple[InputFile, ...]:
+        """What another campaign made."""
+        files = self._find_published(units, run)
         if not files:
-            what = f"an export of the state does not say where the {level} of {format_run(run)} lies"
+            what = f"the input of {units.step.name} for {format_run(run)}"
+            raise SourceUnavailable(f"{what} is not made yet: {units.step.input.source}")
+        return files
+
+    def _find_registered(self, dataset: str, run: int) -> tuple[InputFile, ...]:
+        files = read_files(self._connection, dataset, run)
+        if not files:
+            what = f"an export of the state does not say where the files of {format_run(run)} lie"
             raise SourceUnavailable(f"{what}: it can be tried where the ledger itself is read")
-        if run in self._find_away(level):
+        if run in self._find_away(dataset):
             raise SourceUnavailable(
-                f"the {level} of {format_run(run)} is not on disk: stage it, or name another run with --run"
+                f"{dataset} of {format_run(run)} is not on disk: stage it, or name another run with --run"
             )
         return _check_here(files)
 
     def _find_published(self, units: StepUnits, run: int) -> tuple[InputFile, ...]:
-        if self._storage is None:
-            return ()
         upstream = bytes.fromhex(units.inputs[bisect_left(units.runs, run)])
         campaign = self._view.campaign.name
         return _check_here(find_files(self._connection, upstream, self._storage, campaign))
 
-    def _find_away(self, level: str) -> frozenset[int]:
-        if level not in self._away:
-            self._away[level] = find_away(self._connection, level)
-        return self._away[level]
+    def _find_away(self, dataset: str) -> frozenset[int]:
+        if dataset not in self._away:
+            self._away[dataset] = find_away(self._connection, dataset)
+        return self._away[dataset]
 
 
 def _check_here(files: tuple[InputFile, ...]) -> tuple[InputFile, ...]:
