@@ -134,7 +134,7 @@ def test_an_export_of_the_state_does_not_say_where_files_are(tmp_path, capsys):
     options = ["--base", base, "--head", head, "--try-events", "5"]
     where = ["--state-export", str(tmp_path / "state.zip")]
     assert run(["--root", str(history.root), "review", *options, *where]) == Exit.FINE
-    assert "Not tried: an export of the state does not say where the raw of" in capsys.readouterr().out
+    assert "Not tried: an export of the state does not say where the files of" in capsys.readouterr().out
 
 
 def read(root: Path) -> Repository:

@@ -37,6 +37,7 @@ PUBLISHED: tuple[Table, ...] = (
     tables.attempts,
     tables.products,
     decision_tables.pauses,
+    file_tables.datasets,
     file_tables.removals,
     decision_tables.upgrades,
 )
