@@ -76,6 +76,8 @@ def _bump(other: Declared, name: str) -> Iterator[tuple[str, Any]]:
         yield "title", title[:120]
     if campaign.state != "held":
         yield "state", "held"
+    if "running_jobs" in other.document.data:
+        yield "running_jobs", None
     if campaign.kind == "reprocessing":
         yield "supersedes", [campaign.name]
     elif campaign.supersedes:

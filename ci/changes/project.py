@@ -246,6 +246,24 @@ def load_sound(project: Project, names: Sequence[str] = (), *, judge_locks: bool
     return repository
 
 
+def load_rendered(project: Project, name: str) -> Repository:
+    """Everything declared, if a campaign can be rendered: a live one must be ready for a launch, with a current lock.
+
+    Raises:
+        WrongUse: there is no campaign of that name.
+        FoundProblems: there are findings on it; of a campaign that is not live, `HARMLESS` ones do not count.
+    """
+    repository, findings = load(project)
+    declared = repository.campaigns.get(name)
+    live = declared is None or declared.campaign.is_live
+    about = [one for one in findings if is_about(one, [name])]
+    if blocking := [one for one in about if live or not one.code.startswith(HARMLESS)]:
+        raise FoundProblems(blocking)
+    if live:
+        choose_locked(repository, [name])
+    return repository
+
+
 def choose_campaigns(repository: Repository, names: Sequence[str]) -> list[Declared]:
     """The named campaigns, or all live ones.
 

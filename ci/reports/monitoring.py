@@ -16,9 +16,10 @@ from ci.changes.project import Project
 from ci.cli.console import say
 from ci.reports.notifications import Notifier, read_recipients
 from reconciler.ledger.reading.event_log import LogEvent, find_last, read_events
+from reconciler.ledger.reading.progress import list_under_way
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
-from reconciler.monitoring.health import HealthStatus, judge_campaign
+from reconciler.monitoring.health import HealthStatus, judge_campaign, judge_ending
 from reconciler.monitoring.metrics import LedgerCollector, TurnMetrics
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.metrics_server import MetricsServer
@@ -136,6 +137,9 @@ class Monitor:
                     paused = read_pauses(connection)
                     for view in state_view.views:
                         statuses += judge_campaign(connection, view, paused, now)
+                    planned = {view.campaign.name for view in state_view.views}
+                    for name in sorted({*list_under_way(connection)} - planned):
+                        statuses += judge_ending(connection, name, now)
         except SourceUnavailable as error:
             trouble = [*trouble, str(error)]
         if self._turns is not None:

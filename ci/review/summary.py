@@ -172,7 +172,8 @@ class _Gathering:
         if about := [one for one in self.findings if is_about(one, [name])]:
             return f"{len(about)} findings come first"
         if not declared.campaign.is_live:
-            return "it is stopped, and stopped campaigns are not planned"
+            jobs = "are ended with the merge" if declared.campaign.ends_jobs else "go on to their end"
+            return f"it is stopped, and stopped campaigns are not planned; jobs that run {jobs}"
         if lock is None:
             return f"it was never locked; run `b2prod resolve {name}` and commit the lock"
         today = pin_campaign(declared, self.repository, lock.runs, lock.generation)

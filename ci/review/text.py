@@ -36,7 +36,7 @@ LONGEST = 60_000
 ROWS = 24
 """The largest number of rows of a long table."""
 
-_OWN = ("state", "supersedes", "compare_with", "restate")
+_OWN = ("state", "running_jobs", "supersedes", "compare_with", "restate")
 """Keys by which a campaign refers to others or to its own state. They are not shown as differences."""
 
 

@@ -32,6 +32,7 @@ from reconciler.execution.tracking.alarms import Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.orphan_jobs import end_orphan_jobs
 from reconciler.execution.tracking.publication import EndedUnit, Publisher
+from reconciler.execution.tracking.stopped_jobs import end_stopped_jobs
 from reconciler.execution.tracking.tracker import Poll, Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.store.database import State
@@ -146,6 +147,7 @@ class Launcher:
                 self._pauses.pause(order.scope, order.kind, order.reason, order.who)
                 file.unlink(missing_ok=True)
         self._tracker.resume()
+        end_stopped_jobs(self._repository, self._attempts)
         while True:
             poll = self._poll()
             waited = self._list_waited(poll)

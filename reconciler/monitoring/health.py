@@ -66,6 +66,19 @@ def judge_campaign(
     return tuple(HealthStatus(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
 
 
+def judge_ending(connection: Connection, name: str, now: datetime) -> tuple[HealthStatus, ...]:
+    """The statuses of a campaign that is not planned, while its jobs are under way to their end; empty if none is."""
+    live = _read_live(connection, name)
+    ending = [row for row in live if row.cancel is not None]
+    told = []
+    if going := len(live) - len(ending):
+        told.append((PROGRESSING, f"{_count(going, 'job')} under way to the end, and nothing new begins"))
+    if ending:
+        told.append((PROGRESSING, f"{_count(len(ending), 'job')} being ended: {ending[0].cancel}"))
+    told += [(STALLED, reason) for reason in _find_silent(live, now)]
+    return tuple(HealthStatus(name, kind, reason) for kind, reason in told)
+
+
 def _judge(
     connection: Connection, view: View, paused: Sequence[Pause], now: datetime
 ) -> Iterator[tuple[str, str]]:
@@ -109,13 +122,17 @@ def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
             yield f"{units.step.name}: the input of {_count(away, 'unit')} is on tape, {there} of {count} files are on disk"
 
 
-def _find_stalls(connection: Connection, view: View, live: list[Any], now: datetime) -> Iterator[str]:
+def _find_silent(live: list[Any], now: datetime) -> Iterator[str]:
     if silent := [one for one in live if one.unknown is not None and now - read_time(one.unknown) > SILENCE]:
         oldest = min(silent, key=lambda row: row.unknown)
         yield (
             f"of {_count(len(silent), 'job')} nothing is known, of {_name(oldest)} since {oldest.unknown}:"
             f" {oldest.reason}; `b2prod settle` decides where the engine never will"
         )
+
+
+def _find_stalls(connection: Connection, view: View, live: list[Any], now: datetime) -> Iterator[str]:
+    yield from _find_silent(live, now)
     if delayed := connection.execute(_DELAYED.where(outputs.c.campaign == view.campaign.name)).all():
         yield f"{_count(len(delayed), 'unit')} made, waiting for their storage: {delayed[0].reason}"
     site = connection.execute(select(sites).where(sites.c.name == view.campaign.site)).first()
@@ -147,7 +164,7 @@ def _read_limits(connection: Connection, campaign: str) -> dict[str, timedelta]:
 
 
 def _read_live(connection: Connection, campaign: str) -> list[Any]:
-    columns = (attempts.c.state, attempts.c.begun, attempts.c.unknown, attempts.c.reason)
+    columns = (attempts.c[name] for name in ("state", "begun", "unknown", "reason", "cancel"))
     query = select(*columns, *UNIT).select_from(UNIT_ATTEMPTS)
     mine = (intents.c.campaign == campaign, attempts.c.state.in_(LIVE))
     return list(connection.execute(query.where(*mine).order_by(attempts.c.id)))

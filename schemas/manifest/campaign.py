@@ -103,6 +103,7 @@ class Campaign:
     site: str
     layout: str
     limits: Limits
+    running_jobs: str = "finish"
     release: str | None = None
     global_tags: tuple[GlobalTag, ...] = ()
     supersedes: tuple[str, ...] = ()
@@ -166,6 +167,11 @@ class Campaign:
     def is_live(self) -> bool:
         """Whether the campaign is planned."""
         return self.state != "stopped"
+
+    @property
+    def ends_jobs(self) -> bool:
+        """Whether the campaign is stopped and its jobs are to be cancelled."""
+        return not self.is_live and self.running_jobs == "cancel"
 
 
 def read_campaign(name: str, document: Document, templates: Mapping[str, Template] | None = None) -> Campaign:

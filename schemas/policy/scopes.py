@@ -15,9 +15,9 @@ from schemas.manifest.lock import Lock
 
 EVERYTHING, RELEASE, CALIBRATION, RETIREMENTS = "everything", "release", "calibration", "retirements"
 
-NOMINAL = ("schema", "title", "description", "ticket", "contact", "state")
+NOMINAL = ("schema", "title", "description", "ticket", "contact", "state", "running_jobs")
 """Keys of a manifest that are in no scope, because they decide neither the data nor how much is launched. Nobody signs the
-begin or the end of a hold: what is launched afterwards was approved before.
+begin or the end of a hold, or the end of a campaign: what is launched afterwards was approved before.
 """
 CAPS = ("max_runs", "until")
 """Upper limits of an open selection; they count as limits, as `max_units` does."""

@@ -1,4 +1,4 @@
-"""Rules on decisions: open ones, the ticket of a campaign, and the keys with which people sign."""
+"""Rules on decisions: open ones, the ticket of a campaign, its running jobs, and the keys with which people sign."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def check_tickets(repository: Repository) -> Iterator[Finding]:
             message = f"a campaign of `kind: {STRICT}` needs `ticket`: where it was agreed"
             hint = "add it, as in `ticket: BIIDP-1000`"
             yield document.report_key(("kind",), "BP708", message, hint)
+
+
+def check_running_jobs(repository: Repository) -> Iterator[Finding]:
+    """Ensure that only a campaign that is stopped says what becomes of its running jobs."""
+    for campaign, document in repository.list_campaigns():
+        if campaign.is_live and "running_jobs" in document.data:
+            message = "`running_jobs` is for campaigns that are stopped, and this one is not"
+            yield document.report_key(
+                ("running_jobs",), "BP709", message, "remove it, or write `state: stopped`"
+            )
 
 
 def check_touch(repository: Repository) -> Iterator[Finding]:

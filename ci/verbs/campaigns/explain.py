@@ -14,12 +14,22 @@ from ci.cli.console import count_things, print_data, print_json, print_table, sa
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_run, writes_json
 from ci.reports.campaign_diff import describe_difference, format_difference
+from ci.reports.units import (
+    describe_payloads,
+    describe_stopped,
+    list_every_step,
+    list_history,
+    read_known_payloads,
+    tell_done,
+)
 from ci.reports.value_origins import describe_values, tabulate_values
-from reconciler.ledger.reading.observation import list_begun, list_steps, read_payloads
+from reconciler.ledger.reading.observation import list_begun, list_steps
 from reconciler.ledger.reading.unit_history import explain_unit, list_attempts
 from reconciler.ledger.store.database import reading
+from reconciler.model.states import PlanAction
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_both
+from reconciler.planning.production import read_production
 from reconciler.planning.value_origins import list_files, trace_values
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import explain_absence
@@ -31,7 +41,7 @@ from schemas.findings.codes import explain as explain_code
 from schemas.manifest.runs import format_run
 from schemas.manifest.tool import Tool
 from schemas.policy.site import CHECKSUM, SIZE, Site
-from schemas.repository import Repository
+from schemas.repository import Declared, Repository
 from schemas.yaml.document import read_yaml
 
 
@@ -60,7 +70,9 @@ def explain(settings: Settings, what: str, as_json: bool) -> None:
     choice = None
     if declared is not None and declared.campaign.is_live:
         choice = choose_launchable(repository, findings, [name])
-    if choice is None or choice.wrong:
+    if declared is not None and choice is None:
+        found, site = _list_stopped(project, repository, declared, step, key), ""
+    elif choice is None or choice.wrong:
         for text in choice.describe() if choice is not None else ():
             say(f"{text}; this is what the ledger has of it")
         found, site = _list_recorded(project, name, step, key), ""
@@ -113,6 +125,22 @@ def _list_recorded(project: Project, name: str, step: str | None, key: int) -> l
     return found
 
 
+def _list_stopped(
+    project: Project, repository: Repository, declared: Declared, step: str | None, key: int
+) -> list[dict[str, Any]]:
+    """The units of a run in a campaign that is not planned."""
+    name = declared.campaign.name
+    with reading(project.state) as connection:
+        production = read_production(connection, repository, name, project.state)
+        assert production is not None  # it is declared
+        steps = list_every_step(connection, name, production)
+        if step is not None and step not in steps:
+            raise WrongUse(f"{name} has no step {step}; it has {', '.join(steps)}")
+        if production.unknown is not None:
+            say(f"what {name} took over from other campaigns is not known: {production.unknown}")
+        return list(describe_stopped(connection, declared, production, step, key))
+
+
 def _list_declared(
     project: Project, repository: Repository, name: str, step: str | None, key: int
 ) -> tuple[list[dict[str, Any]], str]:
@@ -156,20 +184,22 @@ def _explain(
         state = f"not selected: {explain_absence(connection, view.campaign, view.lock, key)}"
     else:
         state = "done"
+    makers: dict[bytes, str] = {}
     for group in view.plan.groups:
-        if group.step == step.name and key in group.runs:
+        if group.step == step.name and group.action is PlanAction.REUSE and key in group.runs:
+            made = {units.fingerprints[output][units.runs.index(key)] for output in group.outputs}
+            makers = {value: view.observed.elsewhere[value] for value in made}
+            state = tell_done(makers.values())
+        elif group.step == step.name and key in group.runs:
             state = f"{group.action.word} ({', '.join(group.outputs)}): {group.reason}"
-    history = explain_unit(connection, view.campaign.name, step.name, key)
+    history = list_history(connection, view.campaign.name, step.name, key, makers)
     name = f"{view.campaign.name}/{step.name}/{format_run(key)}"
     unit: dict[str, Any] = {"unit": name, "state": state, "history": history}
     if units.payload_sets is not None:
-        made = read_payloads(connection, {item["conditions"] for item in history} - {None})
-        known = [made[item["conditions"]] for item in history if item["conditions"] in made]
+        known = read_known_payloads(connection, history)
         iovs = find_payloads(units.chains.of(key), key)
         due = tuple(Payload(name, iov.revision, iov.checksum) for name, iov in iovs.items())
-        unit["made_with" if known else "to_make_with"] = {
-            one.name: {"revision": one.revision, "checksum": one.checksum} for one in (known or [due])[-1]
-        }
+        unit["made_with" if known else "to_make_with"] = describe_payloads((known or [due])[-1])
     unit["verifies"] = site.verifies
     template = repository.templates.get(step.template or "")
     unit["inferred"] = [
@@ -216,7 +246,8 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
         )
     for item in unit["history"]:
         state = f"{item['state']} {item['produced'] or ''}".rstrip()
-        lines.append(f"  {item['output']} v{item['version']}: {state}")
+        other = f", taken over from {item['taken_over_from']}" if "taken_over_from" in item else ""
+        lines.append(f"  {item['output']} v{item['version']}: {state}{other}")
         events = f"{item['events']} of {item['events_read']}"
         lines.append(f"    fingerprint {item['fingerprint'][:16]}…  events {events}")
         recipe = {**item["recipe"], **item["recipe"]["output"]}

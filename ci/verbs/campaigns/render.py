@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
+from sqlalchemy import Connection
 
-from ci.changes.project import Project, choose_locked, load_sound, passes_project
+from ci.changes.project import Project, load_rendered, passes_project
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import FOLDER, read_run
@@ -16,7 +17,9 @@ from reconciler.engines.gb2.unit_requests import write_excerpt
 from reconciler.ledger.reading.measurement import expect_events
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.store.database import reading
-from reconciler.planning.views import view_campaign
+from reconciler.planning.pinning import compare_locks, pin_campaign
+from reconciler.planning.production import read_stopped
+from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.catalogue import find_energies, read_files
 from renderer.applications import APPLICATIONS
 from renderer.applications.basf2 import render_script
@@ -44,9 +47,11 @@ FORMS = (JOBS, "gb2")
 @click.option("-o", "--output", type=FOLDER, help="Write to this folder; else the files are only listed.")
 @passes_project(commits=True)
 def render(project: Project, name: str, run: str | None, form: str, output: Path | None) -> None:
-    """Write the steering scripts and job JSONs, or the production requests for the grid; the same bytes every time."""
-    repository = load_sound(project, [name])
-    choose_locked(repository, [name])
+    """Write the steering scripts and job JSONs, or the production requests for the grid; the same bytes every time.
+
+    Of a campaign that is stopped or archived, these are what its jobs would be by what is declared and registered now.
+    """
+    repository = load_rendered(project, name)
     wanted = None if run is None else read_run(run)
     if form == JOBS:
         _render_jobs(project, repository, name, wanted, output)
@@ -56,12 +61,24 @@ def render(project: Project, name: str, run: str | None, form: str, output: Path
         _render_requests(project, repository, name, output)
 
 
+def _read_view(connection: Connection, project: Project, repository: Repository, name: str) -> View:
+    """The view of a campaign in any state. If what a stopped one was locked with has moved, a line says so."""
+    declared = repository.campaigns[name]
+    if declared.campaign.is_live:
+        return view_campaign(connection, repository, name, project.state)
+    view = read_stopped(connection, repository, name, project.state)
+    today = pin_campaign(declared, repository, view.lock.runs, view.lock.generation)
+    if moved := compare_locks(view.lock, today):
+        say(f"{name} is stopped, and this is not all as it was when it was locked: {', '.join(moved)}")
+    return view
+
+
 def _render_jobs(
     project: Project, repository: Repository, name: str, wanted: int | None, output: Path | None
 ) -> None:
     waiting = 0
     with reading(project.state) as connection:
-        view = view_campaign(connection, repository, name, project.state)
+        view = _read_view(connection, project, repository, name)
         if wanted is not None and not any(wanted in units.runs for units in view.units):
             run = format_run(wanted)
             raise WrongUse(f"{name} has no unit for run {run}, or no input is registered for it")
@@ -94,7 +111,7 @@ def _render_requests(project: Project, repository: Repository, name: str, output
     obstacles: Counter[str] = Counter()
     hs06 = {site.name: site.hs06 for site in repository.sites.values()}
     with reading(project.state) as connection:
-        view = view_campaign(connection, repository, name, project.state)
+        view = _read_view(connection, project, repository, name)
         experiments = sorted({split_key(key)[0] for units in view.units for key in units.runs})
         energies = find_energies(connection, experiments)
         for units in view.units:

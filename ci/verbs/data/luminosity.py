@@ -24,6 +24,7 @@ from ci.reports.luminosity import (
     tabulate_totals,
     tabulate_values,
 )
+from ci.reports.production import tell_taken_over
 from ci.verbs.data.runs import EXPERIMENT, separator_option, tell_imported, tell_refused
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.transaction import now
@@ -71,7 +72,7 @@ def lumi() -> None:
 def show(project: Project, what: str, versus: str | None, by_run: bool, unit: str, as_json: bool) -> None:
     """Show the luminosity of what a campaign has produced, or of runs as in "3:529-613,620", by every method.
 
-    The campaign may be in any state. A run counts if every output of it is produced; with CAMPAIGN/STEP, every output of
+    The campaign may be in any state. A run counts if every output of it is produced, or taken over from another campaign; with CAMPAIGN/STEP, every output of
     that step. Runs that are selected and missing are shown too. The values are those of the version with the campaign's
     name. Statistical uncertainties are added in quadrature, systematic ones linearly.
 
@@ -150,6 +151,7 @@ def _choose(connection: Connection, repository: Repository, what: str, state: St
     production = read_production(connection, repository, name, state)
     if production is None:
         return None
+    tell_taken_over(name, production)
     if step and step not in production.steps:
         raise WrongUse(f"{name} has no step {step}; it has: {', '.join(production.steps) or 'none'}")
     return RunSelection(what, name, production.list_produced(step or None), production.selected)

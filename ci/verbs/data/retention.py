@@ -14,6 +14,7 @@ from ci.cli.console import count_things, print_data, print_json, print_rows, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import FiniteRange
 from ci.cli.quantities import format_rate
+from ci.reports.production import tell_taken_over
 from reconciler.ledger.store.database import reading
 from reconciler.planning.production import Produced, read_production
 from reconciler.planning.retention import ONE_SIGMA, Retention, measure_retention
@@ -36,7 +37,8 @@ def retention(project: Project, name: str, by_run: bool, confidence: float, as_j
     """Show retention rates by skim: events kept over events read, with Clopper-Pearson intervals.
 
     NAME is a campaign in any state. For a live one, outputs count that are made as declared now; for one that is stopped,
-    archived or no longer declared, the newest version of each run. The interval covers the true rate with at least the
+    archived or no longer declared, the newest version of each run. What was taken over from other campaigns counts as well, and
+    is told. The interval covers the true rate with at least the
     probability --confidence; if no event was kept, it says how large the rate may still be.
     """
     repository = load_produced(project, [name])
@@ -51,6 +53,7 @@ def retention(project: Project, name: str, by_run: bool, confidence: float, as_j
     else:
         _print(name, rows, by_run=by_run, confidence=confidence)
     _tell_what_does_not_count(production, rows)
+    tell_taken_over(name, production)
 
 
 def _describe(row: Retention, confidence: float) -> dict[str, Any]:

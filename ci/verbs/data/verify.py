@@ -11,20 +11,23 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.approvals.root import list_pinned_storages
-from ci.changes.project import Project, pass_project
+from ci.changes.campaign_faults import load_produced
+from ci.changes.project import NOTHING, Project, pass_project
 from ci.cli.console import count_things, print_data, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import processes_option, writes_json
-from reconciler.datasets.places import check_storage_here, list_storages
+from ci.reports.production import tell_taken_over
+from reconciler.datasets.places import check_storage_here
 from reconciler.datasets.verification.counting import find_miscounts
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published
 from reconciler.datasets.verification.file_pool import Look, look
-from reconciler.datasets.verification.rounds import Round, begin_round, list_published
+from reconciler.datasets.verification.rounds import Round, begin_round, list_files_of, list_published
 from reconciler.datasets.verification.unknown_files import find_unknown_files
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.production import read_production
 
 _EVERY = 2.0
 """The seconds between two records of the progress; after an interruption, at most this time is repeated."""
@@ -77,7 +80,8 @@ def verify(
 ) -> int:
     """Read every published file, and check its size, checksum, events and metadata.
 
-    The numbers of events that were read, kept, registered with the inputs and recorded for the run are compared.
+    The numbers of events that were read, kept, registered with the inputs and recorded for the run are compared. Of a campaign
+    that is named, the files are read too that it took over from other campaigns.
 
     If the last round did not end, this continues it. The next plan with --refresh makes again what is gone or changed; if
     something was published wrong, a person decides.
@@ -89,14 +93,16 @@ def verify(
     state = project.state
     with reading(state) as connection:
         known = list_campaigns(connection)
-    if unknown := [name for name in names if name not in known]:
+    taken = _find_taken_over(project, names)
+    if unknown := [name for name in names if name not in known and not taken[name]]:
         listed = ", ".join(known) or "none"
         raise WrongUse(f"nothing of {unknown[0]} was produced; of these something was: {listed}")
     results = []
     for name in names or known:
         with reading(state) as connection:
-            away = _find_away(connection, name)
             files = [file for _, file in list_published(connection, name)]
+            files += list_files_of(connection, taken.get(name, ()))
+            away = _find_away(connection, files)
             miscounts = list(find_miscounts(connection, name))
         if away is not None:
             results.append(_Result(name, now(), 0, unavailable=away))
@@ -129,10 +135,29 @@ def _list_unknown_files(project: Project, *, as_json: bool) -> int:
     return Exit.FINDINGS if found else Exit.FINE
 
 
-def _find_away(connection: Connection, name: str) -> str | None:
-    """Why a storage of a campaign cannot be read, from its marker; None if all can be read."""
+def _find_taken_over(project: Project, names: Sequence[str]) -> dict[str, list[int]]:
+    """The numbers of the outputs that each campaign took over from others. Where they are not known, a line says so."""
+    repository = load_produced(project, names) if names else NOTHING
+    taken: dict[str, list[int]] = {}
+    with reading(project.state) as connection:
+        for name in names:
+            try:
+                production = read_production(connection, repository, name, project.state)
+            except SourceUnavailable as error:
+                say(f"what {name} took over from other campaigns is not known: {error}")
+                production = None
+            if production is not None:
+                tell_taken_over(name, production)
+            heads = production.taken_over if production is not None else ()
+            own = f"{name}/"  # another step of the campaign made it, and its files are read anyway
+            taken[name] = [one.number for one in heads if not (one.maker or "").startswith(own)]
+    return taken
+
+
+def _find_away(connection: Connection, files: Sequence[Published]) -> str | None:
+    """Why a storage of these files cannot be read, from its marker; None if all can be read."""
     try:
-        for storage in list_storages(connection, name):
+        for storage in sorted({file.storage for file in files}):
             check_storage_here(connection, storage)
     except SourceUnavailable as error:
         return str(error)

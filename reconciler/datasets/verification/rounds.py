@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, insert, select, update
 
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, Trouble
 from reconciler.datasets.verification.file_pool import Look, look
+from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import examinations, outputs, products, recipes, runs, verifications
 from reconciler.model.states import OutputState
 from reconciler.run_catalogue.catalogue import list_files
@@ -24,6 +25,16 @@ from schemas.manifest.runs import run_key
 
 def list_published(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Published]]:
     """Yields the published files of a campaign, each with its output's fingerprint."""
+    return _list_published(connection, outputs.c.campaign == campaign)
+
+
+def list_files_of(connection: Connection, numbers: Iterable[int]) -> Iterator[Published]:
+    """Yields the published files of the outputs with these numbers, whoever made them."""
+    for part in divide(sorted(numbers)):
+        yield from (file for _, file in _list_published(connection, outputs.c.id.in_(part)))
+
+
+def _list_published(connection: Connection, chosen: ColumnElement[bool]) -> Iterator[tuple[bytes, Published]]:
     columns = (  # in the order of the fields of `Published`
         *(outputs.c[name] for name in ("id", "storage", "folder")),
         *(products.c[name] for name in ("path", "size", "checksum", "events")),
@@ -34,7 +45,7 @@ def list_published(connection: Connection, campaign: str) -> Iterator[tuple[byte
         .join(products, products.c.output == outputs.c.id)
         .join(recipes, recipes.c.id == outputs.c.recipe)
         .outerjoin(runs, and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run))
-        .where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+        .where(chosen, outputs.c.state == OutputState.PRODUCED)
         .order_by(outputs.c.id, products.c.path)
     )
     read_recipe = cache(json.loads)

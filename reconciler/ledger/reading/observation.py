@@ -162,7 +162,8 @@ def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
 class Head(NamedTuple):
     """An output of a run, in the version that counts. Equal numbers `recipe` mean equal recipes.
 
-    `read` and `kept` are numbers of events, None if not counted.
+    `read` and `kept` are numbers of events, None if not counted. `number` is the output's in the ledger. `maker` are campaign and
+    step of the unit that made it, as in `proc6/reco`, if the output was taken over from another unit.
     """
 
     step: str
@@ -172,14 +173,15 @@ class Head(NamedTuple):
     recipe: int
     read: int | None
     kept: int | None
+    number: int
+    maker: str | None = None
 
 
 def read_heads(
     connection: Connection, campaign: str, fingerprints: Collection[bytes] | None = None
 ) -> list[Head]:
     """The produced outputs with one of the `fingerprints`; if None is given, the newest version of each run's output."""
-    others = ("fingerprint", "recipe", "events_read", "events")
-    query = _choose(campaign, "step", "output", "experiment", "run", *others).order_by(outputs.c.version)
+    query = _choose(campaign, "step", "output", "experiment", "run", *_HEAD).order_by(outputs.c.version)
     rows = (
         Head(step, output, run_key(experiment, run), *found)
         for step, output, experiment, run, *found in connection.execute(query)
@@ -187,6 +189,38 @@ def read_heads(
     if fingerprints is not None:
         return [head for head in rows if head.fingerprint in fingerprints]
     return list({head[:3]: head for head in rows}.values())
+
+
+_HEAD = ("fingerprint", "recipe", "events_read", "events", "id")
+"""The columns of an output from which its head is made, after its unit."""
+
+
+def read_taken_over(
+    connection: Connection,
+    campaign: str,
+    storage: str,
+    missing: Mapping[bytes, Sequence[tuple[str, str, int]]],
+    *,
+    reuse: bool,
+) -> list[Head]:
+    """The outputs that a campaign lacks, as other units made them: of its other steps; with `reuse`, of any campaign at its storage.
+
+    `missing` maps the fingerprints that it lacks to step, output and run key. Of several that made the same, the first one of
+    the campaign counts, else the first one of all.
+    """
+    query = select(outputs.c.campaign, outputs.c.step, *(outputs.c[name] for name in _HEAD))
+    mine = outputs.c.campaign == campaign
+    query = query.where(outputs.c.state == OutputState.PRODUCED)
+    query = query.where(or_(mine, outputs.c.storage == storage) if reuse else mine)
+    found: dict[bytes, list[Head]] = {}
+    for part in divide(sorted(missing)):
+        here = query.where(outputs.c.fingerprint.in_(part))
+        rows = connection.execute(here.order_by(outputs.c.campaign != campaign, outputs.c.id))
+        for other, step, fingerprint, recipe, read, kept, number in rows:
+            made = (fingerprint, recipe, read, kept, number)
+            heads = [Head(*place, *made, maker=f"{other}/{step}") for place in missing[fingerprint]]
+            found.setdefault(fingerprint, heads)
+    return [head for heads in found.values() for head in heads]
 
 
 def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:

@@ -13,7 +13,10 @@ from reconciler.model.states import IntentState, OutputState
 
 @dataclass(frozen=True, slots=True)
 class StepProgress:
-    """The numbers of units of a step that have a produced output, are under way, and are in quarantine."""
+    """The numbers of units of a step that have a produced output, are under way, and are in quarantine.
+
+    A unit is under way while an attempt of it may still come to a result, or its outputs are being published.
+    """
 
     step: str
     done: int
@@ -21,11 +24,20 @@ class StepProgress:
     quarantined: int
 
 
+_PUBLISHING = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING)
+_IS_UNDER_WAY = or_(intents.c.id.in_(UNDER_WAY), intents.c.id.in_(_PUBLISHING))
+
+
+def list_under_way(connection: Connection) -> list[str]:
+    """The campaigns with units under way, sorted by name."""
+    query = select(intents.c.campaign).where(_IS_UNDER_WAY).distinct()
+    return list(connection.scalars(query.order_by(intents.c.campaign)))
+
+
 def read_progress(connection: Connection, campaign: str) -> tuple[StepProgress, ...]:
     """The steps of a campaign that have such units, sorted by name."""
-    under_way = or_(intents.c.state == IntentState.OPEN, intents.c.id.in_(UNDER_WAY))
     made = _list_units(connection, outputs, campaign, outputs.c.state == OutputState.PRODUCED)
-    running = _list_units(connection, intents, campaign, under_way)
+    running = _list_units(connection, intents, campaign, _IS_UNDER_WAY)
     stopped = _list_units(connection, intents, campaign, intents.c.state == IntentState.QUARANTINED) - running
     counts = [Counter(step for step, _, _ in units) for units in (made - running, running, stopped)]
     return tuple(

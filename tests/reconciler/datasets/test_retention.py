@@ -109,7 +109,7 @@ def test_an_unknown_rate_is_a_dash():
 
 
 def head(output, run, read, kept, step="skims"):
-    return Head(step, output, run, bytes([run]), 1, read, kept)
+    return Head(step, output, run, bytes([run]), 1, read, kept, number=run)
 
 
 def test_sums_are_by_output_and_runs_without_counts_are_told():

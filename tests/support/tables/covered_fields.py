@@ -57,6 +57,10 @@ TOLD = {
     ("campaign", "ticket"): "told to people",
     ("campaign", "contact"): "told to people",
     ("campaign", "state"): "a hold, and its end; neither needs a signature",
+    (
+        "campaign",
+        "running_jobs",
+    ): "what becomes of the jobs of a stopped campaign; needs no signature, as `b2prod cancel` needs none",
     ("layouts", "layouts.*.title"): "told to people",
     ("releases", "releases.*.date"): "rules and reviews",
     ("releases", "releases.*.recommended_tag"): "rules and reviews",

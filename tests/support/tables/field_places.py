@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 PLACES = """
 campaign kind reconciler/planning/campaign_diff/comparison.py
+campaign running_jobs schemas/manifest/campaign.py
 campaign supersedes[] ci/review/summary.py
 campaign reuse reconciler/planning/views.py
 campaign compare_with ci/review/summary.py

@@ -22,6 +22,7 @@ FLIPS = {
     "ticket": ("BIIDP-1000", "BIIDP-2000"),
     "contact": ("production-manager@", "shifter@"),
     "state": ("kind:", "state: held\nkind:"),
+    "running_jobs": ("kind:", "running_jobs: cancel\nkind:"),
     "supersedes": ("kind:", "supersedes: [GCR5b]\nkind:"),
     "compare_with": ("kind:", "compare_with: GCR5b\nkind:"),
     "restate": ("kind:", "restate: {reason: Words, limit: 0}\nkind:"),
