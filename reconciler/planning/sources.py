@@ -9,6 +9,8 @@ from sqlalchemy import Connection
 
 from reconciler.ledger.reading.observation import find_stored, read_heads
 from reconciler.ledger.store.database import State
+from reconciler.model.plan import CampaignPlan
+from reconciler.model.states import MAKING, PlanAction
 from reconciler.run_catalogue.catalogue import (
     RAW,
     find_excessive,
@@ -117,23 +119,16 @@ class SourceReader:
             if not made and declared is None:
                 return Source(dataset, nothing=tell_nothing(f"dataset {dataset}"), made=True)
             return Source(dataset, made, f"{name.campaign} ended without it", made=True)
-        follows = (name.campaign, name.step)
         units = self.read_units(name.campaign)
-        if units is None:
-            nothing = f"waits for {name.campaign}, which has no lock"
-            return Source(dataset, nothing=nothing, made=True, follows=follows)
-        one = next((one for one in units if one.step.name == name.step), None)
-        column = None if one is None else one.fingerprints.get(name.output)
-        if one is None or column is None:
-            return Source(dataset, nothing=f"{name.campaign} does not make {dataset}", made=True)
-        return Source(
-            dataset,
-            {run: value.hex() for run, value in zip(one.runs, column, strict=True)},
-            f"{name.campaign} does not take this run",
-            made=True,
-            follows=follows,
-            waiting=dict.fromkeys(one.waiting, tell_wait("/".join(follows))),
-            simulated=one.simulated,
+        return (
+            follow_units(name, units)
+            if units is not None
+            else Source(
+                dataset,
+                nothing=f"waits for {name.campaign}, which has no lock",
+                made=True,
+                follows=(name.campaign, name.step),
+            )
         )
 
     def _refuse_elsewhere(self, campaign: Campaign, name: DatasetName, source: Source) -> Source:
@@ -151,3 +146,34 @@ class SourceReader:
         reason = f"{source.dataset} is at {declared.campaign.site}, and not in the storage of {campaign.site}"
         away = {run: reason for run, value in source.inputs.items() if bytes.fromhex(value) not in stored}
         return replace(source, refused={**source.refused, **away})
+
+
+def follow_units(name: DatasetName, units: Sequence[StepUnits]) -> Source:
+    """The head of a dataset as its campaign declares it: the fingerprints of its units, which are waited for. Pure."""
+    follows, dataset = (name.campaign, name.step), name.dataset
+    one = next((one for one in units if one.step.name == name.step), None)
+    column = None if one is None else one.fingerprints.get(name.output)
+    if one is None or column is None:
+        return Source(dataset, nothing=f"{name.campaign} does not make {dataset}", made=True)
+    return Source(
+        dataset,
+        {run: value.hex() for run, value in zip(one.runs, column, strict=True)},
+        f"{name.campaign} does not take this run",
+        made=True,
+        follows=follows,
+        waiting=dict.fromkeys(one.waiting, tell_wait("/".join(follows))),
+        simulated=one.simulated,
+    )
+
+
+def list_coming(plan: CampaignPlan, step: str, *, together: bool) -> dict[int, PlanAction]:
+    """Run → action, for the units of a step that are not done, as a campaign sees them that reads them. Pure.
+
+    What is made is waited for, unless both campaigns are planned together.
+    """
+    coming: dict[int, PlanAction] = {}
+    for group in plan.groups:
+        if group.step == step and group.action is not PlanAction.OBSOLETE:
+            waits = group.action in MAKING and not together
+            coming.update(dict.fromkeys(group.runs, PlanAction.WAITING if waits else group.action))
+    return coming

@@ -17,13 +17,13 @@ from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan, Observed, Plan
-from reconciler.model.states import MAKING, PlanAction
+from reconciler.model.states import PlanAction
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
-from reconciler.planning.sources import SourceReader
+from reconciler.planning.sources import SourceReader, list_coming
 from reconciler.run_catalogue.catalogue import find_energies
 from reconciler.run_catalogue.run_selection import choose_runs
 from renderer.identity.units import StepUnits, declare_units
@@ -154,23 +154,12 @@ class _Reader:
         return View(campaign, lock, units, observed, plan, chosen.entrants)
 
     def _tell_coming(self, units: Sequence[StepUnits]) -> dict[str, dict[int, PlanAction]]:
-        """The actions on the units of other campaigns that are read and not done: campaign and step → run → action.
-
-        What a campaign makes that is not planned together with this one is waited for.
-        """
-        coming: dict[str, dict[int, PlanAction]] = {}
-        for source in {
-            item.source.follows: item.source for item in units if item.source is not None
-        }.values():
-            if source.follows is None or not source.inputs:
-                continue
-            name, step = source.follows
-            here = coming.setdefault("/".join(source.follows), {})
-            for group in self.views[name].plan.groups:
-                if group.step == step and group.action is not PlanAction.OBSOLETE:
-                    waits = group.action in MAKING and name not in self.planned
-                    here.update(dict.fromkeys(group.runs, PlanAction.WAITING if waits else group.action))
-        return coming
+        """The actions on the units of other campaigns that are read and not done: campaign and step → run → action."""
+        followed = {item.source.follows for item in units if item.source is not None and item.source.inputs}
+        return {
+            f"{name}/{step}": list_coming(self.views[name].plan, step, together=name in self.planned)
+            for name, step in sorted(filter(None, followed))
+        }
 
 
 def _find_pathless(
