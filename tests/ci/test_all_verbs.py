@@ -44,6 +44,7 @@ SAMPLES = {
     "gt diff before": "tag_a",
     "gt diff after": "tag_b",
     "new name": "proc8",
+    "dataset files name": "proc7/reco/mdst",
     "plan": "plan.json",
     "file": "some.txt",
     "source": "some.txt",
@@ -196,6 +197,8 @@ runs quarantine  0 4 0 0 3
 runs remove      0 4 4 0 3
 runs restore     0 4 4 0 3
 files list       0 4 0 0 3
+dataset list     0 4 0 0 3
+dataset files    0 4 0 0 3
 lumi show        0 4 0 0 3
 gt show          1 0 0 0 0
 gt iov           1 0 0 0 0

@@ -24,11 +24,12 @@ from reconciler.datasets.catalogues.manifests import Manifests
 from reconciler.datasets.catalogues.port import Catalogue, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio import Rucio
 from reconciler.datasets.catalogues.rucio_server import RucioServer, read_credentials
+from reconciler.ledger.reading.observation import choose_heads
 from reconciler.ledger.schema.tables import outputs, products, recipes, registrations, runs
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import PauseWriter, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
-from reconciler.model.states import OutputState, PauseKind
+from reconciler.model.states import PauseKind
 from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
@@ -191,19 +192,15 @@ def _list_pending(
     """The newest produced outputs of campaigns in a storage that are not registered in the catalogue, of declared steps."""
     declared = {one.name: {step.name: step for step in one.expand()} for one in campaigns}
     known = exists().where(registrations.c.output == outputs.c.id, registrations.c.catalogue == address)
-    later = outputs.alias()
-    same = (later.c[name] == outputs.c[name] for name in _UNIT)
-    newer = exists().where(*same, later.c.version > outputs.c.version, later.c.state == OutputState.PRODUCED)
     query = (
         select(outputs, recipes.c.content)
         .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(outputs.c.campaign.in_(declared), outputs.c.state == OutputState.PRODUCED)
-        .where(outputs.c.storage == storage, not_(known), not_(newer))
+        .where(outputs.c.campaign.in_(declared), outputs.c.storage == storage, not_(known))
         .order_by(outputs.c.id)
     )
     by_name = {one.name: one for one in campaigns}
     found: list[tuple[Any, Step, Campaign]] = []
-    for row in connection.execute(query):
+    for row in connection.execute(choose_heads(query)):
         step = declared[row.campaign].get(row.step)
         if step is not None and row.output in step.outputs:
             found.append((row, step, by_name[row.campaign]))

@@ -177,6 +177,15 @@ class Head(NamedTuple):
     maker: str | None = None
 
 
+def choose_heads(query: Select[Any]) -> Select[Any]:
+    """A query of `outputs`, with only the newest produced version of each run's output."""
+    later = outputs.alias()
+    names = ("campaign", "step", "experiment", "run", "output")
+    same = and_(*(later.c[name] == outputs.c[name] for name in names), later.c.state == OutputState.PRODUCED)
+    newer = exists().where(same, later.c.version > outputs.c.version)
+    return query.where(outputs.c.state == OutputState.PRODUCED, not_(newer))
+
+
 def read_heads(
     connection: Connection, campaign: str, fingerprints: Collection[bytes] | None = None
 ) -> list[Head]:

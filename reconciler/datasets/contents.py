@@ -1,0 +1,260 @@
+"""The files and runs of a dataset, as the ledger and the run catalogue have them. Only reads, and row by row.
+
+The head of a dataset that a campaign makes is the newest produced version of each run, or, where it is given what the campaign
+declares, the outputs that are made so, by this campaign or another.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+
+from reconciler.ledger.reading.observation import choose_heads
+from reconciler.ledger.schema.file_tables import replicas
+from reconciler.ledger.schema.rows import COPIED, divide
+from reconciler.ledger.schema.tables import files, inputs, outputs, products
+from reconciler.model.states import OutputState
+from schemas.manifest.dataset import DatasetName, name_dataset
+from schemas.manifest.runs import RunSet, run_key, split_key
+
+_PRODUCED = outputs.c.state == OutputState.PRODUCED
+_MOST = 100
+"""The largest number of run ranges that a query names; more are chosen from its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFile:
+    """A file of a dataset. `run` is its run key, `path` absolute, or a name on the grid; `size` is in bytes.
+
+    `events` is None if they were not counted. Of what a campaign made, `version` and `fingerprint` are those of the output, and
+    `maker` is the dataset that it was made for: another one if it was taken over. `kind` is `events` or `event list`. `replicas`
+    are other places of a registered file.
+    """
+
+    run: int
+    path: str
+    size: int
+    checksum: str
+    events: int | None
+    maker: str
+    version: int | None = None
+    fingerprint: str | None = None
+    kind: str = "events"
+    replicas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunContent:
+    """What a dataset has of one run. `files` is their number, `bytes` their size together, `events` None if not counted.
+
+    `identity` is in hexadecimal digits: the fingerprint of the output, or the digest of the registered files. The fields after
+    `maker`, the dataset that it was made for, are None for registered files: the output's version, the number of its recipe, the
+    digest of its input and of its payload set.
+    """
+
+    run: int
+    identity: str
+    files: int
+    bytes: int
+    events: int | None
+    maker: str
+    version: int | None = None
+    recipe: int | None = None
+    input: str | None = None
+    conditions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredHead:
+    """What a live campaign declares of a dataset: run key → fingerprint, and the number of runs whose input is `waiting`.
+
+    What another campaign made so at `storage` counts too; if that is None, the campaign takes over nothing.
+    """
+
+    fingerprints: Mapping[int, bytes] = field(repr=False)
+    waiting: int
+    storage: str | None
+
+    @property
+    def selected(self) -> int:
+        """The number of runs that the campaign selects."""
+        return len(self.fingerprints) + self.waiting
+
+
+def is_registered(connection: Connection, name: DatasetName) -> bool:
+    """Whether a dataset has registered files: it is the detector's, adopted, or of files of which nobody said whose they are."""
+    return (
+        connection.execute(select(inputs.c.run).where(inputs.c.dataset == name.dataset).limit(1)).first()
+        is not None
+    )
+
+
+def is_made(connection: Connection, name: DatasetName) -> bool:
+    """Whether the ledger has a produced output of a dataset."""
+    return (
+        connection.execute(select(outputs.c.id).where(_belongs_to(name), _PRODUCED).limit(1)).first()
+        is not None
+    )
+
+
+def stream_files(
+    connection: Connection,
+    name: DatasetName,
+    runs: RunSet | None = None,
+    declared: DeclaredHead | None = None,
+) -> Iterator[DatasetFile]:
+    """Yields the files of a dataset, sorted by run and path; of all runs if `runs` is None. It never holds all of them."""
+    if is_registered(connection, name):
+        yield from _stream_registered(connection, name, runs)
+        return
+    named = (
+        outputs.c[one]
+        for one in ("campaign", "step", "output", "version", "fingerprint", "storage", "folder")
+    )
+    columns = (products.c[one] for one in ("path", "size", "checksum", "events", "kind"))
+    query = select(outputs.c.experiment, outputs.c.run, *named, *columns).join(
+        products, products.c.output == outputs.c.id
+    )
+    for row in _sort_files(_stream_outputs(connection, query, name, runs, declared)):
+        yield DatasetFile(
+            run_key(row.experiment, row.run),
+            os.path.join(row.storage, row.folder, row.path),
+            row.size,
+            row.checksum,
+            row.events,
+            name_dataset(row.campaign, row.step, row.output),
+            row.version,
+            row.fingerprint.hex(),
+            row.kind or "events",
+        )
+
+
+def stream_runs(
+    connection: Connection,
+    name: DatasetName,
+    runs: RunSet | None = None,
+    declared: DeclaredHead | None = None,
+) -> Iterator[RunContent]:
+    """Yields what a dataset has of each run, sorted by run; of all runs if `runs` is None."""
+    if is_registered(connection, name):
+        columns = (inputs.c[one] for one in ("experiment", "run", "digest", "files", "bytes", "events"))
+        query = select(*columns).where(inputs.c.dataset == name.dataset, _choose_runs(inputs, runs))
+        for row in _stream(connection, query.order_by(inputs.c.experiment, inputs.c.run)):
+            key = run_key(row.experiment, row.run)
+            if runs is None or key in runs:
+                yield RunContent(key, row.digest, row.files, row.bytes, row.events, name.dataset)
+        return
+    count, size = (
+        select(number).where(products.c.output == outputs.c.id).scalar_subquery().label(label)
+        for number, label in ((func.count(), "files"), (func.sum(products.c.size), "bytes"))
+    )
+    named = ("experiment", "run", "fingerprint", "events", "campaign", "step", "output")
+    made = ("version", "recipe", "input", "conditions")
+    query = select(*(outputs.c[one] for one in (*named, *made)), count, size)
+    for row in _stream_outputs(connection, query, name, runs, declared):
+        yield RunContent(
+            run_key(row.experiment, row.run),
+            row.fingerprint.hex(),
+            row.files,
+            int(row.bytes or 0),
+            row.events,
+            name_dataset(row.campaign, row.step, row.output),
+            row.version,
+            row.recipe,
+            row.input,
+            row.conditions,
+        )
+
+
+def _stream_registered(
+    connection: Connection, name: DatasetName, runs: RunSet | None
+) -> Iterator[DatasetFile]:
+    copies: dict[tuple[int, int, str], list[str]] = {}
+    others = select(replicas).where(replicas.c.dataset == name.dataset).order_by(replicas.c.id)
+    for copy in connection.execute(others):
+        copies.setdefault((copy.experiment, copy.run, copy.name), []).append(copy.path)
+    columns = (files.c[one] for one in ("experiment", "run", "name", "path", "size", "checksum", "events"))
+    query = select(*columns).where(files.c.dataset == name.dataset, _choose_runs(files, runs))
+    rows = _stream(connection, query.order_by(files.c.experiment, files.c.run))
+    for row in _sort_files(one for one in rows if runs is None or run_key(one.experiment, one.run) in runs):
+        places = tuple(copies.get((row.experiment, row.run, row.name), ()))
+        about = (row.path, row.size, row.checksum, row.events)
+        yield DatasetFile(run_key(row.experiment, row.run), *about, name.dataset, replicas=places)
+
+
+def _sort_files(rows: Iterator[Row[Any]]) -> Iterator[Row[Any]]:
+    """The rows, which are sorted by run; those of a run by path. Databases sort texts by rules of their own."""
+    for _, here in groupby(rows, key=lambda row: (row.experiment, row.run)):
+        yield from sorted(here, key=lambda row: str(row.path))
+
+
+def _stream_outputs(
+    connection: Connection,
+    query: Select[Any],
+    name: DatasetName,
+    runs: RunSet | None,
+    declared: DeclaredHead | None,
+) -> Iterator[Row[Any]]:
+    """The rows of `query`, sorted by run, of the outputs that count."""
+    query = query.where(_choose_runs(outputs, runs)).order_by(outputs.c.experiment, outputs.c.run)
+    mine = query.where(_belongs_to(name))
+    if declared is None:
+        rows = _stream(connection, choose_heads(mine))
+    else:
+        wanted = declared.fingerprints
+        own = _stream(connection, mine.where(_PRODUCED))
+        here = (row for row in own if wanted.get(run_key(row.experiment, row.run)) == row.fingerprint)
+        taken = _stream_taken(connection, query, _find_missing(connection, name, declared, runs), declared)
+        rows = heapq.merge(here, taken, key=lambda row: (row.experiment, row.run))
+    return (row for row in rows if runs is None or run_key(row.experiment, row.run) in runs)
+
+
+def _find_missing(
+    connection: Connection, name: DatasetName, declared: DeclaredHead, runs: Container[int] | None
+) -> list[int]:
+    """The sorted run keys of which the campaign itself did not make what it declares, if it takes over anything."""
+    if declared.storage is None:
+        return []
+    own = {*connection.scalars(select(outputs.c.fingerprint).where(_belongs_to(name), _PRODUCED))}
+    chosen = (run for run, value in declared.fingerprints.items() if value not in own)
+    return sorted(run for run in chosen if runs is None or run in runs)
+
+
+def _stream_taken(
+    connection: Connection, query: Select[Any], missing: list[int], declared: DeclaredHead
+) -> Iterator[Row[Any]]:
+    """The outputs of other campaigns for these runs; of several that made the same, the first one."""
+    for part in divide(missing):
+        alike = outputs.c.fingerprint.in_([declared.fingerprints[run] for run in part])
+        first = select(func.min(outputs.c.id)).where(alike, _PRODUCED, outputs.c.storage == declared.storage)
+        numbers = connection.scalars(first.group_by(outputs.c.fingerprint)).all()
+        yield from connection.execute(query.where(outputs.c.id.in_(numbers)))
+
+
+def _belongs_to(name: DatasetName) -> ColumnElement[bool]:
+    return and_(
+        outputs.c.campaign == name.campaign, outputs.c.step == name.step, outputs.c.output == name.output
+    )
+
+
+def _choose_runs(table: Any, runs: RunSet | None) -> ColumnElement[bool]:
+    """A condition that at least the rows of these runs meet, so that few others are read."""
+    if runs is None:
+        return and_(True)
+    if len(runs.intervals) > _MOST:
+        return and_(table.c.experiment.in_(sorted({first >> 32 for first, _ in runs.intervals})))
+    ends = ((split_key(first), split_key(last)) for first, last in runs.intervals)
+    return or_(
+        False,
+        *(and_(table.c.experiment == one[0], table.c.run.between(one[1], last[1])) for one, last in ends),
+    )
+
+
+def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    yield from connection.execute(query.execution_options(yield_per=COPIED))
