@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import subprocess
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,12 +24,11 @@ from ci.ssh.signature import BadSignature, read_signature, verify_signature
 from ci.ssh.signing import call_signer, decode_key
 from reconciler.ledger.reading.observation import Identity
 from reconciler.ledger.store.database import State, reading
-from reconciler.ledger.upkeep.export import write_copy
+from reconciler.ledger.upkeep.export import ABOUT, COPY, SIGNATURE, unpack_copy, write_copy
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.canonical import canonical_json
 from schemas.files.times import format_time, read_time
 from schemas.files.tree import Tree
-from schemas.json_schema.validation import load_schema, validate_json
 from schemas.policy.signers import fingerprint
 
 NAMESPACE = "b2prod-state"
@@ -39,10 +36,6 @@ NAMESPACE = "b2prod-state"
 
 STALE = timedelta(hours=24)
 """A plan warns if the state from which it was made is older than this."""
-
-COPY, ABOUT, SIGNATURE = "state.sqlite", "export.json", "export.json.sig"
-SMALL = 64 * 1024
-"""The largest size in bytes of a description, and of a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,41 +116,12 @@ def reading_export(file: Path, policy: Tree, now: datetime) -> Iterator[tuple[St
     """
     with tempfile.TemporaryDirectory(prefix="b2prod-export-") as folder:
         copy = Path(folder, COPY)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                about, signature = (_take(archive, name) for name in (ABOUT, SIGNATURE))
-                if about is None:
-                    raise SourceUnavailable(f"{file} is not an export of the state: it lacks {ABOUT}")
-                signer = _verify(file, about, signature, policy)
-                told = _read_about(file, about)
-                _extract(archive, copy, told["size"], told["sha256"])
-        except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, EOFError, ValueError) as error:
-            raise SourceUnavailable(f"{file} is not an export of the state: {error}") from error
-        except OSError as error:
-            raise SourceUnavailable(f"the export {file} cannot be read: {error.strerror}") from error
+        told, signer = unpack_copy(
+            file, copy, lambda about, signature: _verify(file, about, signature, policy)
+        )
         created = read_time(told["created"])
         origin = Origin(told["ledger"]["id"], told["ledger"]["serial"], created, now - created, signer)
         yield State(Path(told["folder"]), copy=copy), origin
-
-
-def _take(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    if name not in archive.namelist():
-        return None
-    with archive.open(name) as stream:
-        content = stream.read(SMALL + 1)
-    if len(content) > SMALL:
-        raise ValueError(f"{name} has more than {SMALL} bytes")
-    return content
-
-
-def _read_about(file: Path, content: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(content)
-    except RecursionError as error:
-        raise ValueError(f"{ABOUT} is nested too deeply") from error
-    if problems := validate_json(told, load_schema("export")):
-        raise SourceUnavailable(f"{file} is not an export of the state: {problems[0]}")
-    return dict(told)
 
 
 def _verify(file: Path, about: bytes, signature: bytes | None, policy: Tree) -> str | None:
@@ -171,20 +135,6 @@ def _verify(file: Path, about: bytes, signature: bytes | None, policy: Tree) -> 
         why = "it is not signed" if signature is None else str(error)
         raise GuardRefused(f"{file} was not signed by the reconciler ({RECONCILER}): {why}") from error
     return fingerprint(key)
-
-
-def _extract(archive: zipfile.ZipFile, copy: Path, size: int, digest: str) -> None:
-    """Extracts the copy, and never more bytes than were signed."""
-    found, left = hashlib.sha256(), size
-    with archive.open(COPY) as source, copy.open("wb") as target:
-        while part := source.read(min(left + 1, 2**20)):
-            left -= len(part)
-            if left < 0:
-                raise ValueError(f"{COPY} is larger than it says")
-            found.update(part)
-            target.write(part)
-    if left or found.hexdigest() != digest:
-        raise ValueError(f"{COPY} is not what {ABOUT} says: it is damaged, or was exchanged")
 
 
 def _sign(data: bytes, key: Path) -> bytes:

@@ -6,17 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from reconciler.datasets.contents import DatasetFile
-from reconciler.datasets.summaries import DatasetKind, DatasetSummary
-from schemas.manifest.dataset import DatasetName, parse_dataset
+from reconciler.datasets.summaries import DatasetSummary
+from reconciler.ledger.reading.statistics import OutputStatistics
+from schemas.manifest.dataset import DatasetName
 from schemas.manifest.runs import format_run
 from schemas.repository import Repository
 
 
-def tell_campaign_state(repository: Repository, summary: DatasetSummary) -> str | None:
-    """The state of the campaign that makes a dataset: that in its manifest, `archived`, or `not declared`; None if none made it."""
-    if summary.kind is not DatasetKind.MADE:
-        return None
-    declared = repository.campaigns.get(parse_dataset(summary.name).campaign)
+def tell_campaign_state(repository: Repository, name: DatasetName) -> str:
+    """The state of the campaign that makes a dataset: that in its manifest, `archived`, or `not declared`."""
+    declared = repository.campaigns.get(name.campaign)
     if declared is None:
         return "not declared"
     return "archived" if declared.is_archived else declared.campaign.state
@@ -48,3 +47,11 @@ def format_file(file: DatasetFile, name: DatasetName) -> str:
     events = "not counted" if file.events is None else f"{file.events:,}"
     taken = "" if file.maker == name.dataset else f"  taken over from {file.maker}"
     return f"{format_run(file.run):<10}  {version:<4}  {events:>13}  {file.size:>17,}  {file.path}{taken}"
+
+
+def describe_statistics(statistics: OutputStatistics) -> dict[str, Any]:
+    """What good jobs used as JSON data: seconds, bytes, and events per second of wall time; without unknown values."""
+    found = {
+        key: value for key, value in asdict(statistics).items() if key not in ("campaign", "step", "output")
+    }
+    return {key: value for key, value in found.items() if value is not None}

@@ -48,6 +48,16 @@ class DatasetFile:
     kind: str = "events"
     replicas: tuple[str, ...] = ()
 
+    @property
+    def experiment(self) -> int:
+        """The number of the experiment."""
+        return split_key(self.run)[0]
+
+    @property
+    def run_number(self) -> int:
+        """The number of the run within its experiment."""
+        return split_key(self.run)[1]
+
 
 @dataclass(frozen=True, slots=True)
 class RunContent:
@@ -87,6 +97,16 @@ class DeclaredHead:
         return len(self.fingerprints) + self.waiting
 
 
+def belongs_to(name: DatasetName) -> ColumnElement[bool]:
+    """A condition: an output, in whatever state, is of this dataset."""
+    place = (
+        outputs.c.campaign == name.campaign,
+        outputs.c.step == name.step,
+        outputs.c.output == name.output,
+    )
+    return and_(*place)
+
+
 def is_registered(connection: Connection, name: DatasetName) -> bool:
     """Whether a dataset has registered files: it is the detector's, adopted, or of files of which nobody said whose they are."""
     return (
@@ -98,7 +118,7 @@ def is_registered(connection: Connection, name: DatasetName) -> bool:
 def is_made(connection: Connection, name: DatasetName) -> bool:
     """Whether the ledger has a produced output of a dataset."""
     return (
-        connection.execute(select(outputs.c.id).where(_belongs_to(name), _PRODUCED).limit(1)).first()
+        connection.execute(select(outputs.c.id).where(belongs_to(name), _PRODUCED).limit(1)).first()
         is not None
     )
 
@@ -203,7 +223,7 @@ def _stream_outputs(
 ) -> Iterator[Row[Any]]:
     """The rows of `query`, sorted by run, of the outputs that count."""
     query = query.where(_choose_runs(outputs, runs)).order_by(outputs.c.experiment, outputs.c.run)
-    mine = query.where(_belongs_to(name))
+    mine = query.where(belongs_to(name))
     if declared is None:
         rows = _stream(connection, choose_heads(mine))
     else:
@@ -221,7 +241,7 @@ def _find_missing(
     """The sorted run keys of which the campaign itself did not make what it declares, if it takes over anything."""
     if declared.storage is None:
         return []
-    own = {*connection.scalars(select(outputs.c.fingerprint).where(_belongs_to(name), _PRODUCED))}
+    own = {*connection.scalars(select(outputs.c.fingerprint).where(belongs_to(name), _PRODUCED))}
     chosen = (run for run, value in declared.fingerprints.items() if value not in own)
     return sorted(run for run in chosen if runs is None or run in runs)
 
@@ -235,12 +255,6 @@ def _stream_taken(
         first = select(func.min(outputs.c.id)).where(alike, _PRODUCED, outputs.c.storage == declared.storage)
         numbers = connection.scalars(first.group_by(outputs.c.fingerprint)).all()
         yield from connection.execute(query.where(outputs.c.id.in_(numbers)))
-
-
-def _belongs_to(name: DatasetName) -> ColumnElement[bool]:
-    return and_(
-        outputs.c.campaign == name.campaign, outputs.c.step == name.step, outputs.c.output == name.output
-    )
 
 
 def _choose_runs(table: Any, runs: RunSet | None) -> ColumnElement[bool]:

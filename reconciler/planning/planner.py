@@ -15,6 +15,7 @@ from reconciler.model.deviations import tell_deviations
 from reconciler.model.plan import CampaignPlan, Group, Observed
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.planning.claims import CLAIMING
+from renderer.identity.fingerprint import name_changes
 from renderer.identity.payloads import Walk, name_payload_changes
 from renderer.identity.units import StepUnits, tell_wait
 from schemas.manifest.campaign import Campaign
@@ -276,17 +277,6 @@ class _Planning:
 
 def _list_outputs(runs: Mapping[str, set[int]], run: int) -> tuple[str, ...]:
     return tuple(output for output, here in runs.items() if run in here)
-
-
-def name_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
-    """What differs between two recipes, in words."""
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from name_changes(old, new)
-        elif old != new:
-            shown = key in ("release", "application", "cut", "line", "decision", "split")
-            yield f"{key} changed: {old} -> {new}" if shown else f"{key} changed"
 
 
 def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[int, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.planning.planner import name_changes
+from renderer.identity.fingerprint import name_changes
 from renderer.identity.units import Chains, StepUnits, declare_units, imagine_sources
 from schemas.manifest.runs import run_key
 from schemas.manifest.variant import find_declared, is_expandable

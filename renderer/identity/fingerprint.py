@@ -48,6 +48,17 @@ def write_recipes(campaign: Campaign, step: Step, repository: Repository) -> tup
     return tuple(recipes)
 
 
+def name_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterable[str]:
+    """What differs between two recipes, in words."""
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from name_changes(old, new)
+        elif old != new:
+            shown = key in ("release", "application", "cut", "line", "decision", "split")
+            yield f"{key} changed: {old} -> {new}" if shown else f"{key} changed"
+
+
 def digest_files(files: Iterable[tuple[str, int, str]]) -> str:
     """The digest of a run's input files, each with name, size in bytes and checksum; their order does not count."""
     return digest(sorted([name, size, checksum] for name, size, checksum in files))

@@ -44,7 +44,10 @@ SAMPLES = {
     "gt diff before": "tag_a",
     "gt diff after": "tag_b",
     "new name": "proc8",
+    "dataset show name": "proc7/reco/mdst",
     "dataset files name": "proc7/reco/mdst",
+    "dataset diff before": "proc7/reco/mdst",
+    "dataset diff after": "proc7/reco/mdst",
     "plan": "plan.json",
     "file": "some.txt",
     "source": "some.txt",
@@ -198,7 +201,9 @@ runs remove      0 4 4 0 3
 runs restore     0 4 4 0 3
 files list       0 4 0 0 3
 dataset list     0 4 0 0 3
+dataset show     0 4 0 0 3
 dataset files    0 4 0 0 3
+dataset diff     0 4 0 0 3
 lumi show        0 4 0 0 3
 gt show          1 0 0 0 0
 gt iov           1 0 0 0 0

@@ -38,12 +38,16 @@ def list_all(project: Project, as_json: bool) -> None:
     repository, _ = load_any(project)
     with reading(project.state) as connection:
         found = summarize_datasets(connection)
-    states = {one.name: tell_campaign_state(repository, one) for one in found}
+    states = {
+        one.name: tell_campaign_state(repository, parse_dataset(one.name))
+        for one in found
+        if one.kind is DatasetKind.MADE
+    }
     if as_json:
-        print_json([describe_summary(one, states[one.name]) for one in found])
+        print_json([describe_summary(one, states.get(one.name)) for one in found])
         return
     columns = ("dataset", "level", "kind", "runs", "files", "events", "GB", "campaign")
-    cells = [list_cells(one, states[one.name]) for one in found]
+    cells = [list_cells(one, states.get(one.name)) for one in found]
     print_rows(columns, cells, numbers=("runs", "files", "events", "GB"))
     if uncounted := sum(bool(one.uncounted) for one in found):
         say(f"≥: in {count_things(uncounted, 'dataset')} the events of some runs were not counted")
@@ -110,6 +114,8 @@ def refuse_unknown_dataset(connection: Connection, repository: Repository, name:
     Raises:
         WrongUse: it is neither; the message names one that was probably meant.
     """
+    if name.edition is not None:
+        raise WrongUse(f"there is no edition {name}; without the number it is the head: {name.dataset}")
     if is_registered(connection, name) or is_made(connection, name):
         return
     declared = list(_list_declared(repository))

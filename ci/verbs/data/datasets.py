@@ -5,12 +5,13 @@ from __future__ import annotations
 import rich_click as click
 
 from ci.verbs.data.dataset_contents import list_all, list_files
+from ci.verbs.data.dataset_origins import diff, show
 
 
 @click.group()
 def dataset() -> None:
-    """List datasets and their files."""
+    """List datasets, show what is in one and how it was made, and compare two."""
 
 
-dataset.add_command(list_all)
-dataset.add_command(list_files)
+for command in (list_all, show, list_files, diff):
+    dataset.add_command(command)

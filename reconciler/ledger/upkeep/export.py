@@ -6,10 +6,14 @@ files. It has all tables, so that the same code can read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table
 
@@ -19,6 +23,14 @@ from reconciler.ledger.schema.rows import copy_rows
 from reconciler.ledger.store.schema_versions import HEAD, make_tables
 from reconciler.ledger.upkeep.backups import opened_copy
 from reconciler.outside.errors import SourceUnavailable
+from schemas.json_schema.validation import load_schema, validate_json
+
+COPY, ABOUT, SIGNATURE = "state.sqlite", "export.json", "export.json.sig"
+"""The files in an export: the copy of the database, a description with its digest, and the signature of the description."""
+SMALL = 64 * 1024
+"""The largest size in bytes of a description, and of a signature."""
+
+Signer = TypeVar("Signer")
 
 PUBLISHED: tuple[Table, ...] = (
     tables.ledger,
@@ -72,3 +84,62 @@ def write_copy(connection: Connection, file: Path) -> Copied:
     except OSError as error:
         raise SourceUnavailable(f"{file} cannot be written: {error.strerror}") from error
     return Copied(read_identity(connection), HEAD)
+
+
+def unpack_copy(
+    file: Path, copy: Path, verify: Callable[[bytes, bytes | None], Signer]
+) -> tuple[Mapping[str, Any], Signer]:
+    """Writes the database in an export to the file `copy`. Returns the export's description, and what `verify` returns.
+
+    `verify` takes the description and its signature, or None, before anything else is read.
+
+    Raises:
+        SourceUnavailable: the file is missing, is not an export, or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            about, signature = (_take(archive, name) for name in (ABOUT, SIGNATURE))
+            if about is None:
+                raise SourceUnavailable(f"{file} is not an export of the state: it lacks {ABOUT}")
+            signer = verify(about, signature)
+            told = _read_about(file, about)
+            _extract(archive, copy, told["size"], told["sha256"])
+    except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, EOFError, ValueError) as error:
+        raise SourceUnavailable(f"{file} is not an export of the state: {error}") from error
+    except OSError as error:
+        raise SourceUnavailable(f"the export {file} cannot be read: {error.strerror}") from error
+    return told, signer
+
+
+def _take(archive: zipfile.ZipFile, name: str) -> bytes | None:
+    if name not in archive.namelist():
+        return None
+    with archive.open(name) as stream:
+        content = stream.read(SMALL + 1)
+    if len(content) > SMALL:
+        raise ValueError(f"{name} has more than {SMALL} bytes")
+    return content
+
+
+def _read_about(file: Path, content: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{ABOUT} is nested too deeply") from error
+    if problems := validate_json(told, load_schema("export")):
+        raise SourceUnavailable(f"{file} is not an export of the state: {problems[0]}")
+    return dict(told)
+
+
+def _extract(archive: zipfile.ZipFile, copy: Path, size: int, digest: str) -> None:
+    """Extracts the copy, and never more bytes than were signed."""
+    found, left = hashlib.sha256(), size
+    with archive.open(COPY) as source, copy.open("wb") as target:
+        while part := source.read(min(left + 1, 2**20)):
+            left -= len(part)
+            if left < 0:
+                raise ValueError(f"{COPY} is larger than it says")
+            found.update(part)
+            target.write(part)
+    if left or found.hexdigest() != digest:
+        raise ValueError(f"{COPY} is not what {ABOUT} says: it is damaged, or was exchanged")

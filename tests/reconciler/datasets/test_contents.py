@@ -190,3 +190,46 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(b2prod, name, sa
     code, out, told = b2prod("dataset", "files", name)
     assert (code, out) == (Exit.USAGE, "")
     assert said in told
+
+
+def test_show_says_how_a_dataset_was_made_and_from_what(b2prod, world):
+    code, out, _ = b2prod("dataset", "show", "proc7/reco/mdst", "--json", "--statistics")
+    assert code == Exit.FINE
+    told = json.loads(out)
+    lock = world.repository().campaigns["proc7"].lock
+    assert told["lock"] == {"generation": lock.generation, "digest": lock.digest()}
+    assert {
+        key: told[key] for key in ("kind", "campaign", "runs", "listed", "selected", "files", "versions")
+    } == {
+        "kind": "made",
+        "campaign": "active",
+        "runs": 2,
+        "listed": "3:1-2",
+        "selected": 2,
+        "files": 3,
+        "versions": {"v1": 2},
+    }
+    assert told["made_from"] == {"detector/raw": 2}
+    assert [recipe["release"] for recipe in told["recipes"]] == ["release-03-00-00"]
+    assert told["global_tags"] == ["tag_a"]
+    assert told["template"] == "raw_to_mdst/1"
+    assert told["statistics"]["jobs"] == 3
+    gone = b2prod("dataset", "show", "gone/reco/mdst")[1]
+    assert "campaign" in gone
+    assert "not declared" in gone
+    assert "made from" in gone
+    old = json.loads(b2prod("dataset", "show", OLD, "--json")[1])
+    assert (old["kind"], old["release"], old["global_tag"]) == ("adopted", "release-02-00-01", "data_prod6")
+    assert (old["events"], old["runs_not_counted"]) == (10, 1)
+
+
+def test_diff_says_why_two_datasets_are_not_the_same(b2prod):
+    code, out, _ = b2prod("dataset", "diff", "proc7/reco/mdst", "gone/reco/mdst", "--exit-code")
+    assert code == Exit.CHANGES
+    assert "0 runs with the same fingerprint" in out
+    assert "2 runs: steering changed: 3:1-2\n" in out
+    code, out, _ = b2prod("dataset", "diff", "proc7/reco/mdst", "proc7/reco/mdst", "--exit-code")
+    assert code == Exit.FINE
+    code, out, _ = b2prod("dataset", "diff", OLD, "proc7/reco/mdst", "--json", "--run", "3:1")
+    (changed,) = json.loads(out)["changed"]
+    assert (changed["reason"], changed["runs"]) == ("one was adopted, and b2prod does not know how", "3:1")

@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ci.changes.export import ABOUT, COPY, SIGNATURE, STALE, reading_export, write_export
+from ci.changes.export import STALE, reading_export, write_export
 from ci.changes.gates import RECONCILER
 from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.ledger.schema import decision_tables, file_tables
 from reconciler.ledger.schema.tables import attempts
 from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.upkeep.export import ABOUT, COPY, SIGNATURE
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.views import read_state_view
 from tests.support.inputs.keys import make_key, run_keygen

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from reconciler.model.plan import Intent, Made, Observed, Plan
 from reconciler.model.states import PlanAction
-from reconciler.planning.planner import _Planning, name_changes, plan_campaign
+from reconciler.planning.planner import _Planning, plan_campaign
+from renderer.identity.fingerprint import name_changes
 from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import SKIMS, campaign, swap
 from tests.support.worlds.planned_campaign import RUNS, PlannedCampaign

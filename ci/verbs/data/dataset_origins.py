@@ -1,0 +1,136 @@
+"""Of what datasets were made, and how two of them differ: dataset show, diff."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+from sqlalchemy import Connection
+
+from ci.changes.campaign_faults import load_produced
+from ci.changes.project import Project, pass_project
+from ci.cli.console import print_data, print_json, print_lines
+from ci.cli.exits import Exit
+from ci.cli.options import read_runs, writes_json
+from ci.reports.dataset_difference import describe_dataset_difference, format_dataset_difference
+from ci.reports.datasets import describe_statistics, tell_campaign_state
+from ci.verbs.data.dataset_contents import read_name, refuse_unknown_dataset
+from reconciler.datasets.comparison import Totals, compare_datasets
+from reconciler.datasets.contents import is_registered, stream_runs
+from reconciler.datasets.provenance import find_sources, list_approvals, read_recipes, read_value
+from reconciler.datasets.summaries import DatasetKind, tell_kind
+from reconciler.ledger.reading.statistics import measure_outputs
+from reconciler.ledger.store.database import State, reading
+from reconciler.planning.declared_heads import declare_head
+from reconciler.planning.production import read_production
+from reconciler.run_catalogue.dataset_register import read_datasets
+from schemas.manifest.dataset import DatasetName
+from schemas.manifest.runs import format_runs
+from schemas.repository import Repository
+
+
+@click.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--statistics", is_flag=True, help="Show what good jobs used: time, memory, events per second.")
+@writes_json
+@pass_project
+def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
+    """Show what is in a dataset, how it was made and from what, and how much of it is still missing.
+
+    Of a live campaign, an output counts if it is made as declared now, by this campaign or by another one from which it is
+    taken over. Of any other campaign, the newest version of each run counts.
+    """
+    parsed = read_name(name)
+    repository = load_produced(project, [] if parsed.is_held else [parsed.campaign])
+    with reading(project.state) as connection:
+        refuse_unknown_dataset(connection, repository, parsed)
+        told = _tell(connection, repository, parsed, project.state)
+        if statistics:
+            found = measure_outputs(connection, parsed.campaign, parsed.step, parsed.output)
+            told["statistics"] = describe_statistics(found[0]) if found else None
+    if as_json:
+        print_json(told)
+    else:
+        print_lines([(key.replace("_", " "), text) for key, value in told.items() for text in _spell(value)])
+
+
+@click.command()
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--run", "--runs", "which", metavar="RUNS", help="Only these runs, as in 3:529-613,620.")
+@click.option("--exit-code", is_flag=True, help="End with 2 if they differ.")
+@writes_json
+@pass_project
+def diff(project: Project, before: str, after: str, which: str | None, exit_code: bool, as_json: bool) -> int:
+    """Show how the datasets A and B differ: in runs, in how each run was made, in events and bytes.
+
+    Runs count as the same if their fingerprints are equal: the same was done to the same. Of the others, this shows what was
+    different: the release, the cut, payloads by name, the input.
+    """
+    names = [read_name(one) for one in (before, after)]
+    runs = None if which is None else read_runs(which)
+    repository = load_produced(project, sorted({name.campaign for name in names if not name.is_held}))
+    with reading(project.state) as connection:
+        values = []
+        for name in names:
+            refuse_unknown_dataset(connection, repository, name)
+            declared = declare_head(connection, repository, name, project.state)
+            values.append(read_value(connection, name, runs, declared))
+    difference = compare_datasets(*values)
+    if as_json:
+        print_json(describe_dataset_difference(difference, (before, after)))
+    else:
+        print_data(format_dataset_difference(difference, (before, after)))
+    return Exit.CHANGES if exit_code and not difference.is_empty else Exit.FINE
+
+
+def _tell(connection: Connection, repository: Repository, name: DatasetName, state: State) -> dict[str, Any]:
+    """A dataset as JSON data."""
+    registered = is_registered(connection, name)
+    declared = declare_head(connection, repository, name, state)
+    contents = [*stream_runs(connection, name, None, declared)]
+    totals = Totals.of(contents)
+    kind = tell_kind(name) if registered else DatasetKind.MADE
+    told: dict[str, Any] = {"dataset": name.dataset, "kind": kind.value}
+    told |= {"runs": totals.runs, "listed": format_runs(one.run for one in contents), "files": totals.files}
+    told |= {"bytes": totals.bytes, "events": totals.events, "runs_not_counted": totals.uncounted}
+    if registered:
+        known = read_datasets(connection)[name.dataset]
+        return told | {one: getattr(known, one) for one in ("level", "release", "global_tag", "since")}
+    told["campaign"] = tell_campaign_state(repository, name)
+    if declared is not None:
+        told["selected"] = declared.selected
+    else:
+        production = read_production(connection, repository, name.campaign, state)
+        chosen = production.selected if production is not None else None
+        told["selected"] = None if chosen is None else len(chosen)
+    versions: dict[str, int] = {}
+    makers: dict[str, int] = {}
+    for one in contents:
+        versions[f"v{one.version}"] = versions.get(f"v{one.version}", 0) + 1
+        if one.maker != name.dataset:
+            makers[one.maker] = makers.get(one.maker, 0) + 1
+    told |= {"versions": versions, "taken_over": makers}
+    told["made_from"] = find_sources(connection, contents)
+    told["recipes"] = [*read_recipes(connection, contents).values()]
+    told["payload_sets"] = len({one.conditions for one in contents if one.conditions is not None})
+    manifest = repository.campaigns.get(name.campaign)
+    if manifest is not None:
+        told["global_tags"] = list(manifest.campaign.tag_names)
+        step = next((one for one in manifest.campaign.expand() if one.name == name.step), None)
+        told["template"] = None if step is None else step.template
+        lock = manifest.lock
+        told["lock"] = None if lock is None else {"generation": lock.generation, "digest": lock.digest()}
+    told["approvals"] = list_approvals(connection, name)
+    return told
+
+
+def _spell(value: Any) -> list[str]:
+    """The lines of a value; none if it is not known or empty."""
+    if isinstance(value, dict):
+        return [f"{key}: {text}" for key, one in value.items() for text in _spell(one)]
+    if isinstance(value, list):
+        return [text for one in value for text in _spell(one)]
+    if value is None or value == "":
+        return []
+    return [f"{value:,}" if isinstance(value, int) else str(value)]
