@@ -116,7 +116,8 @@ def test_a_campaign_without_a_lock_stops_no_other(checkout, capsys):
     code = run(["--root", str(checkout), "plan", "--exit-code", "--format", "json"])
     planned, said = capsys.readouterr()
     names = [one["campaign"] for one in json.loads(planned)["campaigns"]]
-    assert names == sorted(UNITS)
+    assert sorted(names) == sorted(UNITS)
+    assert names.index("proc7") < names.index("exp3_skims"), "what is read is planned before"
     assert "never locked: demo; `b2prod resolve demo`" in said
     assert code == Exit.FINE  # all of them are held
     assert run(["--root", str(checkout), "reconcile", "--once"]) == Exit.FINE
