@@ -21,6 +21,7 @@ from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import GuardRefused
+from tests.support.worlds.chains import make_chain
 from tests.support.worlds.processes import find_processes, run_forked
 from tests.support.worlds.worlds import World
 
@@ -152,6 +153,25 @@ def test_b16_killed_during_a_restate(chunk: int, tmp_path: Path):
     trial = Trial(world)
     assert before.items() < trial.published.items(), "restated outputs get places of their own"
     for at in range(chunk * 5 + 1, BEYOND, 15):
+        world.restore()
+        if not crash(world.reconcile, at):
+            break
+        trial.finish(f"crash at effect {at}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_chain_of_three_campaigns_is_killed_as_one(chunk: int, tmp_path: Path):
+    """One run of the first is restated, and the other two follow it."""
+    world = make_chain(tmp_path)
+    outcome = world.reconcile()
+    assert (outcome.produced, world.summary()) == (6, {"done": 6})
+    world.register(2, "raw.2.late.root")
+    (tmp_path / "starts").unlink()
+    trial = Trial(world)
+    versions = {(campaign, run): version for campaign, _, run, _, version in trial.produced}
+    assert versions == {(name, run): run for name in ("proc7", "skims", "thinner") for run in (1, 2)}
+    for at in range(chunk * 5 + 1, BEYOND, 20):
         world.restore()
         if not crash(world.reconcile, at):
             break

@@ -15,22 +15,8 @@ from reconciler.run_catalogue.file_register import import_files
 from schemas.files.tree import read_tree
 from schemas.repository import read_repository
 from schemas.rules.datasets import check_circles_of_campaigns, check_datasets
-from tests.support.worlds.worlds import CAMPAIGN, ONE_STEP, World
-
-THIN = (
-    CAMPAIGN[: CAMPAIGN.index("  reco:")]
-    + CAMPAIGN[CAMPAIGN.index("  thin:") : CAMPAIGN.index("limits:")].replace(
-        "{step: reco, level: mdst}", "{dataset: proc7/reco/mdst}"
-    )
-    + CAMPAIGN[CAMPAIGN.index("limits:") :]
-)
-"""The second step of `CAMPAIGN`, as a campaign of its own."""
-
-
-def add(world, name, campaign=THIN, *, lock=True):
-    world.write(f"productions/campaigns/{name}/campaign.yaml", campaign)
-    if lock:
-        world.lock()
+from tests.support.worlds.chains import THIN, add_campaign
+from tests.support.worlds.worlds import ONE_STEP, World
 
 
 def adopt(world, dataset, run, content, level="mdst"):
@@ -54,7 +40,7 @@ def fingerprints(world, campaign, step="thin", output="udst"):
 def two(tmp_path):
     """proc7 makes mdst, and skims reads them."""
     world = World(tmp_path, campaign=ONE_STEP)
-    add(world, "skims")
+    add_campaign(world, "skims")
     return world
 
 
@@ -126,7 +112,7 @@ def test_productions_with_equal_names_and_runs_live_side_by_side(tmp_path):
         for dataset in ("prod6/reco/mdst", "prod7/reco/mdst"):
             assert len(adopt(world, dataset, run, f"{dataset} of {run}").new) == 1
     for name in ("prod6", "prod7"):
-        add(world, f"of_{name}", THIN.replace("proc7/reco/mdst", f"{name}/reco/mdst"))
+        add_campaign(world, f"of_{name}", THIN.replace("proc7/reco/mdst", f"{name}/reco/mdst"))
     first, second = (fingerprints(world, f"of_{name}") for name in ("prod6", "prod7"))
     assert first.keys() == second.keys()
     assert not {*first.values()} & {*second.values()}
@@ -138,7 +124,7 @@ def test_productions_with_equal_names_and_runs_live_side_by_side(tmp_path):
 def test_a_level_of_two_datasets_is_a_finding_that_names_both(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     adopt(world, "prod6/reco/mdst", 1, "of prod6")
-    add(world, "skims", THIN.replace("{dataset: proc7/reco/mdst}", "{level: mdst}"))
+    add_campaign(world, "skims", THIN.replace("{dataset: proc7/reco/mdst}", "{level: mdst}"))
     assert {one[3] for one in world.groups("skims")} == {"not produced", "no mdst is registered"}
     adopt(world, "prod7/reco/mdst", 1, "of prod7")
     said = "prod6/reco/mdst and prod7/reco/mdst are datasets of mdst"
@@ -155,7 +141,7 @@ def test_a_level_of_two_datasets_is_a_finding_that_names_both(tmp_path):
 def test_a_dataset_that_nobody_has_is_a_finding_that_names_a_near_one(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     adopt(world, "prod6/skims/mdst", 1, "of prod6")
-    add(world, "skims", THIN.replace("proc7/reco/mdst", "prod6/skim/mdst"), lock=False)
+    add_campaign(world, "skims", THIN.replace("proc7/reco/mdst", "prod6/skim/mdst"), lock=False)
     with reading(world.state) as connection:
         repository = world.repository()
         _, findings = resolve(connection, repository, repository.campaigns["skims"])
@@ -190,7 +176,7 @@ def test_a_file_that_a_unit_made_belongs_to_the_dataset_of_the_unit(two):
 def test_files_of_nobody_get_a_dataset_and_restate_nothing(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     adopt(world, "unassigned/mdst", 1, "of somebody")
-    add(world, "skims", THIN.replace("{dataset: proc7/reco/mdst}", "{level: mdst}"))
+    add_campaign(world, "skims", THIN.replace("{dataset: proc7/reco/mdst}", "{level: mdst}"))
     assert world.reconcile("skims").produced == 1
     (file,) = (world.root / "elsewhere").rglob("*.root")
     content = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
