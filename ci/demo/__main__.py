@@ -113,7 +113,7 @@ def _import_sample(tour: Tour) -> None:
     tour.run("python -m ci.demo.toy sample")
     tour.step("The run catalogue learns which runs exist, and which files they have.")
     tour.run("b2prod runs import sample/runs.csv")
-    tour.run("b2prod files import sample --level ntuple")
+    tour.run("b2prod files import sample --dataset toy/sample/ntuple")
 
 
 def _produce(tour: Tour) -> None:
