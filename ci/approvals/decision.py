@@ -114,6 +114,8 @@ def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:
         yield f"  shown by     {find_tool()}"
     for step in campaign.steps:
         yield f"  step         {step.name}: {step.template or step.script or step.application} makes {', '.join(step.outputs)}"
+    for name, value in lock.editions:
+        yield f"  edition      {name}  {value[:12]}"
     for name, value in lock.scripts:
         yield f"  script       {name}  sha256 {value}: read it, it runs with the rights of the production"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from reconciler.datasets.editions import keep_editions
 from reconciler.datasets.places import ForeignPlace
 from reconciler.datasets.verification.rounds import find_lost, list_published
 from reconciler.execution.launch.preparation import list_work
@@ -108,7 +109,9 @@ def reconcile(
         digest = state_view.plan.digest()
         if not state_view.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**state_view.plan.content(), "digest": digest})
-        return _launch(launcher, state_view, announce)
+        outcome = _launch(launcher, state_view, announce)
+        outcome.troubles = (*outcome.troubles, *_keep_editions(state))
+        return outcome
 
 
 def _make_launcher(
@@ -158,6 +161,15 @@ def _launch(
     launcher.ledger.end_plan()
     launcher.places.mark_storages()
     return launcher.outcome
+
+
+def _keep_editions(state: State) -> Iterator[str]:
+    """Writes editions that are not in the state folder; yields why this cannot be done."""
+    try:
+        with reading(state) as connection:
+            keep_editions(connection, state.editions)
+    except SourceUnavailable as error:
+        yield str(error)
 
 
 def _doubt_lost(launcher: Launcher, state_view: StateView) -> None:

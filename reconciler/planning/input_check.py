@@ -18,6 +18,7 @@ from reconciler.planning.sources import choose_dataset
 from reconciler.run_catalogue.run_selection import select_runs
 from renderer.applications import APPLICATIONS
 from schemas.findings.finding import Finding
+from schemas.manifest.dataset import parse_dataset
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import split_key
 from schemas.manifest.step import Step
@@ -105,7 +106,7 @@ def _find_registered(connection: Connection, step: Step) -> str | None:
     if step.input.step is not None:
         return None
     if step.input.dataset is not None:
-        return step.input.dataset
+        return parse_dataset(step.input.dataset).dataset
     chosen = choose_dataset(connection, step.input.level)
     return chosen if isinstance(chosen, str) else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from renderer.applications.basf2 import render_script
@@ -26,16 +26,32 @@ def goes_back(lock: Lock | None, generation: int, digest: str) -> bool:
 
 
 def pin_campaign(
-    declared: Declared, repository: Repository, runs: Iterable[int], generation: int = 1
+    declared: Declared,
+    repository: Repository,
+    runs: Iterable[int],
+    generation: int = 1,
+    editions: Mapping[str, str] | None = None,
 ) -> Lock:
-    """The next lock of a campaign. `runs` are the sorted run keys of its closed selections."""
+    """The next lock of a campaign. `runs` are the sorted run keys of its closed selections.
+
+    `editions` are the digests of the editions that it reads, as the ledger has them; without it, those of the present lock
+    count. One that is not known gets an empty digest, which no file of a lock may have.
+    """
     campaign = declared.campaign
-    lock = Lock(campaign.name, generation, gather_runs(runs), **_pin_references(campaign, repository))
+    if editions is None:
+        editions = {} if declared.lock is None else dict(declared.lock.editions)
+    lock = Lock(
+        campaign.name,
+        generation,
+        gather_runs(runs),
+        editions=tuple((name, editions.get(name, "")) for name in campaign.editions),
+        **_pin_references(campaign, repository),
+    )
     return pin_scopes(lock, campaign, declared.document.data, declared.lock)
 
 
 def _pin_references(campaign: Campaign, repository: Repository) -> dict[str, Any]:
-    """Everything that a lock pins without the run catalogue, as the fields of `Lock`."""
+    """Everything that a lock pins without the run catalogue and the ledger, as the fields of `Lock`."""
     scripts = {step.template: render_script(step, repository) for step in campaign.steps if step.template}
     skims = sorted({name for step in campaign.steps if step.skims for name in step.outputs})
     testing = sorted({one.name for step in campaign.expand() for one in step.deviations.testing_payloads})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_uncovered
+from reconciler.ledger.reading.editions import find_digests, list_editions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.writing.trust import Launch, read_launch
 from reconciler.planning.pinning import compare_locks, goes_back, pin_campaign
@@ -30,7 +31,7 @@ from schemas.yaml.wording import suggest
 def resolve(
     connection: Connection, repository: Repository, declared: Declared, tool: Tool | None = None
 ) -> tuple[Lock, tuple[Finding, ...]]:
-    """Returns the campaign's lock as of today, and the findings of the run catalogue on its selection.
+    """Returns the campaign's lock as of today, and the findings of run catalogue and ledger on what it selects and reads.
 
     If anything changed, the generation is greater than that of the present lock and than every launched generation.
     `tool` is the program that a new lock names as its writer.
@@ -47,7 +48,9 @@ def resolve(
     findings += _check_limits(declared, closed)
     findings += _check_coverage(declared, repository, closed)
     findings += _check_datasets(connection, declared, repository)
-    lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name))
+    editions = find_digests(connection, campaign.editions)
+    findings += _check_editions(connection, declared, editions)
+    lock = follow_lock(declared, repository, closed, read_launch(connection, campaign.name), editions)
     if lock is not declared.lock:
         lock = replace(lock, tool=tool)
     if declared.lock is not None:
@@ -56,9 +59,13 @@ def resolve(
 
 
 def follow_lock(
-    declared: Declared, repository: Repository, runs: Sequence[int], launch: Launch | None = None
+    declared: Declared,
+    repository: Repository,
+    runs: Sequence[int],
+    launch: Launch | None = None,
+    editions: Mapping[str, str] | None = None,
 ) -> Lock:
-    """The present lock, or a lock of the next generation if anything changed.
+    """The present lock, or a lock of the next generation if anything changed. `editions` is as in `pin_campaign`.
 
     `launch` is the last launch. If the present lock is older, it is not known which scopes changed since, so all
     scopes of the next lock have its own generation.
@@ -66,22 +73,24 @@ def follow_lock(
     before = declared.lock
     launched = 0 if launch is None else launch.generation
     if before is None:
-        return pin_campaign(declared, repository, runs, launched + 1)
+        return pin_campaign(declared, repository, runs, launched + 1, editions)
     if launch is not None and goes_back(before, launch.generation, launch.lock):
-        return pin_campaign(replace(declared, lock=None), repository, runs, launched + 1)
-    lock = pin_campaign(declared, repository, runs, before.generation + 1)
+        return pin_campaign(replace(declared, lock=None), repository, runs, launched + 1, editions)
+    lock = pin_campaign(declared, repository, runs, before.generation + 1, editions)
     return before if lock.content() == before.content() else lock
 
 
 def refute(connection: Connection, declared: Declared, repository: Repository, *, whole: bool = True) -> str:
-    """How a campaign's lock differs from what manifest, repository and catalogue give today; an empty text if it does not.
+    """How a campaign's lock differs from what manifest, repository, catalogue and ledger give today; empty if it does not.
 
     Without `whole`, the lock may lack runs that came into the catalogue after it was written.
     """
     campaign, lock = declared.campaign, declared.lock
     if lock is None:
         return f"{campaign.name} has no lock"
-    if moved := compare_locks(lock, pin_campaign(declared, repository, lock.runs, lock.generation)):
+    editions = find_digests(connection, campaign.editions)
+    today = pin_campaign(declared, repository, lock.runs, lock.generation, editions)
+    if moved := compare_locks(lock, today):
         return f"the lock of {campaign.name} is stale in: {', '.join(moved)}"
     if foreign := find_foreign(connection, campaign, lock):
         keys = sorted(foreign)
@@ -118,6 +127,23 @@ def _check_limits(declared: Declared, runs: Sequence[int]) -> Iterator[Finding]:
         yield Finding(place, "BP701", message, "raise max_units, or select fewer runs")
 
 
+def _check_editions(
+    connection: Connection, declared: Declared, known: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Finds the editions that are read and do not exist."""
+    for step in declared.campaign.steps:
+        name = step.input.dataset
+        if name not in declared.campaign.editions or name in known:
+            continue
+        dataset = parse_dataset(name).dataset
+        there = [str(one.number) for one in list_editions(connection, dataset)]
+        hint = f"`b2prod dataset freeze {dataset}` makes the first one"
+        if there:
+            hint = f"it has {', '.join(there)}; `b2prod dataset freeze {dataset}` makes the next one"
+        place = declared.document.place(("steps", step.name, "input", "dataset"))
+        yield Finding(place, "BP411", f"there is no edition {name}", hint)
+
+
 def _check_coverage(declared: Declared, repository: Repository, runs: Sequence[int]) -> Iterator[Finding]:
     """Finds the payloads that are needed and that no tag has for some runs."""
     campaign = declared.campaign
@@ -148,6 +174,8 @@ def _check_datasets(connection: Connection, declared: Declared, repository: Repo
             if read.dataset is None or read.dataset in known:
                 continue
             name = parse_dataset(read.dataset)
+            if name.edition is not None:
+                continue
             if name.campaign not in repository.campaigns and name.campaign not in made:
                 message = f"there is no dataset {read.dataset}: no campaign makes it, and it has no registered files"
                 adopt = f"adopt it with `b2prod files import … --dataset {name.dataset}`"

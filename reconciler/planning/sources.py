@@ -1,4 +1,4 @@
-"""Sources: the datasets that a campaign reads, as registered, or as another campaign makes them."""
+"""Sources: the datasets that a campaign reads, as registered, as another campaign makes them, or as they were frozen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from reconciler.datasets.editions import Edition, read_edition
+from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.observation import find_stored, read_heads
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan
 from reconciler.model.states import MAKING, PlanAction
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import (
     RAW,
     find_excessive,
@@ -22,6 +25,8 @@ from reconciler.run_catalogue.dataset_register import find_datasets, read_datase
 from renderer.identity.units import Source, StepUnits, tell_nothing, tell_wait
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.dataset import DatasetName, parse_dataset
+from schemas.manifest.lock import Lock
+from schemas.manifest.runs import split_key
 from schemas.repository import Repository
 
 ReadUnits = Callable[[str], Sequence[StepUnits] | None]
@@ -62,13 +67,15 @@ class SourceReader:
     state: State
     read_units: ReadUnits
 
-    def read(self, campaign: Campaign, experiments: Sequence[int]) -> dict[str, Source]:
-        """The sources of a campaign's inputs that none of its steps makes, by dataset or data level.
+    def read(self, campaign: Campaign, lock: Lock, experiments: Sequence[int]) -> dict[str, Source]:
+        """The sources of a campaign's inputs that none of its steps makes, by dataset, edition or data level.
 
         Raises:
-            SourceUnavailable: something that a campaign depends on whose output is read cannot be read.
+            SourceUnavailable: something that a campaign depends on whose output is read cannot be read, or an edition is not
+                what the lock pins.
         """
         found: dict[str, Source] = {}
+        editions = {name: self._read_edition(campaign, lock, name) for name in campaign.editions}
         registered: dict[
             str, str
         ] = {}  # dataset or data level of the input → the dataset with registered files
@@ -81,12 +88,20 @@ class SourceReader:
                     found[key] = Source(key, nothing=f"{chosen.text}: {chosen.hint}")
                 elif chosen is not None:
                     registered[key] = chosen
+            elif key in editions:
+                if editions[key].made:
+                    found[key] = self._take_made(campaign, key, editions[key], experiments)
+                else:
+                    registered[key] = editions[key].dataset
             elif key in known:
                 registered[key] = key
             else:
                 name = parse_dataset(key)
                 found[key] = self._refuse_elsewhere(campaign, name, self._follow(name))
-        return found | self._read_registered(campaign, experiments, registered)
+        found |= self._read_registered(campaign, experiments, registered)
+        for key in registered.keys() & editions.keys():
+            found[key] = _take_registered(key, editions[key], experiments, found[key])
+        return found
 
     def _read_registered(
         self, campaign: Campaign, experiments: Sequence[int], registered: Mapping[str, str]
@@ -94,9 +109,7 @@ class SourceReader:
         names = sorted(set(registered.values()))
         partial = {RAW: find_incomplete(self.connection, experiments)} if RAW in names else {}
         excessive = find_excessive(self.connection, names, experiments)
-        used = (self.repository.templates.get(step.template or "") for step in campaign.steps)
-        declaring = any(template is not None and template.declares_real for template in used)
-        simulated = find_simulated(self.connection, names, experiments) if declaring else {}
+        simulated = self._find_simulated(campaign, names, experiments)
         return {
             key: Source(
                 name,
@@ -108,6 +121,45 @@ class SourceReader:
             )
             for key, name in registered.items()
         }
+
+    def _find_simulated(
+        self, campaign: Campaign, names: Sequence[str], experiments: Sequence[int]
+    ) -> dict[str, dict[int, str]]:
+        """What `find_simulated` finds, if a step of the campaign asks for real data."""
+        used = (self.repository.templates.get(step.template or "") for step in campaign.steps)
+        declaring = any(template is not None and template.declares_real for template in used)
+        return find_simulated(self.connection, names, experiments) if declaring else {}
+
+    def _read_edition(self, campaign: Campaign, lock: Lock, name: str) -> Edition:
+        """The edition that a lock pins."""
+        pinned = dict(lock.editions).get(name)
+        there = find_digests(self.connection, [name]).get(name)
+        again = f"run `b2prod resolve {campaign.name}`, and let it be approved again"
+        if pinned is None:
+            raise SourceUnavailable(f"the lock of {campaign.name} does not pin {name}: {again}")
+        if there is None:
+            raise SourceUnavailable(f"{campaign.name} reads {name}, and the ledger has no such edition")
+        if there != pinned:
+            said = f"the ledger has it with the digest {there[:12]}, the lock with {pinned[:12]}"
+            raise SourceUnavailable(f"{name} is not what {campaign.name} was approved with: {said}; {again}")
+        return read_edition(self.connection, pinned)
+
+    def _take_made(
+        self, campaign: Campaign, key: str, edition: Edition, experiments: Sequence[int]
+    ) -> Source:
+        """An edition of what a campaign made; outputs that are not in the reader's storage are refused."""
+        inputs = _choose_inputs(edition, experiments)
+        storage = str(self.state.storage(self.repository.sites[campaign.site].storage))
+        stored = find_stored(self.connection, storage, map(bytes.fromhex, inputs.values()))
+        reason = f"its output in {key} is not in the storage of {campaign.site}"
+        return Source(
+            key,
+            inputs,
+            _tell_left_out(key),
+            made=True,
+            refused={run: reason for run, value in inputs.items() if bytes.fromhex(value) not in stored},
+            simulated=self._find_simulated(campaign, [key], experiments).get(key, {}),
+        )
 
     def _follow(self, name: DatasetName) -> Source:
         """The head of a dataset that a campaign makes. If the campaign is not live, it is what was produced."""
@@ -177,3 +229,22 @@ def list_coming(plan: CampaignPlan, step: str, *, together: bool) -> dict[int, P
             waits = group.action in MAKING and not together
             coming.update(dict.fromkeys(group.runs, PlanAction.WAITING if waits else group.action))
     return coming
+
+
+def _take_registered(key: str, edition: Edition, experiments: Sequence[int], now: Source) -> Source:
+    """An edition of registered files. `now` is the dataset of today: runs whose files are others by now are refused."""
+    inputs = _choose_inputs(edition, experiments)
+    reason = f"its files in {edition.dataset} are not those of {key} any more"
+    changed = {run: reason for run, value in inputs.items() if now.inputs.get(run) != value}
+    return replace(now, inputs=inputs, nothing=_tell_left_out(key), refused={**now.refused, **changed})
+
+
+def _choose_inputs(edition: Edition, experiments: Sequence[int]) -> dict[int, str]:
+    """The inputs that an edition has of the runs of some experiments."""
+    wanted = {*experiments}
+    return {run: value for run, value in edition.inputs.items() if split_key(run)[0] in wanted}
+
+
+def _tell_left_out(key: str) -> str:
+    """The reason of a unit whose run an edition does not have."""
+    return f"{key} does not have this run"

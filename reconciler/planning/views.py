@@ -122,7 +122,8 @@ class _Reader:
         chosen = choose_runs(connection, campaign, lock)
         runs = chosen.runs
         experiments = sorted({split_key(key)[0] for key in runs})
-        sources = SourceReader(connection, repository, state, self.read_units).read(campaign, experiments)
+        reader = SourceReader(connection, repository, state, self.read_units)
+        sources = reader.read(campaign, lock, experiments)
         chains, ignored = choose_chains(connection, repository, campaign)
         refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
         refused |= _find_pathless(connection, repository, campaign, runs)

@@ -154,9 +154,15 @@ class Campaign:
 
     @property
     def upstream(self) -> frozenset[str]:
-        """The names of the campaigns whose datasets its steps read."""
+        """The names of the campaigns whose datasets its steps follow; an edition is not followed."""
         read = (parse_dataset(step.input.dataset) for step in self.steps if step.input.dataset is not None)
-        return frozenset(name.campaign for name in read if not name.is_held)
+        return frozenset(name.campaign for name in read if not name.is_held and name.edition is None)
+
+    @property
+    def editions(self) -> tuple[str, ...]:
+        """The names of the editions that its steps read, sorted."""
+        read = {step.input.dataset for step in self.steps if step.input.dataset is not None}
+        return tuple(sorted(name for name in read if parse_dataset(name).edition is not None))
 
     def makes(self, name: DatasetName) -> bool:
         """Whether a dataset is an output of one of its steps."""

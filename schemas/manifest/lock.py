@@ -14,7 +14,7 @@ from schemas.json_schema.values import read_value
 from schemas.manifest.runs import RunSet, format_runs, parse_runs
 from schemas.manifest.tool import Tool
 
-_NAMED = ("steps", "testing_payloads", "templates", "skims", "scripts")
+_NAMED = ("steps", "testing_payloads", "templates", "skims", "scripts", "editions")
 """The fields of a lock that map names to digests."""
 RUN_BOUND = 2_000_000
 """The largest number of runs in a lock: twice the design size of a campaign."""
@@ -49,7 +49,7 @@ class Lock:
     `runs` are the runs of the closed selectors, `selection` is the digest of all selectors, `open_runs` are the open
     selectors in canonical JSON. `scopes` maps scopes to their digests (`schemas.policy.scopes`), `since` to the generations
     of their last change. `tags` is the chain. `templates`, `skims`, `scripts` and `testing_payloads` map names to digests;
-    `commit` is the release's, if known. `steps` maps each step and variant to the digest of how its outputs are made. For
+    `commit` is the release's, if known. `editions` maps the editions that are read to their digests. `steps` maps each step and variant to the digest of how its outputs are made. For
     campaigns of the grid, `historic` is the digest of the layouts that read the paths of input files. `tool` is the b2prod
     that wrote the lock; it is shown, and nobody approves it.
     """
@@ -67,6 +67,7 @@ class Lock:
     templates: tuple[tuple[str, str], ...] = ()
     skims: tuple[tuple[str, str], ...] = ()
     scripts: tuple[tuple[str, str], ...] = ()
+    editions: tuple[tuple[str, str], ...] = ()
     engine: str = "local"
     storage: str = ""
     layout: str = ""

@@ -51,10 +51,12 @@ def check_circles_of_campaigns(repository: Repository) -> Iterator[Finding]:
         step = next(
             step
             for step in campaign.steps
-            if step.input.dataset is not None and parse_dataset(step.input.dataset).campaign == circle[1]
+            if step.input.dataset is not None
+            and (read := parse_dataset(step.input.dataset)).campaign == circle[1]
+            and read.edition is None
         )
         message = f"campaigns read each other in a circle: {' -> '.join(circle)}"
-        hint = "let one of them read an edition of a campaign that ended, or another dataset"
+        hint = "let one of them read an edition, or another dataset"
         yield document.report(("steps", step.name, "input", "dataset"), "BP510", message, hint)
 
 

@@ -113,6 +113,7 @@ def test_all_codes_that_need_only_the_repository_are_in_the_corpus():
         "BP408": "registered files",
         "BP409": "registered files",
         "BP410": "registered files",
+        "BP411": "ledger",
         "BP503": "run catalogue",
         "BP606": "run catalogue",
         "BP607": "ledger",

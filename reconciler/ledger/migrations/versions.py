@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0024."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0025."""
 
 from __future__ import annotations
 
@@ -254,6 +254,20 @@ def add_datasets(op: Operations) -> None:
         op.create_index(f"ix_{table}_file", table, ["dataset", "experiment", "run", "name"])
 
 
+def add_editions(op: Operations) -> None:
+    """0025: editions of datasets."""
+    op.create_table(
+        "editions",
+        Column("dataset", String(200), primary_key=True),
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        Column("digest", String(64), nullable=False),
+        Column("content", LargeBinary, nullable=False),
+        Column("reason", String(500)),
+        Column("who", String(120), nullable=False),
+        Column("created", String(20), nullable=False),
+    )
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -277,5 +291,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0021": add_brakes,
     "0023": add_usage,
     "0024": add_datasets,
+    "0025": add_editions,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

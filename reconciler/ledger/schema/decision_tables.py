@@ -77,6 +77,18 @@ decisions = make_numbered(
     Column("who", String(120), nullable=False),
     Column("reason", String(500), nullable=False),
 )
+# Editions: what a dataset was when a person froze it. Rows never change. `digest` is that of the content.
+editions = Table(
+    "editions",
+    metadata,
+    Column("dataset", String(200), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
+    Column("reason", String(500)),
+    Column("who", String(120), nullable=False),
+    Column("created", String(20), nullable=False),
+)
 # Ids that the ledger had before it was restored or rebuilt. Attempts with these ids may still be at engines.
 former_ledgers = Table(
     "former_ledgers",

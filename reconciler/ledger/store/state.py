@@ -55,6 +55,11 @@ class State:
         """The folder of the batches' own folders."""
         return self.folder / "batches"
 
+    @property
+    def editions(self) -> Path:
+        """The folder of the editions of datasets, each under its digest."""
+        return self.folder / "editions"
+
     def storage(self, storage: str) -> Path:
         """A site's storage as an absolute path."""
         return self.folder / storage

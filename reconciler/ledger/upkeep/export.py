@@ -51,6 +51,7 @@ PUBLISHED: tuple[Table, ...] = (
     decision_tables.pauses,
     file_tables.datasets,
     file_tables.removals,
+    decision_tables.editions,
     decision_tables.upgrades,
 )
 
@@ -59,6 +60,7 @@ _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "attempts": {"nonce": "", "reference": None, "batch": None, "host": None},
     "pauses": {"who": "", "ended_by": None},
     "removals": {"path": "", "who": ""},
+    "editions": {"who": ""},
 }
 """Columns whose content is replaced in the copy."""
 

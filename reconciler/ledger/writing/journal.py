@@ -36,6 +36,7 @@ JOURNALLED: Sequence[Table] = (
     tables.registrations,
     decision_tables.pauses,
     decision_tables.decisions,
+    decision_tables.editions,
 )
 """The tables whose rows are in the journal, each after those that it refers to."""
 

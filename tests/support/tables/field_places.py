@@ -140,6 +140,7 @@ lock commit reconciler/execution/launch/preparation.py
 lock global_tags ci/approvals/decision.py
 lock global_tags[].role schemas/rules/references.py
 lock scripts.* ci/approvals/decision.py:scripts
+lock editions.* ci/approvals/decision.py:editions
 lock steps schemas/rules/references.py
 lock testing_payloads schemas/rules/references.py
 lock templates ci/review/risks.py

@@ -1,0 +1,69 @@
+"""Freezes editions of datasets: dataset freeze."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from ci.changes.project import Project, choose_locked, load_sound, pass_project
+from ci.cli.console import count_things, print_data, say
+from ci.cli.exits import WrongUse
+from ci.cli.options import read_runs
+from reconciler.datasets.editions import choose_runs, keep_editions
+from reconciler.ledger.reading.observation import read_identity
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.editions import EditionWriter
+from reconciler.ledger.writing.transaction import Writer, name_user
+from reconciler.outside.errors import GuardRefused
+from reconciler.planning.dataset_head import read_head
+from schemas.manifest.dataset import DATASET_FORM, DatasetName, parse_dataset
+
+
+@click.command()
+@click.argument("name", metavar="DATASET")
+@click.option("--runs", "which", metavar="RUNS", help="Only these runs, as in 3:529-613; else all.")
+@click.option("--reason", help="Why; kept in the ledger with your name.")
+@pass_project
+def freeze(project: Project, name: str, which: str | None, reason: str | None) -> None:
+    """Freeze what a dataset has now as its next edition: an immutable list of runs and files, with a digest.
+
+    Of a live campaign an output counts if it is made as declared now; of any other the newest version of each run; of
+    adopted datasets and of the detector's the registered files. If this equals the newest edition, no new one is made.
+    Campaigns read an edition by `input: {dataset: DATASET:N}`.
+    """
+    parsed = _read_name(name)
+    repository = load_sound(project, [parsed.campaign])
+    declared = repository.campaigns.get(parsed.campaign)
+    if declared is not None and declared.campaign.is_live:
+        choose_locked(repository, [parsed.campaign])
+    with reading(project.state) as connection:
+        read_identity(connection)  # without a ledger there is nothing to freeze
+        edition = read_head(connection, repository, parsed, project.state)
+    if which is not None:
+        edition = choose_runs(edition, read_runs(which))
+    if not edition.runs:
+        of = "" if which is None else f" of {which}"
+        raise GuardRefused(f"nothing{of} exists of {name}; an edition has at least one run")
+    with opened(project.state) as engine:
+        frozen = EditionWriter(Writer(engine, None), name_user()).freeze(name, edition.content, reason)
+        with engine.begin() as connection:
+            keep_editions(connection, project.state.editions)
+    if not frozen.is_new:
+        say(f"{frozen.name} has exactly this; no new edition was made")
+    print_data(f"{frozen.name}  {count_things(len(edition.runs), 'run')}  {frozen.digest}\n")
+
+
+def _read_name(text: str) -> DatasetName:
+    """The name of a dataset with its output.
+
+    Raises:
+        WrongUse: it is not such a name.
+    """
+    try:
+        name = parse_dataset(text)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    if name.edition is not None:
+        raise WrongUse(f"{text} is frozen already; {name.dataset} is what can be frozen")
+    if not (name.output or name.is_held):
+        raise WrongUse(f"{text} is a step; write {DATASET_FORM}")
+    return name
