@@ -38,9 +38,9 @@ from schemas.repository import CAMPAIGNS, Repository
 @writes_json
 @pass_project
 def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bool) -> None:
-    """Show how far each campaign is, step by step. Units that were taken over from other campaigns are done.
+    """Show how far each campaign is, step by step.
 
-    Without names: the live campaigns, and all others while their jobs are under way. For a campaign that cannot be read or
+    Units that were taken over from other campaigns are done. Without names: the live campaigns, and all others while their jobs are under way. For a campaign that cannot be read or
     planned, this shows what the ledger has of it.
     """
     repository, findings = load_any(project)
