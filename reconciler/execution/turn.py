@@ -30,6 +30,7 @@ from reconciler.execution.sites.readiness import Readiness
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
+from reconciler.execution.tracking.job_file_keeper import JobFileKeeper
 from reconciler.execution.tracking.orphan_jobs import end_orphan_jobs
 from reconciler.execution.tracking.publication import EndedUnit, Publisher
 from reconciler.execution.tracking.stopped_jobs import end_stopped_jobs
@@ -104,13 +105,13 @@ class Launcher:
         self.ledger, attempts, pauses = Ledger(writer), AttemptLedger(writer), PauseWriter(writer)
         engines, workspace = SiteEngines(sites, writer), Workspace(state.attempts, state.batches)
         self.alarms, self.tallies = Alarms(pauses, engines, clock), attempts.tallies
-        self.places = Places(state, writer)
+        self.places, self._stops = Places(state, writer), PauseOrders(state)
         self.outcome, self.sites, self.options = Outcome(), sites, options
         self._attempts, self._pauses, self._engines, self._workspace = attempts, pauses, engines, workspace
-        self._stops = PauseOrders(state)
-        self._publisher = Publisher(self.ledger, workspace, self.places)
+        self._publisher = publisher = Publisher(self.ledger, workspace, self.places)
+        keeper = JobFileKeeper(state, workspace, attempts.leftovers, engines, clock)
         self._recorder = recorder = AttemptRecorder(
-            repository, self._publisher, attempts, pauses, engines, workspace, self.alarms, clock
+            repository, publisher, attempts, pauses, engines, workspace, keeper, self.alarms, clock
         )
         self._tracker = Tracker(
             self.ledger, attempts, engines, workspace, recorder, self.alarms, clock, Ages(clock)
@@ -215,7 +216,7 @@ class Launcher:
         self.outcome.live, self.outcome.unknown = len(poll.live), len(poll.unknown)
         self.outcome.attached = sum(self._engines.is_attached(one.site) for one in poll.live)
         self.outcome.delayed = dict(self._publisher.delayed)
-        self.outcome.troubles = tuple(self._tracker.troubles)
+        self.outcome.troubles = (*self._tracker.troubles, *self._recorder.keeper.tell())
 
     def _can_begin(self) -> bool:
         """Whether a unit or a job is ready for a site that has room for it."""

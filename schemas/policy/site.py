@@ -22,6 +22,9 @@ CHECKSUM, SIZE = VERIFY = ("checksum", "size")
 KEPT = 14
 """The default number of days for which folders of failed attempts are kept."""
 
+KEPT_JOBS = 90
+"""The default number of days for which steering, job JSON and log of jobs that ended well are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineTraits:
@@ -167,6 +170,7 @@ class Site:
     credential_minutes: int | None = None
     min_free: int = 0
     keep_failed_days: int = KEPT
+    keep_job_days: int = KEPT_JOBS
     windows: tuple[Window, ...] = ()
     prestage: Prestage | None = None
     verify: str = CHECKSUM

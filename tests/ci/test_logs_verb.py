@@ -6,10 +6,14 @@ import json
 import os
 
 import pytest
+from sqlalchemy import update
 
 from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.execution.tracking.workspace import LOG
+from reconciler.ledger.schema.tables import attempts
+from reconciler.ledger.store.database import opened
+from reconciler.ledger.store.kept_files import KeptFiles
 from tests.support.worlds.worlds import ONE_STEP, World
 
 LOG_OF_BASF2 = "".join(f"[INFO] event {number}\n" for number in range(100_000)) + (
@@ -73,9 +77,44 @@ def test_a_log_without_such_a_line_is_shown_and_that_is_said(world, capsys):
     assert "no line of it says why" in err
 
 
-def test_what_was_published_has_no_log_any_more(world, capsys):
+def keep_log(world, content):
+    """Gives the attempt that was published another log, as if it had been kept."""
+    file = world.root / "log"
+    file.write_text(content)
+    digest = KeptFiles(world.state.kept).keep(file)
+    with opened(world.state) as engine, engine.begin() as connection:
+        mine = attempts.c.state == "verified"
+        connection.execute(update(attempts).where(mine).values(kept=json.dumps({LOG: digest})))
+    return digest
+
+
+def test_the_log_of_what_was_published_is_read_from_what_is_kept(world, capsys):
+    keep_log(world, LOG_OF_BASF2.replace("FATAL", "INFO"))
+    assert call(world, "proc7/reco/3:2", "--lines", "1") == Exit.FINE
+    out, err = capsys.readouterr()
+    assert out == "  100002  [INFO] the last words\n"
+    assert "is verified" in err
+
+
+def test_what_is_kept_no_more_is_said(world, capsys):
+    digest = keep_log(world, "once\n")
+    KeptFiles(world.state.kept).remove(digest)
     assert call(world, "proc7/reco/3:2") == Exit.UNAVAILABLE
-    assert "was published, and its folder cleared" in capsys.readouterr().err
+    assert "is there no more: its site says by `keep_job_days` for how long" in capsys.readouterr().err
+    assert call(world, "proc7/reco/3:2", "--file", "job.json") == Exit.UNAVAILABLE
+    assert "was published, and its folder cleared; no job.json of it was kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_other_files_of_a_job_are_shown_wherever_they_are(world, capsys, run):
+    """The folder of the failed attempt is there; of the other one, they were kept."""
+    assert call(world, f"proc7/reco/3:{run}", "--file", "job.json") == Exit.FINE
+    job = json.loads(capsys.readouterr().out)
+    assert (job["campaign"], job["run"]) == ("proc7", run)
+    assert call(world, f"proc7/reco/3:{run}", "--file", "steering.py", "--json") == Exit.FINE
+    assert json.loads(capsys.readouterr().out)["text"] == "mode = 'all'\n"
+    assert call(world, f"proc7/reco/3:{run}", "--file", "script") == Exit.UNAVAILABLE
+    assert "script" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

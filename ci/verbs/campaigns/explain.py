@@ -271,12 +271,13 @@ def _format_attempt(tried: Mapping[str, Any]) -> Iterator[str]:
     """The lines of an attempt: how it ended, and what it used."""
     yield f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
     wall, read = tried["wall_seconds"], tried["events_read"]
-    if wall is None:
-        return
-    memory = "" if tried["peak_memory"] is None else f", {tried['peak_memory'] / 1e6:,.0f} MB of memory"
-    rate = f", {read / wall:,.3g} events/s" if read and wall else ""
-    place = f" on {tried['host']}" if tried["host"] else ""
-    yield f"      {wall:,.1f} s{place}, {tried['cpu_seconds']:,.1f} s of CPU time{memory}{rate}"
+    if wall is not None:
+        memory = "" if tried["peak_memory"] is None else f", {tried['peak_memory'] / 1e6:,.0f} MB of memory"
+        rate = f", {read / wall:,.3g} events/s" if read and wall else ""
+        place = f" on {tried['host']}" if tried["host"] else ""
+        yield f"      {wall:,.1f} s{place}, {tried['cpu_seconds']:,.1f} s of CPU time{memory}{rate}"
+    if tried["kept"]:
+        yield f"      kept, for `b2prod logs`: {', '.join(sorted(tried['kept']))}"
 
 
 def _describe_file(file: Mapping[str, Any]) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from reconciler.ledger.schema.tables import attempts, batches, outputs, products
+from reconciler.ledger.schema.tables import attempts, batches, kept_files, outputs, products
 from reconciler.ledger.store.database import State
+from reconciler.ledger.store.kept_files import ENDING
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
 from reconciler.model.names import name_record
 from reconciler.model.states import LIVE
@@ -54,7 +55,7 @@ class UnknownFile:
 def find_unknown_files(
     connection: Connection, state: State, storages: Collection[str]
 ) -> Iterator[UnknownFile]:
-    """Yields all unknown files in storages, and all unknown folders of attempts and batches; changes nothing.
+    """Yields all unknown files in storages, and all unknown folders of attempts and batches, and kept files; changes nothing.
 
     Raises:
         SourceUnavailable: a folder cannot be read.
@@ -75,6 +76,20 @@ def find_unknown_files(
         for name in names:
             if name not in there:
                 yield _judge_folder(str(parent / name), name, formers)
+    yield from _find_unknown_kept(connection, state)
+
+
+def _find_unknown_kept(connection: Connection, state: State) -> Iterator[UnknownFile]:
+    """Yields the files of jobs that no row tells of: a turn was killed, or the ledger was put back or made again."""
+    for folder in sorted(state.kept.glob("*")):
+        paths = {path.name.removesuffix(ENDING): str(path) for path in sorted(folder.glob("*"))}
+        there = _find(connection, kept_files.c.digest, list(paths))
+        for digest, path in paths.items():
+            if digest not in there:
+                advice = UNFINISHED
+                yield UnknownFile(
+                    path, "a file of a job that the ledger does not have", advice, may_be_removed=True
+                )
 
 
 def _judge_file(path: str, name: str, live: Iterable[str], *, filled: bool) -> Iterator[UnknownFile]:

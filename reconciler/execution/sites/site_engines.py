@@ -28,7 +28,7 @@ from reconciler.model.engine import (
 from reconciler.model.work_items import Attempt
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from schemas.policy.site import KEPT, Admission, Site
+from schemas.policy.site import KEPT, KEPT_JOBS, Admission, Site
 
 SHORTEST, LONGEST = 5.0, 600.0
 """Scale and maximum, in seconds, of the time that an engine is left alone; the time grows with each failure."""
@@ -168,6 +168,10 @@ class SiteEngines:
     def find_kept_days(self, site: str) -> int:
         """For how many days a site keeps the folders of failed attempts."""
         return self._sites[site].keep_failed_days if site in self._sites else KEPT
+
+    def find_job_days(self, site: str) -> int:
+        """For how many days the state keeps files of a site's jobs that ended well."""
+        return self._sites[site].keep_job_days if site in self._sites else KEPT_JOBS
 
     def tell_elsewhere(self, attempt: Attempt) -> str | None:
         """Why a site cannot be asked for an attempt: it had another engine when it took the attempt. None if it can be asked."""

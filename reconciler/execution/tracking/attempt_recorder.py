@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.alarms import Alarm, Alarms
+from reconciler.execution.tracking.job_file_keeper import JobFileKeeper
 from reconciler.execution.tracking.publication import EndedUnit, Publisher
 from reconciler.execution.tracking.workspace import Failed, Verified, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
@@ -40,6 +41,7 @@ class AttemptRecorder:
     pauses: PauseWriter
     site_engines: SiteEngines
     workspace: Workspace
+    keeper: JobFileKeeper
     alarms: Alarms
     clock: Clock
     _ended: list[EndedUnit] = field(default_factory=list)
@@ -62,7 +64,8 @@ class AttemptRecorder:
             case Verified() as verified if miscount := self._judge_counts(attempt, verified):
                 self._refuse(attempt, miscount)
             case Verified(made, events_read, usage, record):
-                if self.attempts.record_verified(attempt, made, events_read, usage, record):
+                kept = self.keeper.keep(attempt.name)  # before anything can remove the folder
+                if self.attempts.record_verified(attempt, made, events_read, usage, record, kept):
                     self.publish(attempt.intent, attempt.address)
                 elif failure := self.attempts.find_failure(attempt.intent):
                     self._end_unit(attempt, failure)

@@ -99,7 +99,7 @@ class Tracker:
         self._note_unknown([one for one in group if one.id in still - seen], reason)
 
     def sweep(self) -> None:
-        """Removes folders that nobody needs any more; folders of failed attempts are kept for some days."""
+        """Removes folders that nobody needs any more; those of failed attempts, and kept files, after some days."""
         names = self.workspace.names()
         leftovers, now = self.attempts.leftovers, self.clock.time()
         expired = {
@@ -109,6 +109,7 @@ class Tracker:
         }
         batches = leftovers.list_ended_batches(self.workspace.batch_names())
         self.workspace.sweep(leftovers.list_ended(names) | expired, batches)
+        self.recorder.keeper.sweep()
 
     def _follow(self, site: str, group: Sequence[Attempt]) -> None:
         """Follows the attempts of one site. If the site does not answer, all of them are unknown."""

@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0025."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0026."""
 
 from __future__ import annotations
 
@@ -268,6 +268,18 @@ def add_editions(op: Operations) -> None:
     )
 
 
+def add_kept_files(op: Operations) -> None:
+    """0026: which files were kept of verified attempts, and since when no other attempt left the same."""
+    op.add_column("attempts", Column("kept", Text))
+    op.create_table(
+        "kept_files",
+        Column("digest", String(64), primary_key=True),
+        Column("site", String(40), nullable=False),
+        Column("used", String(20), nullable=False),
+        Index("ix_kept_files_used", "site", "used"),
+    )
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -292,5 +304,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0023": add_usage,
     "0024": add_datasets,
     "0025": add_editions,
+    "0026": add_kept_files,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

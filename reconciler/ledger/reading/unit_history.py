@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,37 +28,48 @@ from schemas.manifest.runs import split_key
 
 @dataclass(frozen=True, slots=True)
 class UnitAttempt:
-    """An attempt of a unit. `application` is the program that ran; log patterns are declared for each application."""
+    """An attempt of a unit. `application` is the program that ran; log patterns are declared for each application.
+
+    `kept` has the names of its files that were kept, and their digests.
+    """
 
     name: str
     state: str
     reason: str | None
     application: str
+    kept: Mapping[str, str]
 
 
 def list_attempts(connection: Connection, campaign: str, step: str, key: int) -> list[UnitAttempt]:
     """All attempts of a unit, the oldest first."""
     experiment, run = split_key(key)
+    told = [attempts.c[name] for name in ("name", "state", "reason", "kept")]
     query = (
-        select(attempts.c.name, attempts.c.state, attempts.c.reason, func.min(outputs.c.recipe))
+        select(*told, func.min(outputs.c.recipe).label("recipe"))
         .select_from(UNIT_ATTEMPTS)
         .join(outputs, outputs.c.intent == intents.c.id)
         .where(intents.c.campaign == campaign, intents.c.step == step)
         .where(intents.c.experiment == experiment, intents.c.run == run)
-        .group_by(attempts.c.id, attempts.c.name, attempts.c.state, attempts.c.reason)
+        .group_by(attempts.c.id, *told)
         .order_by(attempts.c.id)
     )
     rows = connection.execute(query).all()
-    stored = select(recipes.c.id, recipes.c.content).where(recipes.c.id.in_({row[3] for row in rows}))
+    stored = select(recipes.c.id, recipes.c.content).where(recipes.c.id.in_({row.recipe for row in rows}))
     applications = {
         number: json.loads(content)["application"].partition("/")[0]
         for number, content in connection.execute(stored)
     }
-    return [UnitAttempt(name, state, reason, applications[recipe]) for name, state, reason, recipe in rows]
+    return [
+        UnitAttempt(row.name, row.state, row.reason, applications[row.recipe], json.loads(row.kept or "{}"))
+        for row in rows
+    ]
 
 
 _SAME = ("input", "conditions", "produced", "events_read", "events")
 """The columns of an output that are shown unchanged, after its recipe."""
+
+_TOLD = ("name", "state", "begun", "ended", "reason", "events_read", *USAGE, "kept")
+"""The columns of an attempt that are shown."""
 
 
 def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> list[dict[str, Any]]:
@@ -73,9 +85,7 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
     for row in rows:
         columns = ("path", "size", "checksum", "events", "rows", "kind")
         made = select(*(products.c[name] for name in columns)).where(products.c.output == row.id)
-        told = (
-            attempts.c[name] for name in ("name", "state", "begun", "ended", "reason", "events_read", *USAGE)
-        )
+        told = (attempts.c[name] for name in _TOLD)
         tried = (
             select(*told, batches.c.origin)
             .join(jobs, jobs.c.id == attempts.c.job)
@@ -99,7 +109,7 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
                     for one in connection.execute(known.where(registrations.c.output == row.id)).mappings()
                 ],
                 "attempts": [
-                    {**item, "origin": json.loads(item["origin"] or "{}")}
+                    {**item, **{key: json.loads(item[key] or "{}") for key in ("origin", "kept")}}
                     for item in connection.execute(tried).mappings()
                 ],
             }

@@ -279,6 +279,7 @@ attempts = make_numbered(
     Column("host", String(255)),  # where a verified attempt ran
     Column("wall_seconds", Double),
     Column("peak_memory", BigInteger),  # bytes of the application's largest process
+    Column("kept", Text),  # JSON: name → digest of the files that were kept when it was verified
     UniqueConstraint("job", "number"),
     index_where("uq_attempts_live", LIVE_ATTEMPT, "job", unique=True),
     index_where("ix_attempts_lost", text("state = 'lost'"), "site", "ended"),
@@ -301,6 +302,16 @@ products = Table(
     Column("events", BigInteger),
     Column("rows", BigInteger),
     Column("kind", String(16)),
+)
+
+# Contents that the state keeps of verified attempts: when the last attempt used one, and at which site.
+kept_files = Table(
+    "kept_files",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("site", String(40), nullable=False),
+    Column("used", String(20), nullable=False),
+    Index("ix_kept_files_used", "site", "used"),
 )
 
 # Who may write as the reconciler. `expires` is compared with the database's clock; the fence only grows.

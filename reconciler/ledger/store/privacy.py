@@ -33,7 +33,7 @@ def close_state(state: State) -> None:
             raise
         if state.database.exists() or not os.listdir(folder):
             _close(folder, FOLDER_MODE)
-    for inner in (state.attempts, state.batches, state.editions):
+    for inner in (state.attempts, state.batches, state.editions, state.kept):
         _close(inner, FOLDER_MODE)
     if state.server is not None:
         return

@@ -60,6 +60,11 @@ class State:
         """The folder of the editions of datasets, each under its digest."""
         return self.folder / "editions"
 
+    @property
+    def kept(self) -> Path:
+        """The folder of what is kept of jobs that ended well."""
+        return self.folder / "kept"
+
     def storage(self, storage: str) -> Path:
         """A site's storage as an absolute path."""
         return self.folder / storage

@@ -9,10 +9,20 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select, true, update
 
 from reconciler.ledger.schema.rows import divide
-from reconciler.ledger.schema.tables import LOST, attempts, batches, intents, jobs, outputs, products
+from reconciler.ledger.schema.tables import (
+    LOST,
+    attempts,
+    batches,
+    intents,
+    jobs,
+    kept_files,
+    outputs,
+    products,
+)
+from reconciler.ledger.store.database import insert_new
 from reconciler.ledger.writing.attempt_rows import (
     ATTEMPTS,
     count_attempts,
@@ -168,19 +178,21 @@ class AttemptLedger:
         events_read: int | None,
         usage: Usage = UNMEASURED,
         record: Mapping[str, Any] | None = None,
+        kept: Mapping[str, str] | None = None,
     ) -> bool:
         """Records an attempt whose outputs are as its result states. Returns true if the whole unit can now be published.
 
-        `record` has other details, as JSON data. If the unit was abandoned in the meantime and another unit makes the same
-        outputs, the attempt is discarded.
+        `record` has other details, as JSON data; `kept` maps names of its files that the state keeps to their digests. If the
+        unit was abandoned in the meantime and another unit makes the same outputs, the attempt is discarded.
         """
         with self._writer.writing() as journal:
+            _note_use(journal, attempt.site, (kept or {}).values(), self._writer.clock.show())
             if is_replaced(journal, attempt.intent):
                 self._end(journal, attempt, AttemptState.DISCARDED, "another unit makes the same")
                 return False
             self._end(journal, attempt, AttemptState.VERIFIED)
-            kept = canonical_json(record).decode() if record else None
-            told = {**asdict(usage), "events_read": events_read, "record": kept}
+            told = {**asdict(usage), "events_read": events_read}
+            told |= {"record": _write_json(record), "kept": _write_json(kept)}
             journal.update(attempts, attempts.c.id == attempt.id, told)
             live = and_(attempts.c.state.in_(LIVE), attempts.c.cancel.is_(None))
             others = and_(attempts.c.job == attempt.job, live)
@@ -293,6 +305,19 @@ class AttemptLedger:
         values = {"failure": None, "signature": None, **told, "reason": reason and reason[:2000]}
         values |= {"state": state, "ended": self._writer.clock.show()}
         journal.update(attempts, attempts.c.id == attempt.id, values)
+
+
+def _write_json(told: Mapping[str, Any] | None) -> str | None:
+    return canonical_json(told).decode() if told else None
+
+
+def _note_use(journal: Journal, site: str, digests: Iterable[str], now: str) -> None:
+    """Notes that an attempt of a site used kept files. This is not in the journal: it can be seen in the attempts."""
+    used = {"site": site, "used": now}
+    if rows := [{"digest": digest, **used} for digest in sorted({*digests})]:
+        journal.connection.execute(insert_new(journal.connection, kept_files), rows)
+        known = kept_files.c.digest.in_([row["digest"] for row in rows])
+        journal.connection.execute(update(kept_files).where(known).values(used))
 
 
 def _count_failure(

@@ -1,20 +1,20 @@
-"""Leftovers: finds the folders of attempts and batches that nobody needs any more."""
+"""Leftovers: finds the folders of attempts and batches, and the kept files, that nobody needs any more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, not_, or_, select
+from sqlalchemy import Select, and_, delete, exists, func, not_, or_, select
 
 from reconciler.ledger.schema.rows import divide
-from reconciler.ledger.schema.tables import UNIT_ATTEMPTS, attempts, batches, intents, jobs
+from reconciler.ledger.schema.tables import UNIT_ATTEMPTS, attempts, batches, intents, jobs, kept_files
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import LIVE, AttemptState, IntentState
 
 
 class Leftovers:
-    """Finds folders of one ledger's attempts and batches that may be removed."""
+    """Finds what one ledger has of attempts, batches and kept files that may be removed."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -57,6 +57,29 @@ class Leftovers:
         """Those of the names that the ledger knows, of attempts or of batches."""
         column = batches.c.name if of_batches else attempts.c.name
         return {row.name for row in self._find(select(column), column, names)}
+
+    def list_sites_of_kept(self) -> list[str]:
+        """The sites whose jobs used kept files last, sorted; each costs one look into the index."""
+        found: list[str] = []
+        least = select(func.min(kept_files.c.site))
+        while (
+            site := self._writer.find(least.where(kept_files.c.site > (found[-1] if found else "")))
+        ) is not None:
+            found.append(site)
+        return found
+
+    def list_expired(self, site: str, before: str, most: int) -> list[str]:
+        """The digests of kept files of a site that no job used since a time, the oldest first; at most `most`."""
+        expired = select(kept_files.c.digest).where(kept_files.c.site == site, kept_files.c.used < before)
+        return [row.digest for row in self._writer.read(expired.order_by(kept_files.c.used).limit(most))]
+
+    def forget(self, digests: Sequence[str]) -> None:
+        """Records that these files are not kept any more. What attempts say of them stays."""
+        if not digests:
+            return
+        with self._writer.writing(polling=True) as journal:
+            for part in divide(digests):
+                journal.connection.execute(delete(kept_files).where(kept_files.c.digest.in_(part)))
 
     def _find(self, query: Select[Any], column: Any, names: Iterable[str]) -> list[Any]:
         """The rows of a query whose `column` has one of the names."""

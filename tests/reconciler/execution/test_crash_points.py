@@ -7,6 +7,7 @@ done to its end, and must look as if nothing had happened. (I1, I2, I3, I4, I10,
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -17,7 +18,9 @@ from typing import Any
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
 
+from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import opened
+from reconciler.ledger.store.kept_files import KeptFiles
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import GuardRefused
@@ -108,11 +111,23 @@ class Trial:
             f"{where}: a job ran twice, or not at all"
         )
         assert world.workspaces() == [], where
+        self.check_kept(where)
         assert find_processes(world.state.folder) == [], where
         attempts = world.attempts()
         assert attempts.keys() <= {"verified", "lost"}, (where, attempts)
         world.reconcile()
         assert world.attempts() == attempts, f"{where}: a second turn submitted something"
+
+    def check_kept(self, where: str) -> None:
+        """What good jobs left is kept whole, and nothing else is."""
+        store, told = KeptFiles(self.world.state.kept), set()
+        for state, kept in self.world.rows(tables.attempts, "state", "kept"):
+            if state == "verified":
+                told |= {*json.loads(kept).values()}
+        for digest in told:
+            store.read(digest)
+        found = {*store.folder.glob("*/*")}
+        assert found == {store.path(digest) for digest in told}, where
 
 
 @pytest.mark.slow

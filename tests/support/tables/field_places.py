@@ -85,6 +85,7 @@ site gb2.by_run renderer/jobs/requests.py
 site contact reconciler/execution/sites/preconditions.py
 site credential_minutes reconciler/execution/sites/preconditions.py
 site keep_failed_days reconciler/execution/sites/site_engines.py
+site keep_job_days reconciler/execution/sites/site_engines.py
 site min_free reconciler/execution/sites/preconditions.py
 site visibility reconciler/execution/sites/site_engines.py
 site brakes.percent reconciler/execution/tracking/alarms.py

@@ -265,7 +265,7 @@ class World:
 
     def rows(self, table: Any, *columns: str) -> list[tuple[Any, ...]]:
         with reading(self.state) as connection:
-            query = select(*(table.c[name] for name in columns)).order_by(table.c.id)
+            query = select(*(table.c[name] for name in columns)).order_by(*table.primary_key)
             return [tuple(row) for row in connection.execute(query)]
 
     def produced(self) -> list[tuple[str, str, int, str, int]]:
