@@ -66,7 +66,7 @@ def test_a_lost_ledger_is_made_again_from_the_records(world):
     for table, own in (
         ("outputs", ("plan", "intent", "recipe", "id", "produced")),
         ("products", ("output", "attempt")),
-        ("attempts", ("id", "job", "nonce", "fence", "batch", "place")),
+        ("attempts", ("id", "job", "nonce", "fence", "batch", "place", "kept")),
         ("jobs", ("id", "intent")),
     ):
         old, new = (
