@@ -179,3 +179,5 @@ def _name_costs(cost: Estimate) -> Iterator[str]:
         yield f"{cost.bytes_read / 1e9:,.1f} GB in"
     yield "CPU time not known" if cost.cpu_hours is None else f"{cost.cpu_hours:,.1f} CPU hours"
     yield "space not known" if cost.bytes_written is None else f"{cost.bytes_written / 1e9:,.1f} GB out"
+    if cost.memory is not None:
+        yield f"{cost.memory / 1e6:,.0f} MB of memory a job"

@@ -50,11 +50,16 @@ class BatchSystem(SharedFolders):
         """The names of the environment variables that jobs get and that are set here."""
         return [name for name in (*VARIABLES, *self._site.environment) if name in os.environ]
 
-    def _list_options(self, names: Sequence[str], unit: str = "") -> Iterator[tuple[str, str | None]]:
-        """Name and value of the options in the site's file: queue, account, minutes, memory (as `names`), and others."""
+    def _list_options(
+        self, names: Sequence[str], memory: int | None, unit: str = ""
+    ) -> Iterator[tuple[str, str | None]]:
+        """Name and value of the options in the site's file: queue, account, minutes, memory (as `names`), and others.
+
+        `memory` (MB) is asked for instead of the site's; None: the site's.
+        """
         settings = self._settings
-        memory = settings.memory and f"{settings.memory}{unit}"
-        values = (self._queue, settings.account, settings.minutes, memory)
+        asked = memory or settings.memory
+        values = (self._queue, settings.account, settings.minutes, asked and f"{asked}{unit}")
         yield from (
             (name, str(value)) for name, value in zip(names, values, strict=True) if value is not None
         )

@@ -81,12 +81,14 @@ class Batch:
     `name` is computed from the ordered attempts, so that the batch can be found by its name after a crash. `folder` belongs
     to the batch alone; it exists unless the engine is attached. It holds `job.py`, `member.py`, and `members.json`,
     which lists folder, name and nonce of each member: `python3 member.py INDEX` runs the member of that index, from 0,
-    in its folder, with stdout and stderr in the file `log` there.
+    in its folder, with stdout and stderr in the file `log` there. `memory` is how many MB each of its jobs asks for, None:
+    as many as the site's file says.
     """
 
     name: str
     folder: Path
     handles: tuple[JobHandle, ...]
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

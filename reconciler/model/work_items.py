@@ -47,8 +47,9 @@ class WorkItem:
     release, as approved) and `declared` (all units of the campaign).
     Preparation adds the `jobs`; `layout`, `storage` and `place` (the layout's fields that the run and the global tag give)
     for its outputs; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
-    that it uses); `approval` (digest of the approvals under which it is made); and `engine` (what takes its jobs). Only
-    items with equal `alike` go into one batch.
+    that it uses); `approval` (digest of the approvals under which it is made); `engine` (what takes its jobs); and `memory`
+    (MB that its first attempts ask for, as earlier jobs took; None: as the site says). Only items with equal `alike` go into
+    one batch.
     The ledger adds `intent`, the number of its intent. Then the item is split into one item for each job.
     """
 
@@ -67,6 +68,7 @@ class WorkItem:
     begun: tuple[str, ...] = ()
     approval: str | None = None
     engine: str | None = None
+    memory: int | None = None
     intent: int | None = None
 
     @property
@@ -153,7 +155,8 @@ class Attempt:
     `release` and `commit` are those of its application, as approved; None if there is none or it is not known.
     `batch` is the batch that it was submitted in, `place` its index there, `engine` what took it, None if not known.
     `events` is the registered number of events of its input files when its intent was written. `failures` counts the
-    earlier failed attempts of its job since a person last allowed a new start.
+    earlier failed attempts of its job since a person last allowed a new start. `memory` is how many MB it asked for, where
+    that is less than the site's file says.
     """
 
     id: int
@@ -179,6 +182,7 @@ class Attempt:
     release: str | None = None
     commit: str | None = None
     failures: int = 0
+    memory: int | None = None
 
     def make_handle(self, folder: Path, home: Path) -> JobHandle:
         """The attempt's handle for engines; `folder` is the attempt's own folder, `home` the folder of its batch."""

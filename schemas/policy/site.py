@@ -60,6 +60,7 @@ class Option:
 class BatchSettings:
     """How jobs are submitted to a batch system. `minutes` and `memory` (MB) are of one job; None means the queue's own.
 
+    After `scouts` good jobs of a step, its next jobs ask for less memory, if those needed less; None: they never do.
     `width` is the largest number of jobs in an array, `running` how many of them run at once (None: no limit). `python`
     starts the jobs on the nodes.
     """
@@ -67,6 +68,7 @@ class BatchSettings:
     account: str | None = None
     minutes: int | None = None
     memory: int | None = None
+    scouts: int | None = None
     width: int = 1000
     running: int | None = None
     python: str = sys.executable

@@ -14,8 +14,9 @@ from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import FOLDER, read_run
 from reconciler.engines.gb2.unit_requests import write_excerpt
-from reconciler.ledger.reading.measurement import expect_events
+from reconciler.ledger.reading.measurement import expect_events, measure_cpu
 from reconciler.ledger.reading.observation import find_files
+from reconciler.ledger.reading.statistics import measure_jobs
 from reconciler.ledger.store.database import reading
 from reconciler.planning.pinning import compare_locks, pin_campaign
 from reconciler.planning.production import read_stopped
@@ -23,7 +24,8 @@ from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.catalogue import find_energies, read_files
 from renderer.applications import APPLICATIONS
 from renderer.applications.basf2 import render_script
-from renderer.jobs.job_json import divide_input, render_job, write_job
+from renderer.identity.units import StepUnits
+from renderer.jobs.job_json import Job, divide_input, render_job, sum_events, write_job
 from renderer.jobs.requests import Request, render_requests, write_request, write_sandbox
 from schemas.manifest.runs import format_run, split_key
 from schemas.manifest.step import Expectation
@@ -88,6 +90,7 @@ def _render_jobs(
             step = units.step
             for file, content in APPLICATIONS[step.application].write_files(step, repository).items():
                 _write(f"{name}/{step.name}/{file}", content, output)
+            rendered: list[Job] = []
             for index, key in enumerate(units.runs):
                 if wanted not in (None, key):
                     continue
@@ -99,12 +102,36 @@ def _render_jobs(
                 prints = {level: column[index] for level, column in units.fingerprints.items()}
                 experiment, number = split_key(key)
                 for job in divide_input(step, files):
+                    rendered.append(job)
                     data = render_job(view.campaign, step, repository, site, key, job, prints)
                     file = f"{name}/{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"
                     _write(file, write_job(data), output)
+            if told := _estimate(connection, units, rendered):
+                say(f"{step.name}: {told}")
     if waiting:
         count = count_things(waiting, "unit")
         say(f"not rendered yet, because an earlier step's output is not there: {count}")
+
+
+def _estimate(connection: Connection, units: StepUnits, rendered: Sequence[Job]) -> str | None:
+    """What the rendered jobs of a step will need, as far as earlier jobs with its recipes tell; None if there are none."""
+    recipes = [recipe.digest for recipe in units.recipes]
+    found = measure_jobs(connection, recipes)
+    if not rendered or found.wall_seconds is None:
+        return None
+    events, cpu = (
+        sum_events(file for job in rendered for file in job.inputs),
+        measure_cpu(connection, recipes),
+    )
+    told = [count_things(len(rendered), "job")]
+    if events is not None and cpu is not None:
+        told.append(f"{events * cpu / 3600:,.1f} h of CPU time for {events:,} events")
+    told.append(
+        f"{found.wall_seconds.median:,.0f} s a job (95 of 100 up to {found.wall_seconds.high:,.0f} s)"
+    )
+    if found.peak_memory is not None:
+        told.append(f"{found.peak_memory.high / 1e6:,.0f} MB of memory")
+    return f"{', '.join(told)}; so {count_things(found.jobs, 'earlier job')} needed"
 
 
 def _render_requests(project: Project, repository: Repository, name: str, output: Path | None) -> None:

@@ -42,8 +42,8 @@ def describe(batch: Batch, site: Site) -> str:
         "periodic_remove": "(JobStatus == 1 && NumJobStarts > 0)",
         "notification": "Never",
     }
-    if settings.memory is not None:
-        lines["request_memory"] = str(settings.memory)
+    if (memory := batch.memory or settings.memory) is not None:
+        lines["request_memory"] = str(memory)
     if settings.minutes is not None:
         lines["allowed_job_duration"] = str(settings.minutes * 60)
     if settings.account is not None:

@@ -78,7 +78,8 @@ class LsfEngine(BatchSystem):
         if refused := write_file(script, SCRIPT):
             return refused
         name = f"{batch.name}[1-{count}]{self._most}" if count > 1 else batch.name
-        reply = self._call(["bsub", "-J", name, *self._options(script.parent), *words], self._seconds)
+        options = self._options(script.parent, batch.memory)
+        reply = self._call(["bsub", "-J", name, *options, *words], self._seconds)
         return read_submission(reply, count)
 
     def find(self, handles: Sequence[JobHandle]) -> Mapping[str, Sequence[str]]:
@@ -157,11 +158,11 @@ class LsfEngine(BatchSystem):
             what = f"{self._settings.python} holds characters that LSF cannot be trusted with"
             yield Complaint(what, "write a plain `python` into `batch`")
 
-    def _options(self, folder: Path) -> Iterator[str]:
+    def _options(self, folder: Path, memory: int | None) -> Iterator[str]:
         yield "-rn"  # a folder can be used only once, but queues may start jobs again
         yield from ("-env", ", ".join(self._list_variables()))
         yield from ("-cwd", str(folder), "-o", str(folder / "output"))
-        for name, value in self._list_options(("q", "P", "W", "M"), unit="MB"):
+        for name, value in self._list_options(("q", "P", "W", "M"), memory, unit="MB"):
             yield from (f"-{name}",) if value is None else (f"-{name}", value)
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:

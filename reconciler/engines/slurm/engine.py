@@ -78,7 +78,8 @@ class SlurmEngine(BatchSystem):
         if refused := write_file(script, SCRIPT):
             return refused
         array = [f"--array=0-{count - 1}{self._most}"] if count > 1 else []
-        command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array, *self._options(script.parent)]
+        command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array]
+        command += [*self._options(script.parent, batch.memory)]
         command += [str(script), self._settings.python, str(script.with_name("member.py"))]
         return read_submission(self._call(command, self._seconds), count)
 
@@ -229,7 +230,7 @@ class SlurmEngine(BatchSystem):
             remedy = "see that it is on the nodes, or write another `python` into `batch`"
             yield Complaint(what, remedy, fatal=False)
 
-    def _options(self, folder: Path) -> Iterator[str]:
+    def _options(self, folder: Path, memory: int | None = None) -> Iterator[str]:
         """The options of every submission, without name and array."""
         yield "--no-requeue"  # a folder can be used only once
         yield f"--export={','.join(self._list_variables())}"
@@ -237,7 +238,7 @@ class SlurmEngine(BatchSystem):
         yield f"--output={folder}/output"
         yield "--open-mode=append"
         yield "--input=/dev/null"
-        for name, value in self._list_options(("partition", "account", "time", "mem")):
+        for name, value in self._list_options(("partition", "account", "time", "mem"), memory):
             yield f"--{name}" if value is None else f"--{name}={value}"
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from reconciler.conditions.metadata_file import write_metadata
 from reconciler.engines import FILES_FOR
 from reconciler.execution.sites.site_engines import contain
 from reconciler.ledger.reading.observation import find_files
+from reconciler.ledger.reading.statistics import measure_jobs
 from reconciler.ledger.store.database import State, reading
 from reconciler.model.states import MAKING
 from reconciler.model.work_items import WorkItem
@@ -28,7 +30,11 @@ from schemas.conditions.iov import Interval
 from schemas.conditions.snapshot import Snapshot, name_number
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import format_run, split_key
+from schemas.policy.site import Site
 from schemas.repository import Repository
+
+MARGIN = 1.25
+"""How much more memory jobs ask for than the largest of their scouts took."""
 
 
 def list_work(views: Iterable[View]) -> list[WorkItem]:
@@ -60,6 +66,7 @@ class WorkPreparation:
         self._payloads: PayloadSet | None = None
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
         self._energies: dict[int, Mapping[int, str]] = {}
+        self._memory: dict[tuple[str, str], int | None] = {}
 
     def prepare(
         self, items: Iterable[WorkItem], approvals: Mapping[str, str]
@@ -68,6 +75,7 @@ class WorkPreparation:
 
         If the input is not in the storage of the item's site, the prepared item has no jobs.
         """
+        self._memory.clear()  # more jobs may have ended since the last call
         with reading(self._state) as connection:
             for item in items:
                 trouble: str | None = None
@@ -104,6 +112,7 @@ class WorkPreparation:
             ),
             approval=approval,
             engine=site.service,
+            memory=self._choose_memory(connection, item, site),
         )
 
     def render(self, item: WorkItem, most_events: int | None = None) -> dict[str, bytes]:
@@ -158,6 +167,23 @@ class WorkPreparation:
         if experiment not in self._energies:
             self._energies[experiment] = find_energies(connection, [experiment])
         return self._energies[experiment].get(run, "")
+
+    def _choose_memory(self, connection: Connection, item: WorkItem, site: Site) -> int | None:
+        """The MB that suffice, as enough jobs of the step have shown: their largest memory and a quarter more, in hundreds.
+
+        None if too few of them ended well, or if that is not less than what the site's file says.
+        """
+        scouts, most = site.batch.scouts, site.batch.memory
+        if scouts is None or most is None:
+            return None
+        key = item.address[:2]
+        if key not in self._memory:
+            recipes = [output.recipe.digest for output in item.outputs]
+            used = measure_jobs(connection, recipes).peak_memory
+            enough = used is not None and used.count >= scouts
+            wanted = 100 * math.ceil(MARGIN * used.most / (1 << 20) / 100) if used and enough else most
+            self._memory[key] = wanted if wanted < most else None
+        return self._memory[key]
 
     def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:
         if units.payload_sets is None:

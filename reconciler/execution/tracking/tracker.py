@@ -272,7 +272,7 @@ class Tracker:
         elif attempt.cancel:
             self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
         elif observation.failure is not None:
-            self._fail(attempt, observation.failure, observation.reason or "the engine says it failed")
+            self._fail(attempt, *_judge_failure(attempt, observation.failure, observation.reason))
         elif engine.shared and self.workspace.bury(attempt.name):
             reason = "the engine says it ended well, but it never began"
             self._fail(attempt, FailureClass.INFRASTRUCTURE, reason)
@@ -350,3 +350,15 @@ class Tracker:
     def _note_unknown(self, group: Sequence[Attempt], reason: str) -> None:
         self._leave(group)
         self.attempts.record_unknown([one.id for one in group if one.unknown is None], reason)
+
+
+def _judge_failure(attempt: Attempt, failure: FailureClass, reason: str | None) -> tuple[FailureClass, str]:
+    """The class and the reason of a failure that an engine tells of. With all of the site's memory it may not fail again."""
+    told = reason or "the engine says it failed"
+    if attempt.memory is None or failure is not FailureClass.PERMANENT:
+        return failure, told
+    again = "what is tried again asks for all that the site gives"
+    return (
+        FailureClass.TRANSIENT,
+        f"{told}; it had asked for {attempt.memory} MB, as earlier jobs took: {again}",
+    )

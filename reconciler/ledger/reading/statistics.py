@@ -1,26 +1,30 @@
-"""What good jobs used, for each output of a campaign: time, memory and events per second."""
+"""What good jobs used: time, memory and events per second, for each output of a campaign or for the latest jobs of recipes."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from sqlalchemy import Connection, select
 
-from reconciler.ledger.schema.tables import attempts, jobs, outputs
+from reconciler.ledger.schema.tables import attempts, jobs, outputs, recipes
 from reconciler.model.states import AttemptState, OutputState
+
+LATEST = 1000
+"""How many outputs tell what the next jobs will need: enough for a percentile, and few enough to ask for each batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of some numbers, and their 95th percentile: the smallest of them that 95 of 100 do not exceed."""
+    """The median of some numbers, their 95th percentile (the smallest of them that 95 of 100 do not exceed), and the largest."""
 
     count: int
     median: float
     high: float
+    most: float
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self | None:
@@ -28,7 +32,8 @@ class Spread:
         found = sorted(values)
         if not found:
             return None
-        return cls(len(found), found[math.ceil(len(found) / 2) - 1], found[math.ceil(0.95 * len(found)) - 1])
+        middle, high = (math.ceil(share * len(found)) - 1 for share in (0.5, 0.95))
+        return cls(len(found), found[middle], found[high], found[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,33 @@ class OutputStatistics:
     cpu_seconds: Spread | None
     peak_memory: Spread | None
     event_rate: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatistics:
+    """The latest verified jobs with some recipes: wall time of a job in seconds, peak memory in bytes. None: not known of any."""
+
+    jobs: int
+    wall_seconds: Spread | None
+    peak_memory: Spread | None
+
+
+def measure_jobs(connection: Connection, recipe_digests: Collection[str]) -> JobStatistics:
+    """The statistics of the jobs that made the latest outputs with these recipes, at most `LATEST` outputs."""
+    chosen = select(recipes.c.id).where(recipes.c.digest.in_(recipe_digests))
+    made = (outputs.c.state == OutputState.PRODUCED, outputs.c.recipe.in_(chosen))
+    latest = select(outputs.c.intent).where(*made).order_by(outputs.c.id.desc()).limit(LATEST).subquery()
+    query = (
+        select(attempts.c.wall_seconds, attempts.c.peak_memory)
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .where(jobs.c.intent.in_(select(latest.c.intent)), attempts.c.state == AttemptState.VERIFIED)
+    )
+    rows = connection.execute(query).all()
+    return JobStatistics(
+        jobs=len(rows),
+        wall_seconds=Spread.of(row.wall_seconds for row in rows if row.wall_seconds is not None),
+        peak_memory=Spread.of(row.peak_memory for row in rows if row.peak_memory is not None),
+    )
 
 
 def measure_outputs(

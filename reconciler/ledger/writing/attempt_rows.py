@@ -52,13 +52,14 @@ def make_attempt(row: Any) -> Attempt:
         place=row.place or 0,
         release=origin.get("release"),
         commit=origin.get("commit"),
+        memory=origin.get("memory"),
     )
 
 
-def describe_origin(item: WorkItem) -> str:
-    """JSON text on how the jobs of a batch are made: this b2prod, and the approved release and its commit."""
-    approved = {"release": item.release, "commit": item.commit}
-    known = {key: value for key, value in approved.items() if value is not None}
+def describe_origin(item: WorkItem, memory: int | None) -> str:
+    """JSON text on how the jobs of a batch are made: this b2prod, the approved release and its commit, and the memory asked for."""
+    told = {"release": item.release, "commit": item.commit, "memory": memory}
+    known = {key: value for key, value in told.items() if value is not None}
     return canonical_json({"tool": find_tool().describe(), **known}).decode()
 
 

@@ -74,7 +74,9 @@ class AttemptLedger:
             names = [name_attempt(ledger, item, number) for _, item, number in chosen]
             digest = sha256("\n".join(names).encode()).hexdigest()
             batch = name_batch(ledger, first.campaign.name, first.step, digest)
-            row = {"name": batch, "site": site, "engine": first.engine, "origin": describe_origin(first)}
+            memory = first.memory if all(number == 1 for *_, number in chosen) else None
+            origin = describe_origin(first, memory)
+            row = {"name": batch, "site": site, "engine": first.engine, "origin": origin}
             (number_of_batch,) = journal.insert(batches, [row])
             values = [
                 {

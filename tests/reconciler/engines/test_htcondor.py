@@ -47,6 +47,8 @@ def test_the_description_is_what_htcondor_reads(batch, monkeypatch):
     read = htcondor2.Submit(describe(batch, site))
     assert read["executable"] == "/usr/bin/python3"
     assert read["request_memory"] == "4000"
+    less = describe(dataclasses.replace(batch, memory=1200), make_site(memory=4000))
+    assert "request_memory = 1200\n" in less
     assert read["MY.B2Batch"] == '"b2p-b"'
     assert read["max_retries"] == "0"
     assert read["getenv"] == "False"

@@ -20,6 +20,7 @@ from reconciler.ledger.store.privacy import is_open
 from reconciler.outside.clock import format_time
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.plain_files import NotPlain
+from schemas.files.times import read_time
 from tests.support.worlds.worlds import ONE_STEP, World
 
 
@@ -166,8 +167,7 @@ def test_what_a_later_job_left_too_stays(world):
     world.reconcile()
     with opened(world.state) as engine, engine.begin() as connection:
         for digest, used in connection.execute(select(kept_files.c.digest, kept_files.c.used)).all():
-            then = datetime.strptime(used, "%Y-%m-%dT%H:%M:%SZ") - timedelta(days=20)
-            values = {"used": format_time(then.replace(tzinfo=UTC).timestamp())}
+            values = {"used": format_time((read_time(used) - timedelta(days=20)).timestamp())}
             connection.execute(update(kept_files).where(kept_files.c.digest == digest).values(values))
     world.reconcile()
     assert list_files(world) == {*read_kept(world)[-1].values()}, "as twenty days later"

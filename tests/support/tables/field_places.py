@@ -70,6 +70,7 @@ site queues.*.cpu_minutes schemas/policy/site.py:
 site queues.*.memory schemas/rules/limits.py
 site batch reconciler/engines/shared_folders.py
 site batch.python reconciler/engines/slurm/engine.py
+site batch.scouts reconciler/execution/launch/preparation.py
 site catalogue reconciler/datasets/catalogues/rucio.py
 site catalogue.kind reconciler/datasets/catalogues/registration.py
 site catalogue.auth reconciler/datasets/catalogues/registration.py
