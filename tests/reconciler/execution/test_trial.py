@@ -120,7 +120,12 @@ def take_launcher(world):
 
 
 MISSING = [
-    (lambda world: place(world, 1, "tape"), {}, SourceUnavailable, "detector/raw of 3:1 is not on disk: stage it"),
+    (
+        lambda world: place(world, 1, "tape"),
+        {},
+        SourceUnavailable,
+        "detector/raw of 3:1 is not on disk: stage it",
+    ),
     (take_file, {}, SourceUnavailable, "raw.1.1.root is not on this machine"),
     (take_launcher, {}, SourceUnavailable, "/nowhere/basf2 is not on this machine, and reco needs it"),
     (
