@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, func, select, update
@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, func, select, update
 from reconciler.conditions.comparison import PayloadUse, TagComparison, compare
 from reconciler.ledger.schema.tables import bindings, ledger, snapshots
 from reconciler.ledger.writing.unit_rows import store_snapshots
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.run_catalogue.catalogue import list_run_keys
 from renderer.identity.units import Chains
 from schemas.conditions.snapshot import Snapshot, read_snapshot
+from schemas.files.times import format_time
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import run_key
 from schemas.repository import Repository
@@ -40,12 +41,36 @@ class Update:
         return list(TagComparison(self.breaches, self.known).touched())
 
 
+def list_followed(repository: Repository) -> dict[str, Snapshot]:
+    """Name → baseline of each running tag of a live campaign, by name; tags without a readable snapshot are left out."""
+    live = (one.campaign for one in repository.campaigns.values() if one.campaign.is_live)
+    names = {tag.name for campaign in live for tag in campaign.global_tags if tag.on_change is not None}
+    return {name: repository.snapshots[name] for name in sorted(names & repository.snapshots.keys())}
+
+
 def judge_update(connection: Connection, before: Snapshot, after: Snapshot) -> Update:
     """The update from `before` to `after`, for the runs of the catalogue; an added payload is not a breach."""
     known = list_run_keys(connection)
     compared = compare((before,), (after,), known)
     breaches = (one for one in compared.changes if one.kind != "added" and one.lower < one.upper)
     return Update(before, after, known, tuple(breaches))
+
+
+def follow_tag(engine: Engine, baseline: Snapshot, found: Snapshot, now: datetime) -> Update:
+    """The update to the snapshot that was found at the time `now`; what is new is recorded.
+
+    Raises:
+        GuardRefused: the tag that was found is another one, which took over the name; nothing was changed.
+    """
+    if None not in (found.id, baseline.id) and found.id != baseline.id:
+        raise GuardRefused(f"{found.name} has the id {found.id}, not {baseline.id}: it is another tag")
+    after = replace(found, retrieved=format_time(now))
+    with engine.begin() as connection:
+        before = read_latest(connection, baseline)
+        moved = judge_update(connection, before, after)
+    if before.digest != after.digest:
+        record_snapshot(engine, after, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    return moved
 
 
 def record_snapshot(engine: Engine, snapshot: Snapshot, when: str) -> None:

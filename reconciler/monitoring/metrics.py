@@ -30,6 +30,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.states import IntentState, OutputState, PlanAction
 from reconciler.monitoring.health import HealthStatus
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.sources.records import read_records
 from schemas.files.times import read_time
 
 SECONDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -110,6 +111,21 @@ def _measure(connection: Connection, now: datetime) -> Iterator[Metric]:
         failures.add_metric([row.name], row.failures)
         if row.seen is not None:
             age.add_metric([row.name], max(0.0, (now - read_time(row.seen)).total_seconds()))
+    yield age
+    yield failures
+    yield from _measure_sources(connection, now)
+
+
+def _measure_sources(connection: Connection, now: datetime) -> Iterator[Metric]:
+    age = GaugeMetricFamily(
+        "b2prod_source_silence_seconds", "Since a source last answered", labels=("source",)
+    )
+    said = "How often in a row a source failed"
+    failures = GaugeMetricFamily("b2prod_source_failures", said, labels=("source",))
+    for record in read_records(connection).values():
+        failures.add_metric([record.name], record.failures)
+        if record.answered is not None:
+            age.add_metric([record.name], max(0.0, (now - read_time(record.answered)).total_seconds()))
     yield age
     yield failures
 

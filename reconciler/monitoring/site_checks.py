@@ -28,9 +28,11 @@ from reconciler.model.engine import Complaint, Engine, EngineUnavailable, JobLis
 from reconciler.model.states import LIVE
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.filesystem import NETWORKED, find_type
+from reconciler.sources.records import SourceRecord, read_records
 from renderer.applications import APPLICATIONS
 from schemas.files.times import format_time, read_time
 from schemas.policy.site import Site
+from schemas.policy.sources import FileSource, RunSource
 
 SKEW = 5.0
 """The largest difference in seconds between the clocks of this machine and of the database."""
@@ -128,6 +130,7 @@ def _check_site(site: Site, state: State) -> Looked:
     yield "marker of the storage", _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
     yield from _check_commands(site)
     yield from _check_catalogue(site)
+    yield from _check_sources(site, state)
     try:
         engine = ENGINES[site.engine](site, PROMPT)
     except KeyError:
@@ -201,6 +204,37 @@ def _check_catalogue(site: Site) -> Looked:
     except SourceUnavailable as error:
         complaints = [Complaint(str(error), "bring it; until then outputs are published and not registered")]
     yield from _tell_all(f"catalogue {site.catalogue.kind}", complaints)
+
+
+def _check_sources(site: Site, state: State) -> Looked:
+    """How the watched sources last answered, and whether their files are here. None is asked."""
+    declared = site.sources
+    try:
+        with reading(state) as connection:
+            records = read_records(connection)
+    except SourceUnavailable:
+        records = {}  # the check of the ledger reports it
+    imported: tuple[RunSource | FileSource, ...] = (*declared.runs, *declared.files)
+    for source in imported:
+        if source.path is not None and not os.access(source.path, os.R_OK):
+            missing = Complaint(
+                f"{source.path} cannot be read here", "correct `sources`, or mount it", fatal=False
+            )
+            yield source.what, missing
+        else:
+            yield source.what, _judge_source(records.get(f"{site.name}: {source.what}"))
+    if declared.tags is not None and (record := records.get(f"{site.name}: {declared.tags.what}")):
+        yield declared.tags.what, _judge_source(record)
+
+
+def _judge_source(record: SourceRecord | None) -> Complaint | None:
+    if record is None:
+        return Complaint("it was never asked", "`b2prod reconcile --watch` asks it by itself", fatal=False)
+    if record.failures:
+        since = f"it last answered at {record.answered}" if record.answered else "it never answered"
+        what = f"it failed {record.failures} times in a row, {since}: {record.reason}"
+        return Complaint(what, "bring what the message names; it is asked again by itself", fatal=False)
+    return None if record.note is None else Complaint(record.note, "correct it at the source", fatal=False)
 
 
 def _check_readiness(site: Site, state: State, engine: Engine) -> Looked:

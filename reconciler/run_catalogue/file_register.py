@@ -240,6 +240,12 @@ def select_files(connection: Connection, conditions: Iterable[ColumnElement[bool
         yield from (File(*row) for row in connection.execute(query.where(condition)))
 
 
+def select_below(connection: Connection, beginning: str) -> Iterator[File]:
+    """The registered files whose paths begin so."""
+    alike = select_files(connection, [files.c.path.startswith(beginning, autoescape=True)])
+    return (file for file in alike if file.path.startswith(beginning))  # SQLite ignores case
+
+
 def _find_paths(connection: Connection, table: Table, paths: set[str]) -> list[int]:
     """The ids of the rows with one of these paths. There is no index of paths, so the table is read once."""
     common = os.path.commonprefix(sorted(paths))  # noqa: RUF071 -- the common beginning of the texts, not of the folders

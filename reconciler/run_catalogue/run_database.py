@@ -1,4 +1,4 @@
-"""Lists runs from the REST service of the run database.
+"""Lists runs from the REST service of the run database, and imports what was listed.
 
 Address, parameters and fields are those of basf2 `framework/scripts/rundb.py` and `analysis/tools/b2info-luminosity`.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from sqlalchemy import Engine
+
+from reconciler.model.run import Run
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.json_reader import JsonAnswer, JsonReader
 from reconciler.run_catalogue.lists.records import Row
-from reconciler.run_catalogue.lists.run_lists import read_key
-from reconciler.run_catalogue.luminosity import MOST
+from reconciler.run_catalogue.lists.run_lists import RefusedRow, RunListing, read_key
+from reconciler.run_catalogue.luminosity import MOST, Measurement, import_luminosity
+from reconciler.run_catalogue.run_import import ImportedRuns, import_run_list
 from schemas.files.canonical import clean_text
-from schemas.manifest.runs import RunRange
+from schemas.manifest.runs import RunRange, run_key
 
 DEFAULT_ADDRESS = "https://rundb.belle2.org/rest/v1/"
 
@@ -121,6 +125,30 @@ class RunDatabase:
             raise ValueError(f"lumi_recorded is {recorded} nb⁻¹, which no run can have")
         if self.luminosity.setdefault(key, recorded) != recorded:
             raise ValueError(f"lumi_recorded is {recorded}, and was {self.luminosity[key]} before")
+
+
+def import_listing(
+    engine: Engine,
+    name: str,
+    listing: RunListing,
+    found: Sequence[Run],
+    refused: Sequence[RefusedRow],
+    when: str,
+) -> ImportedRuns:
+    """Records what was collected from a listing as the list `name`, with the luminosities of the run database.
+
+    Raises:
+        SourceUnavailable: runs of the earlier list are neither in it nor removed; nothing was changed.
+    """
+    imported = import_run_list(engine, name, found, refused, when)
+    if isinstance(listing, RunDatabase) and listing.luminosity:
+        taken = {run_key(run.experiment, run.run) for run in found}
+        taken -= {row.run for row in imported.refused}
+        known = listing.luminosity
+        measured = [Measurement(key, known[key]) for key in sorted(taken & {*known})]
+        with engine.begin() as connection:
+            import_luminosity(connection, ("online", "rundb", ""), measured)
+    return imported
 
 
 def name_energy(low: float | None, high: float | None) -> str | None:

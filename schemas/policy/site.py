@@ -11,6 +11,7 @@ from typing import Any
 
 from schemas.json_schema.validation import load_schema
 from schemas.json_schema.values import read_value
+from schemas.policy.sources import SiteSources
 from schemas.yaml.document import Document
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -149,7 +150,7 @@ class Site:
     longest time of a job), `min_free` gigabytes in the storage, and one of `windows`, if there are any. `catalogue` None:
     outputs are not registered. `verify`, one of `VERIFY`, is what a job compares of its inputs. `visibility` is how many
     seconds a job or its output may be invisible; None means the engine's own value. `engine_settings` are settings by the
-    engine's name, as in the file; each engine reads its own.
+    engine's name, as in the file; each engine reads its own. `sources` are those that `reconcile --watch` asks.
     """
 
     name: str
@@ -178,6 +179,7 @@ class Site:
     verify: str = CHECKSUM
     visibility: int | None = None
     brakes: Admission = field(default_factory=Admission)
+    sources: SiteSources = field(default_factory=SiteSources)
 
     @property
     def traits(self) -> EngineTraits:

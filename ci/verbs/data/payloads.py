@@ -10,21 +10,19 @@ from typing import Any
 
 import rich_click as click
 
-from ci.changes.project import Project, Settings, choose_campaigns, choose_locked, load_sound, pass_project
+from ci.changes.project import Project, Settings, choose_locked, load_sound, pass_project
 from ci.cli.console import count_things, print_json, print_lines, print_rows, say
 from ci.cli.exits import Exit
 from ci.cli.options import refuse_unknown_name, writes_json
 from ci.reports.conditions import SHOWN_RANGES, describe_change, name_change
 from ci.verbs.data.global_tags import TOKEN, fetch_usable, from_option, gt, read_named
-from reconciler.conditions.following import Update, judge_update, read_latest, record_snapshot
+from reconciler.conditions.following import Update, follow_tag, list_followed
 from reconciler.conditions.opening import open_source
 from reconciler.ledger.reading.observation import read_payloads, read_used
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.lease import holding
-from reconciler.outside.errors import GuardRefused
 from reconciler.planning.impact import measure_impact
 from renderer.identity.payloads import Payload
-from schemas.files.times import format_time
 from schemas.manifest.runs import format_runs
 
 
@@ -40,26 +38,17 @@ def follow(project: Project, where: str, exit_code: bool, as_json: bool) -> int:
     campaign says what follows (`on_change`), and `b2prod plan` shows it.
     """
     repository = load_sound(project, judge_locks=False)
-    tags = (tag for declared in choose_campaigns(repository, ()) for tag in declared.campaign.global_tags)
-    names = {tag.name for tag in tags if tag.on_change is not None}
-    if not names:
+    followed = list_followed(repository)
+    if not followed:
         say("no live campaign has a running tag")
         return Exit.FINE
     source = open_source(where, os.environ.get(TOKEN) or None)
     now = datetime.now(UTC)
-    found: list[Update] = []
     with holding(project.state), opened(project.state) as engine:
-        for name in sorted(names):
-            tag = fetch_usable(source, name)
-            baseline = repository.snapshots[name]
-            if None not in (tag.id, baseline.id) and tag.id != baseline.id:
-                raise GuardRefused(f"{name} has the id {tag.id}, not {baseline.id}: it is another tag")
-            with reading(project.state) as connection:
-                before = read_latest(connection, baseline)
-                after = replace(tag, retrieved=format_time(now))
-                found.append(judge_update(connection, before, after))
-            if before.digest != found[-1].after.digest:
-                record_snapshot(engine, found[-1].after, now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        found = [
+            follow_tag(engine, baseline, fetch_usable(source, name), now)
+            for name, baseline in followed.items()
+        ]
     if as_json:
         print_json([_describe_update(one) for one in found])
     else:

@@ -17,9 +17,8 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import list_quarantine, list_runs
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import COLUMNS, RefusedRow, RunList, RunListing, collect_runs
-from reconciler.run_catalogue.luminosity import Measurement, import_luminosity
-from reconciler.run_catalogue.run_database import RunDatabase
-from reconciler.run_catalogue.run_import import ImportedRuns, import_run_list, mark_runs
+from reconciler.run_catalogue.run_database import RunDatabase, import_listing
+from reconciler.run_catalogue.run_import import ImportedRuns, mark_runs
 from schemas.manifest.runs import EXPERIMENT_LIMIT, RunRange, format_run, parse_ranges, run_key
 
 TOKEN = "B2PROD_RUNDB_TOKEN"  # noqa: S105 -- the variable's name
@@ -106,14 +105,7 @@ def import_run_source(
         found, refused = collect_runs(listing, advance)
     tell_refused(called, refused)
     with progress("recording", None), opened(project.state) as engine:
-        imported = import_run_list(engine, called, found, refused, now())
-        if isinstance(listing, RunDatabase) and listing.luminosity:
-            taken = {run_key(run.experiment, run.run) for run in found}
-            taken -= {row.run for row in imported.refused}
-            known = listing.luminosity
-            measured = [Measurement(key, known[key]) for key in sorted(taken & {*known})]
-            with engine.begin() as connection:
-                import_luminosity(connection, ("online", "rundb", ""), measured)
+        imported = import_listing(engine, called, listing, found, refused, now())
     tell_refused(called, imported.refused)
     refused = (*refused, *imported.refused)
     tell_imported("runs", imported, len(refused))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import FILE, FiniteRange
 from ci.reports.monitoring import Monitor
 from ci.reports.progress import Watching, describe_live, describe_troubles, judge_turn, tell_outcome
+from ci.verbs.data.global_tags import TOKEN as CONDITIONS_TOKEN
+from ci.verbs.data.runs import TOKEN as RUNDB_TOKEN
+from reconciler.conditions.following import list_followed
 from reconciler.datasets.catalogues.registration import register_outputs
 from reconciler.execution.apply import reconcile
 from reconciler.execution.outcome import Outcome
@@ -35,6 +39,7 @@ from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.outside.service_manager import ServiceManager
 from reconciler.outside.signals import ending_softly
 from reconciler.planning.views import StateView
+from reconciler.sources.watch import SourceTokens, SourceWatch
 from renderer.steering import TemplateBroken
 from schemas.policy.site import Site
 from schemas.repository import Repository
@@ -106,7 +111,8 @@ def reconcile_verb(
     """Produce what is declared: finish earlier work, make a plan, and apply exactly this plan.
 
     A turn waits for jobs of this machine. It leaves jobs of batch systems and of the grid to run, and the next turn collects
-    them. A campaign with something wrong is left out, and the others go on. The last line sums up. Where something stands in
+    them. With --watch it also asks the sources of runs, files and running tags that the sites name, each at its interval.
+    A campaign with something wrong is left out, and the others go on. The last line sums up. Where something stands in
     the way, the turn ends with 6; where that is a pause or a missing approval, with 5. With --follow nothing is checked out,
     and a head is refused if it does not come after the one that was last launched from.
     """
@@ -217,6 +223,8 @@ def _watch(
     """Makes turns until it is told to end; if one goes wrong, it says so, and goes on with the next."""
     manager = ServiceManager()
     manager.ready()
+    tokens = SourceTokens(os.environ.get(RUNDB_TOKEN) or None, os.environ.get(CONDITIONS_TOKEN) or None)
+    sources = SourceWatch(project.state, tokens)
     said: list[str] = []
     while not stopped.is_set():
         pause = interval
@@ -227,7 +235,7 @@ def _watch(
             here, _, closed = _read_head(project, followed)
             bound = min(interval, lease / 3)
             options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
-            outcome, trouble = _turn(here, names, options, state_views.append)
+            outcome, trouble = _turn(here, names, options, state_views.append, sources)
             if closed is not None:
                 trouble.append(closed)
             else:
@@ -250,6 +258,7 @@ def _watch(
                 tell_outcome(outcome)
             else:
                 trouble = [*trouble, *describe_troubles(outcome)]
+        trouble = [*sources.troubles, *trouble]
         for text in trouble:
             if text not in said:
                 say(text)
@@ -269,12 +278,21 @@ def _rest(seconds: float, stopped: threading.Event, step: Callable[[], None] | N
 
 
 def _turn(
-    project: Project, names: Sequence[str], turn_options: TurnOptions, see: Callable[[StateView], None]
+    project: Project,
+    names: Sequence[str],
+    turn_options: TurnOptions,
+    see: Callable[[StateView], None],
+    sources: SourceWatch,
 ) -> tuple[Outcome, list[str]]:
-    """Makes a turn with the campaigns that are in order; what came of it, and what is wrong with the others."""
+    """Makes a turn with the campaigns that are in order; what came of it, and what is wrong with the others.
+
+    It begins with what watched sources answered.
+    """
     choice = load_launchable(project, names)
     repository = choice.repository
     gate = Gate(project, repository)
+    for text in sources.step(gate.find_sites(repository), list_followed(repository), turn_options.lease):
+        say(text)
     permitted, refused = gate.sort(choice.chosen)
     outcome = reconcile(project.state, repository, permitted, see, replace(turn_options, permits=gate))
     told = [*choice.describe(), *(f"{name} is left out: {text}" for name, text in refused.items())]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import STALE, Project, list_folders, load_any, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_rows, say
+from ci.cli.console import count_things, print_data, print_json, print_lines, print_rows, say
 from ci.cli.options import writes_json
 from reconciler.conditions.following import read_bindings
 from reconciler.datasets.places import tell_strange
@@ -23,11 +23,13 @@ from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.states import PlanAction
 from reconciler.monitoring.health import BLOCKED, HealthStatus, judge_campaign, judge_ending
+from reconciler.outside.clock import format_time
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.production import Produced, read_production
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import explain_absences
+from reconciler.sources.records import SourceRecord, read_records
 from schemas.manifest.runs import format_runs, run_key
 from schemas.repository import CAMPAIGNS, Repository
 
@@ -38,10 +40,11 @@ from schemas.repository import CAMPAIGNS, Repository
 @writes_json
 @pass_project
 def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bool) -> None:
-    """Show how far each campaign is, step by step.
+    """Show how far each campaign is, step by step, and how watched sources answer.
 
-    Units that were taken over from other campaigns are done. Without names: the live campaigns, and all others while their jobs are under way. For a campaign that cannot be read or
-    planned, this shows what the ledger has of it.
+    Units that were taken over from other campaigns are done. Without names: the live campaigns, and all others while their
+    jobs are under way. For a campaign that cannot be read or planned, this shows what the ledger has of it. The exit code is
+    4 where that is so because a source cannot be read, or where a watched source fails.
     """
     repository, findings = load_any(project)
     rows: list[dict[str, Any]] = []
@@ -54,6 +57,7 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
             say(text)
         paused = read_pauses(connection)
         recorded, running = list_begun(connection), list_under_way(connection)
+        asked = () if names else tuple(read_records(connection).values())
         for name in names:
             refuse_unknown(project, name, recorded)
         for name in names or _list_shown(project, repository, recorded, running):
@@ -94,11 +98,13 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
             if left_out:
                 absences += _list_absences(connection, view)
     if as_json:
-        print_json([*rows, *absences, *(one.data() for one in health)])
+        print_json([*rows, *absences, *(one.data() for one in health), *(one.data() for one in asked)])
     else:
         _print(rows, health, absences if left_out else None)
-    if unknown:
-        raise SourceUnavailable("; ".join(unknown.values()))
+        _print_sources(asked)
+    failing = [text for one in asked if one.failures for text in one.tell()]
+    if unknown or failing:
+        raise SourceUnavailable("; ".join((*unknown.values(), *failing)))
 
 
 def _print(
@@ -130,6 +136,17 @@ def _name_state(project: Project, name: str) -> str:
     """The state of a campaign that was begun and is not among those that could be read."""
     there = list_folders(project)
     return "cannot be read" if name in there or not there else "not declared any more"
+
+
+def _print_sources(asked: Sequence[SourceRecord]) -> None:
+    cells = []
+    for one in asked:
+        state = one.note or ("fine" if one.answered else "is asked")
+        if one.failures:
+            state = f"failed {one.failures} times in a row: {one.reason}"
+        cells.append((one.name, one.answered or "never", format_time(one.after), state))
+    if cells:
+        print_lines([("watched source", "last answered", "asked again", "state"), *cells])
 
 
 def _list_shown(

@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0026."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0027."""
 
 from __future__ import annotations
 
@@ -280,6 +280,22 @@ def add_kept_files(op: Operations) -> None:
     )
 
 
+def add_sources(op: Operations) -> None:
+    """0027: how watched sources answer."""
+    op.create_table(
+        "sources",
+        Column("name", String(500), primary_key=True),
+        Column("asked", String(20), nullable=False),
+        Column("answered", String(20)),
+        Column("failed", String(20)),
+        Column("failures", Integer, nullable=False),
+        Column("after", BigInteger, nullable=False),
+        Column("reason", String(500)),
+        Column("note", String(500)),
+        Column("listed", LargeBinary),
+    )
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -305,5 +321,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0024": add_datasets,
     "0025": add_editions,
     "0026": add_kept_files,
+    "0027": add_sources,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

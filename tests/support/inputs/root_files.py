@@ -11,8 +11,8 @@ import uproot
 
 
 @cache
-def write_events(events: int) -> bytes:
-    """The bytes of a file with `events` events of run 3:1.
+def write_events(events: int, run: int = 1) -> bytes:
+    """The bytes of a file with `events` events of a run of experiment 3.
 
     Appended bytes are not read, because ROOT's header says where the file ends.
     """
@@ -22,5 +22,7 @@ def write_events(events: int) -> bytes:
             tree = file.mktree("tree", dict.fromkeys(("experiment", "run", "event"), np.int32))
             if events:
                 same = np.ones(events, np.int32)
-                tree.extend({"experiment": 3 * same, "run": same, "event": np.cumsum(same, dtype=np.int32)})
+                tree.extend(
+                    {"experiment": 3 * same, "run": run * same, "event": np.cumsum(same, dtype=np.int32)}
+                )
         return written.read_bytes()

@@ -1,0 +1,1 @@
+"""Watched sources: the run database, lists, folders and the conditions database, asked by the reconciler itself."""
