@@ -111,7 +111,7 @@ class WatchedFiles:
                 continue
             path = _spell(place, row)
             status = _look_at(path) if row.storage == "disk" and None in (row.size, row.checksum) else None
-            if _is_registered(row, known.get(path), status):
+            if _is_registered(row, self.source.dataset, known.get(path), status):
                 continue
             if status is not None and not was_quiet(status, self.source.quiet, self.clock):
                 looked.written += 1
@@ -119,7 +119,7 @@ class WatchedFiles:
             mark = None if status is None else (row, status.st_size, status.st_mtime_ns)
             item = None if mark is None else self.memory.get(mark)
             if item is None:
-                (item,) = read_files([row], self.source.level, place.parent)
+                (item,) = read_files([row], self.source.level, place.parent, self.source.dataset)
             if mark is not None:
                 met[mark] = item
             if isinstance(item, RefusedFile):
@@ -178,13 +178,24 @@ def _look_at(path: str) -> os.stat_result | None:
         return None  # the reader says why it is refused
 
 
-def _is_registered(row: StatedFile, known: File | None, status: os.stat_result | None) -> bool:
-    """Whether a file is registered with all that is said and seen of it now."""
+def _is_registered(
+    row: StatedFile, dataset: str | None, known: File | None, status: os.stat_result | None
+) -> bool:
+    """Whether a file is registered with all that is said and seen of it now; `dataset` is that of its source."""
     if known is None:
         return False
     seen = row.size if status is None else status.st_size
-    said = (row.level, row.experiment, row.run, row.events, row.checksum, row.simulated)
-    there = (known.level, known.experiment, known.run, known.events, known.checksum, known.simulated)
+    said = (
+        row.level,
+        row.experiment,
+        row.run,
+        row.events,
+        row.checksum,
+        row.simulated,
+        row.dataset or dataset,
+    )
+    names = ("level", "experiment", "run", "events", "checksum", "simulated", "dataset")
+    there = (getattr(known, name) for name in names)
     alike = all(one in (None, other) for one, other in zip(said, there, strict=True))
     same = (row.name, row.storage, row.replica_of) == (known.name, known.storage, None)
     return alike and same and seen == known.size

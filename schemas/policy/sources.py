@@ -40,12 +40,14 @@ class RunSource:
 class FileSource:
     """A source of files: all files of events below `folder`, or those of the list at the path `list`.
 
-    `level` is their data level, if a list does not say another. `every` and `quiet` are minutes.
+    `level` and `dataset` are theirs, if a list does not say others; without a dataset, raw data are the detector's, and other
+    files nobody's yet. `every` and `quiet` are minutes.
     """
 
     level: str
     folder: str | None = None
     list: str | None = None
+    dataset: str | None = None
     quiet: int = QUIET
     every: int = EVERY
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from reconciler.ledger.schema.source_tables import sources as table
+from reconciler.ledger.schema.tables import files
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import holding
 from reconciler.run_catalogue.catalogue import list_quarantine
@@ -17,7 +18,7 @@ from reconciler.run_catalogue.file_removal import remove_files
 from reconciler.run_catalogue.run_import import mark_runs
 from reconciler.sources.records import LONGEST, pause_after
 from schemas.manifest.runs import run_key
-from schemas.policy.sources import RunningTagSource, SiteSources
+from schemas.policy.sources import FileSource, RunningTagSource, SiteSources
 from tests.support.inputs.root_files import write_events
 from tests.support.worlds import worlds
 from tests.support.worlds.watched_site import MINUTE, START, WatchedSite
@@ -300,6 +301,19 @@ def test_a_row_of_a_list_of_files_that_is_refused_is_in_quarantine(site):
         (row,) = connection.execute(list_quarantine())
     assert (row.list, row.line) == (f"files {site.root}/files.csv", 3)
     assert "in/b.root" in row.reason
+
+
+def test_files_belong_to_the_dataset_of_their_source(site):
+    site.write("adopted/a.root", write_events(1, 1))
+    source = FileSource("mdst", folder=str(site.root / "adopted"))
+    site.sources = SiteSources(files=(source,))
+    site.step()
+    site.sources = SiteSources(files=(replace(source, dataset="prod6/reco/mdst"),))
+    site.later(60)
+    with reading(site.state) as connection:
+        assert connection.execute(select(files.c.dataset)).scalars().all() == ["prod6/reco/mdst"]
+    assert site.later(60) == []
+    assert site.watch.troubles == ()
 
 
 def test_what_is_no_longer_declared_is_forgotten(site):

@@ -107,6 +107,7 @@ site sources.files[] reconciler/sources/watch.py
 site sources.files[].folder reconciler/sources/files.py
 site sources.files[].list reconciler/sources/files.py
 site sources.files[].level reconciler/sources/files.py
+site sources.files[].dataset reconciler/sources/files.py
 site sources.files[].quiet reconciler/sources/files.py
 site sources.files[].every reconciler/sources/files.py
 site sources.tags reconciler/sources/watch.py
