@@ -23,7 +23,7 @@ from reconciler.run_catalogue.file_register import Filed, find_place, import_fil
 from reconciler.run_catalogue.lists.file_lists import StatedFile, find_files
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import replace_quarantine
-from reconciler.sources.port import Finish, Taken
+from reconciler.sources.port import Finish, Intake
 from reconciler.sources.quiet import is_quiet, was_quiet
 from reconciler.sources.records import read_listed, record_listed
 from schemas.policy.sources import FileSource
@@ -74,7 +74,7 @@ class WatchedFiles:
         source = self.source
         place = Path(source.path)
         if source.list is not None and not is_quiet(place, source.quiet, self.clock):
-            return lambda: Taken(again=source.quiet, put_off=True)
+            return lambda: Intake(again=source.quiet, put_off=True)
         if source.folder is not None and not place.is_dir():
             raise SourceUnavailable(f"there is no folder {place}; nothing was changed")
         rows = find_files(place)
@@ -144,7 +144,7 @@ class WatchedFiles:
             record_listed(connection, self.name, stated)
             replace_quarantine(connection, f"files {self.source.list}", rows, self.clock.show())
 
-    def _tell(self, looked: _Looked, filed: Filed, gone: Sequence[str]) -> Taken:
+    def _tell(self, looked: _Looked, filed: Filed, gone: Sequence[str]) -> Intake:
         counts, notes = filed.counts, []
         if looked.refused:
             first = looked.refused[0]
@@ -158,7 +158,7 @@ class WatchedFiles:
             notes.append(f"more events than the run has: {filed.excess[0]}")
         news = f"{counts.new} new, {counts.changed} changed" if counts.new or counts.changed else None
         again = self.source.quiet if looked.written else None
-        return Taken(news, "; ".join(notes) or None, again=again)
+        return Intake(news, "; ".join(notes) or None, again=again)
 
 
 def _spell(place: Path, row: StatedFile) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Intake:
     """What came of an answer: `news` for people, None if nothing is new; `note` is what was wrong in it, if anything.
 
     `failure` is why a part of the source did not answer. `again` is a number of minutes after which there may be more, if
@@ -22,14 +22,14 @@ class Taken:
     put_off: bool = False
 
 
-Finish = Callable[[], Taken]
+Finish = Callable[[], Intake]
 """Records an answer in the ledger; it is quick, and called under the lease, between two turns.
 
 It raises `SourceUnavailable` or `GuardRefused` if the answer cannot be used; then nothing was changed.
 """
 
 
-class Source(Protocol):
+class WatchedSource(Protocol):
     """A source that is asked at intervals. `every` is the interval in minutes."""
 
     @property

@@ -9,7 +9,7 @@ from reconciler.ledger.store.database import State, opened
 from reconciler.outside.clock import Clock
 from reconciler.run_catalogue.lists.run_lists import RunList, RunListing, collect_runs
 from reconciler.run_catalogue.run_database import RunDatabase, import_listing
-from reconciler.sources.port import Finish, Taken
+from reconciler.sources.port import Finish, Intake
 from reconciler.sources.quiet import is_quiet
 from schemas.policy.sources import RunSource
 
@@ -42,18 +42,18 @@ class WatchedRuns:
         """
         source = self.source
         if source.list is not None and not is_quiet(Path(source.list), source.quiet, self.clock):
-            return lambda: Taken(again=source.quiet, put_off=True)
+            return lambda: Intake(again=source.quiet, put_off=True)
         listing = self._open()
         found, refused = collect_runs(listing)
         name = source.list or listing.name
 
-        def finish() -> Taken:
+        def finish() -> Intake:
             with opened(self.state) as engine:
                 imported = import_listing(engine, name, listing, found, refused, self.clock.show())
             count = len(refused) + len(imported.refused)
             note = f"rows that were refused: {count}; `b2prod runs quarantine` lists them" if count else None
             moved = imported.new or imported.changed
-            return Taken(f"{imported.new} new, {imported.changed} changed" if moved else None, note)
+            return Intake(f"{imported.new} new, {imported.changed} changed" if moved else None, note)
 
         return finish
 

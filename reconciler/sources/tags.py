@@ -13,7 +13,7 @@ from reconciler.conditions.source import TagSource, UnknownTag
 from reconciler.ledger.store.database import State, opened
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.sources.port import Finish, Taken
+from reconciler.sources.port import Finish, Intake
 from schemas.conditions.snapshot import Snapshot
 from schemas.manifest.runs import format_runs
 from schemas.policy.sources import RunningTagSource
@@ -55,7 +55,7 @@ class WatchedTags:
                 failures.append(str(error))
         return lambda: self._record(found, failures)
 
-    def _record(self, found: list[Snapshot], failures: list[str]) -> Taken:
+    def _record(self, found: list[Snapshot], failures: list[str]) -> Intake:
         news = []
         failures = list(failures)
         now = datetime.fromtimestamp(self.clock.time(), UTC)
@@ -71,7 +71,7 @@ class WatchedTags:
                         format_runs(moved.touched(), most=5) if moved.breaches else "no run of the catalogue"
                     )
                     news.append(f"{tag.name} has a new snapshot; payloads changed for {runs}")
-        return Taken("; ".join(news) or None, failure="; ".join(failures) or None)
+        return Intake("; ".join(news) or None, failure="; ".join(failures) or None)
 
 
 def _fetch_usable(reader: TagSource, name: str) -> Snapshot:

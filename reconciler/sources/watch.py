@@ -12,7 +12,7 @@ from reconciler.outside.clock import CLOCK, Clock
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.sources.files import Memory, WatchedFiles
-from reconciler.sources.port import Finish, Source, Taken
+from reconciler.sources.port import Finish, Intake, WatchedSource
 from reconciler.sources.records import (
     SourceRecord,
     ask_sooner,
@@ -40,7 +40,7 @@ class SourceTokens:
 class _Question:
     """A source that is being asked."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: WatchedSource) -> None:
         self.source = source
         self.finish: Finish | None = None
         self.failure = "it ended without an answer"
@@ -53,14 +53,14 @@ class _Question:
         except Exception as error:  # noqa: BLE001 -- whatever it is, it stops this source alone
             self.failure = _tell(error)
 
-    def take(self) -> Taken:
+    def take(self) -> Intake:
         """What came of the answer; it is recorded."""
         if self.finish is None:
-            return Taken(failure=self.failure)
+            return Intake(failure=self.failure)
         try:
             return self.finish()
         except Exception as error:  # noqa: BLE001 -- as above
-            return Taken(failure=_tell(error))
+            return Intake(failure=_tell(error))
 
 
 class SourceWatch:
@@ -105,7 +105,9 @@ class SourceWatch:
         self.troubles = tuple(text for record in records.values() for text in record.tell())
         return news
 
-    def _list_sources(self, sites: Mapping[str, Site], baselines: Mapping[str, Snapshot]) -> Iterator[Source]:
+    def _list_sources(
+        self, sites: Mapping[str, Site], baselines: Mapping[str, Snapshot]
+    ) -> Iterator[WatchedSource]:
         state, clock = self._state, self._clock
         for site in sites.values():
             declared = site.sources
@@ -117,7 +119,7 @@ class SourceWatch:
             if declared.tags is not None and baselines:
                 yield WatchedTags(site.name, declared.tags, baselines, state, clock, self._tokens.conditions)
 
-    def _is_due(self, source: Source, record: SourceRecord | None) -> bool:
+    def _is_due(self, source: WatchedSource, record: SourceRecord | None) -> bool:
         return record is None or record.is_due(self._clock.time(), source.every)
 
     def _take(self, ended: list[_Question]) -> list[str]:
@@ -137,7 +139,7 @@ class SourceWatch:
                 news.append(f"{source.name}: {taken.news}")
         return news
 
-    def _ask(self, due: list[Source], sources: Mapping[str, Source]) -> None:
+    def _ask(self, due: list[WatchedSource], sources: Mapping[str, WatchedSource]) -> None:
         begun = []
         with opened(self._state) as engine, engine.begin() as connection:
             forget(connection, [*sources])
