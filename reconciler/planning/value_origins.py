@@ -153,8 +153,8 @@ def _derive_units(units: StepUnits) -> Iterator[Value]:
     for recipe in units.recipes:
         where = f"digest of {', '.join(sorted(recipe.content))}"
         yield Value(f"{name}.{recipe.output}.recipe", recipe.digest, DERIVED, where)
-    read = step.input.step or step.input.dataset
-    source = "the registered files" if read is None else f"the fingerprint of {read}, or its files"
+    source = "the registered files" if step.input.step is None else f"the fingerprint of {step.input.step}"
+    source = source if step.input.dataset is None else f"what {step.input.dataset} has"
     payloads = " and the payloads valid for the run" if step.keys.software else ""
     where = f"digest of the recipe, {source}{payloads}"
     yield Value(f"{name}.fingerprint", "one for each run and output", DERIVED, where)

@@ -50,6 +50,7 @@ limits.max_units                    100                   manifest          camp
 limits.max_restate                  10                    manifest          campaign.yaml:20:39
 limits.max_attempts                 3                     schema default    campaign/1
 state                               active                schema default    campaign/1
+running_jobs                        finish                schema default    campaign/1
 reuse                               whenever equal        schema default    campaign/1
 steps.reco.era                      A                     template default  raw_to_mdst/1
 steps.reco.parameters.components    []                    template default  raw_to_mdst/1
