@@ -140,9 +140,13 @@ def count(world, run_number, files, recorded=None):
         ((4, 3), 8, None),
         ((4, 4), None, None),
         ((4, None), 4, None),
-        ((4, None), 3, "its raw files are registered with at least 4 events, the run itself with 3"),
-        ((4, 4), 7, "its raw files are registered with 8 events, the run itself with 7"),
-        ((0, 1), 0, "its raw files are registered with 1 events, the run itself with 0"),
+        (
+            (4, None),
+            3,
+            "its files in detector/raw are registered with at least 4 events, the run itself with 3",
+        ),
+        ((4, 4), 7, "its files in detector/raw are registered with 8 events, the run itself with 7"),
+        ((0, 1), 0, "its files in detector/raw are registered with 1 events, the run itself with 0"),
     ],
 )
 def test_a_run_with_more_events_than_it_has_is_blocked(tmp_path, files, recorded, said):
