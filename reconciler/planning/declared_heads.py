@@ -1,12 +1,15 @@
-"""What live campaigns declare of their datasets: which output of each run counts."""
+"""Heads of datasets: what live campaigns declare of them, and what exists of them now and counts."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
 from reconciler.datasets.contents import DeclaredHead
+from reconciler.datasets.editions import Edition, collect_made, collect_registered
+from reconciler.ledger.reading.observation import read_heads
 from reconciler.ledger.store.database import State
 from reconciler.planning.views import view_campaign
+from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName
 from schemas.repository import Repository
 
@@ -29,3 +32,24 @@ def declare_head(
             column = zip(units.runs, units.fingerprints[name.output], strict=True)
             return DeclaredHead(dict(column), len(units.waiting), storage if view.campaign.reuse else None)
     return None
+
+
+def read_head(connection: Connection, repository: Repository, name: DatasetName, state: State) -> Edition:
+    """The head of a dataset as an edition, which has no run if nothing exists.
+
+    Of a live campaign, which must have a current lock, an output counts if it is made as declared now, by this campaign or by
+    another one from which it is taken over. Of any other campaign the newest version of each run counts.
+
+    Raises:
+        SourceUnavailable: something that a live campaign depends on cannot be read.
+    """
+    if name.is_held or name.dataset in read_datasets(connection):
+        return collect_registered(connection, name.dataset)
+    declared = repository.campaigns.get(name.campaign)
+    if declared is None or not declared.campaign.is_live:
+        heads = read_heads(connection, name.campaign)
+        newest = {one.run: one.fingerprint for one in heads if one[:2] == (name.step, name.output)}
+        return collect_made(connection, name, newest)
+    if (head := declare_head(connection, repository, name, state)) is None:
+        return Edition(name.dataset, made=True, runs={})
+    return collect_made(connection, name, head.fingerprints, head.storage)

@@ -115,7 +115,7 @@ def refuse_unknown_dataset(connection: Connection, repository: Repository, name:
         WrongUse: it is neither; the message names one that was probably meant.
     """
     if name.edition is not None:
-        raise WrongUse(f"there is no edition {name}; without the number it is the head: {name.dataset}")
+        raise WrongUse(f"{name} would be an edition, and what is shown is the head: {name.dataset}")
     if is_registered(connection, name) or is_made(connection, name):
         return
     declared = list(_list_declared(repository))

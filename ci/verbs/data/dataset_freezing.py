@@ -14,7 +14,7 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.editions import EditionWriter
 from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.outside.errors import GuardRefused
-from reconciler.planning.dataset_head import read_head
+from reconciler.planning.declared_heads import read_head
 from schemas.manifest.dataset import DATASET_FORM, DatasetName, parse_dataset
 
 

@@ -29,7 +29,7 @@ from reconciler.ledger.upkeep.soundness import find_unsound
 from reconciler.ledger.writing.editions import EditionWriter, Frozen
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.planning.dataset_head import read_head
+from reconciler.planning.declared_heads import read_head
 from reconciler.planning.resolution import refute, resolve
 from schemas.files.canonical import canonical_json
 from schemas.manifest.dataset import parse_dataset
