@@ -153,15 +153,15 @@ def _tell_present(connection: Connection, repository: Repository, state: State, 
     chosen = choose_runs(connection, campaign, view.lock)
     wanted = {run for run in chosen.runs if run not in chosen.refused}
     current = {value for units in view.units for column in units.fingerprints.values() for value in column}
-    heads = read_heads(connection, campaign.name, current)
-    heads = _complete(connection, repository, state, campaign, view.units, heads)
+    own = read_heads(connection, campaign.name, current)
+    heads = _complete(connection, repository, state, campaign, view.units, own)
     runs = _gather(heads)
     made = {
         (units.step.name, output): frozenset(wanted.intersection(runs.get((units.step.name, output), ())))
         for units in view.units
         for output in units.step.outputs
     }
-    return Produced(tuple(sorted(wanted)), made, tuple(heads))
+    return Produced(tuple(sorted(wanted)), made, _name_as_made(heads, own))
 
 
 def _complete(
@@ -192,6 +192,12 @@ def _complete(
     )
     kept = [head for head in heads if head.number not in renamed]
     return kept + [one._replace(maker=None) if one.number in renamed else one for one in taken]
+
+
+def _name_as_made(heads: Iterable[Head], own: Iterable[Head]) -> tuple[Head, ...]:
+    """The heads, each once; those of the campaign's own outputs have the names of the steps that made them."""
+    made = {head.number: head for head in own}
+    return tuple({head.number: made.get(head.number, head) for head in heads}.values())
 
 
 def _list_selected(connection: Connection, declared: Declared) -> tuple[int, ...] | None:

@@ -172,7 +172,7 @@ def test_what_was_made_under_the_former_name_of_a_step_counts_once_and_is_no_oth
         production = read_production(connection, world.repository(), "proc7", world.state)
     assert production.list_produced("again") == (run_key(3, 1), run_key(3, 2))
     assert sorted(head.number for head in production.heads) == sorted(head.number for head in before)
-    assert {(head.step, head.maker) for head in production.heads} == {("again", None)}
+    assert {(head.step, head.maker) for head in production.heads} == {("reco", None)}
 
 
 @pytest.mark.parametrize(
