@@ -84,7 +84,7 @@ def playing(rig: DiracxRig, rooms: Path, world: World):
     site = file.read_text().replace("engine: local", "engine: diracx")
     file.write_text(f"{site}diracx: {json.dumps(settings)}\n")
     world.lock()
-    link = rooms / "proc7"
+    link = rooms / "proc7"  # `WORLD` of the worker, which has a Python of its own
     link.symlink_to(world.state.folder)
     try:
         yield world
