@@ -13,7 +13,8 @@ from reconciler.datasets.verification.rounds import find_lost, list_published
 from reconciler.execution.launch.preparation import list_work
 from reconciler.execution.outcome import Outcome
 from reconciler.execution.tracking.alarms import Alarm
-from reconciler.execution.turn import PLAIN, Launcher, Report, TurnOptions
+from reconciler.execution.turn import Launcher, Report
+from reconciler.execution.turn_options import PLAIN, TurnOptions
 from reconciler.ledger.reading.observation import read_identity, read_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.lease import Fenced, Lease, holding

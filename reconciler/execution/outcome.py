@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from reconciler.execution.launch.admission import PAUSED
 from reconciler.model.states import PlanAction
-from reconciler.model.work_items import Address
+from reconciler.model.work_items import Address, WorkItem
 from reconciler.planning.views import View
 
 
@@ -51,6 +51,11 @@ class Outcome:
     def leave_out(self, campaign: str, reason: str, *, barred: bool = False) -> None:
         """Leaves a campaign out for the rest of the turn; `barred` if a guard stopped it."""
         (self.barred if barred else self.absent).setdefault(campaign, reason)
+
+    def hold(self, item: WorkItem, reason: str) -> None:
+        """Counts a unit that did not begin. A claimed unit is not counted: the plan says what it waits for."""
+        if not item.claimed:
+            self.held[reason] += 1
 
     def is_left_out(self, campaign: str) -> bool:
         return campaign in self.barred or campaign in self.absent

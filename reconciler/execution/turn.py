@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, takewhile
 from signal import SIGINT
 
@@ -21,6 +21,7 @@ from reconciler.execution.launch.admission import (
     tell_pause,
 )
 from reconciler.execution.launch.capacity import Capacity
+from reconciler.execution.launch.claimed_work import ClaimedWork
 from reconciler.execution.launch.preparation import WorkPreparation, list_baselines
 from reconciler.execution.launch.staging import Stager
 from reconciler.execution.launch.submission import Submission, Submitter, UnwritableInput
@@ -36,17 +37,16 @@ from reconciler.execution.tracking.publication import EndedUnit, Publisher
 from reconciler.execution.tracking.stopped_jobs import end_stopped_jobs
 from reconciler.execution.tracking.tracker import Poll, Tracker
 from reconciler.execution.tracking.workspace import Failed, Workspace
+from reconciler.execution.turn_options import PLAIN, TurnOptions
 from reconciler.ledger.store.database import State
 from reconciler.ledger.writing.attempts import AttemptLedger
-from reconciler.ledger.writing.lease import SECONDS
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_pause
-from reconciler.ledger.writing.transaction import Step, Writer
+from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
-from reconciler.model.launch_permission import MERGED, LaunchPermission
 from reconciler.model.states import FailureClass
 from reconciler.model.work_items import Address, Attempt, WorkItem, format_address
-from reconciler.outside.clock import CLOCK, Ages, Clock
+from reconciler.outside.clock import Ages
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.signals import find_number
 from reconciler.planning.views import View
@@ -62,26 +62,6 @@ ROUND = 1000
 POLL = 5.0
 """Seconds between two polls of a site whose jobs run elsewhere, while a turn waits for it."""
 
-
-@dataclass(frozen=True, slots=True)
-class TurnOptions:
-    """The options of a turn.
-
-    `permits` decides which campaigns may be launched. A turn waits for the jobs of this machine; with `patient`, for all
-    jobs; with `bound`, at most that many seconds. `lease` is the length of the turn's lease in seconds. If `closed` is set,
-    only units that began earlier may continue, and `closed` is the reason. `step` is called after each write.
-    """
-
-    permits: LaunchPermission = MERGED
-    patient: bool = False
-    bound: float | None = None
-    lease: float = SECONDS
-    clock: Clock = CLOCK
-    closed: str | None = None
-    step: Step | None = None
-
-
-PLAIN = TurnOptions()
 
 Report = Callable[[str, Address], None]
 """Called with `produced`, `failed` or `skipped`, and with the unit."""
@@ -128,6 +108,7 @@ class Launcher:
         self._clock, self._repository, self._writer = clock, repository, writer
         self._report: Report = lambda _what, _address: None
         self._first_units = FirstUnits({})
+        self._claimed = ClaimedWork({name: str(state.storage(site.storage)) for name, site in sites.items()})
         self._ready: dict[str, deque[WorkItem]] = {}  # by site
         self._behind: dict[Address, list[WorkItem]] = {}  # by the unit whose output they read
         self._failing: dict[Address, EndedUnit] = {}
@@ -164,13 +145,13 @@ class Launcher:
             self._readiness.allow(site, self._capacity.live[site])
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
-        held = self.outcome.held
-        allowed = choose_work(self._list_pauses(), self._pauses, traffic, views, items, held)
+        hold = self.outcome.hold
+        allowed = choose_work(self._list_pauses(), self._pauses, traffic, views, items, hold)
         ready, self.outcome.staging, lost = self._stager.stage(self._check_inputs(allowed))
         for address, path in lost.items():
             told = f"{path} is lost, says the site's prestage command"
             self.outcome.failed.append((format_address(address), told))
-        return limit_work(traffic, items, ready, held)
+        return limit_work(traffic, items, ready, hold)
 
     def _check_inputs(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         """The items whose input has what their step reads. For other steps no job is submitted, and one failure is reported."""
@@ -191,32 +172,40 @@ class Launcher:
         """
         end = None if self.options.bound is None else self._clock.steady() + self.options.bound
         self.ledger.keep_snapshots(list_baselines(self._repository, items))
+        try:
+            self._make(self._claimed.keep(items), approve, end)
+            with self._writer.reading() as connection:
+                late = self._claimed.release(connection)
+            if late:
+                self._make(late, approve, end)
+        except KeyboardInterrupt as told:
+            if find_number(told) == SIGINT:
+                self._cancel()
+            raise
+        self._tell_rest()
+        self.outcome.delayed = dict(self._publisher.delayed)
+        self.outcome.troubles = (*self._tracker.troubles, *self._recorder.keeper.tell())
+
+    def _make(self, items: Sequence[WorkItem], approve: Approve, end: float | None) -> None:
+        """Begins items and polls, until nothing more can begin and no job is waited for, or until the time `end`."""
         given = {item.address for item in items}
         for item in items:
             if item.upstream is not None and item.upstream in given:
                 self._behind.setdefault(item.upstream, []).append(item)
             else:
                 self._make_ready([item])
-        try:
-            while True:
-                begun = self._begin(approve)
-                poll = self._poll()
-                self._record_ended(poll.ended)
-                waited = {one.id for one in self._list_waited(poll)}
-                if not poll.ended and not begun and waited <= poll.unknown and not self._can_begin():
-                    break
-                if end is not None and self._clock.steady() > end:
-                    break
-                self._rest(moved=bool(begun or poll.ended))
-        except KeyboardInterrupt as told:
-            if find_number(told) == SIGINT:
-                self._cancel()
-            raise
-        self._tell_rest()
+        while True:
+            begun = self._begin(approve)
+            poll = self._poll()
+            self._record_ended(poll.ended)
+            waited = {one.id for one in self._list_waited(poll)}
+            if not poll.ended and not begun and waited <= poll.unknown and not self._can_begin():
+                break
+            if end is not None and self._clock.steady() > end:
+                break
+            self._rest(moved=bool(begun or poll.ended))
         self.outcome.live, self.outcome.unknown = len(poll.live), len(poll.unknown)
         self.outcome.attached = sum(self._engines.is_attached(one.site) for one in poll.live)
-        self.outcome.delayed = dict(self._publisher.delayed)
-        self.outcome.troubles = (*self._tracker.troubles, *self._recorder.keeper.tell())
 
     def _can_begin(self) -> bool:
         """Whether a unit or a job is ready for a site that has room for it."""
@@ -254,7 +243,7 @@ class Launcher:
         if item.address in self._done or self.outcome.is_left_out(campaign.name):
             return False
         if pause := find_pause(stopped, campaign.name, campaign.site):
-            self.outcome.held[tell_pause(pause)] += 1
+            self.outcome.hold(item, tell_pause(pause))
             return False
         return True
 
@@ -265,7 +254,8 @@ class Launcher:
             if trouble is not None:
                 self.outcome.leave_out(item.campaign.name, trouble)
             elif item.jobs:
-                prepared.append(item)
+                if self._claimed.begin(item):
+                    prepared.append(item)
             else:  # the ledger knows its input, but at another storage: no intent is written
                 reason = f"its input is not in the storage of {item.campaign.site}"
                 self._record_ended([EndedUnit(item.address, reason)])
@@ -380,15 +370,17 @@ class Launcher:
     def _tell_rest(self) -> None:
         """Counts, by reason, the units that were ready and did not begin."""
         stopped = self._list_pauses()
-        held = self.outcome.held
+        hold = self.outcome.hold
         for item in self._first_units.list_waiting():
             if self._is_open(item, stopped):
-                held[f"the first unit of {'/'.join(item.address[:2])} goes first"] += 1
+                hold(item, f"the first unit of {'/'.join(item.address[:2])} goes first")
         for site, queue in self._ready.items():
-            held.update(self._capacity.tell(site) for item in queue if self._is_open(item, stopped))
+            for item in queue:
+                if self._is_open(item, stopped):
+                    hold(item, self._capacity.tell(site))
         for site, queue in self._jobs.items():
             left = {item.address for item in queue} - self._begun
-            held.update(self._capacity.tell(site) for _ in left)
+            self.outcome.held.update(self._capacity.tell(site) for _ in left)
 
     def _list_waited(self, poll: Poll) -> list[Attempt]:
         return [one for one in poll.live if self.options.patient or self._engines.is_attached(one.site)]

@@ -72,7 +72,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Units of one step with the same action, for the same reason, of the same outputs. `runs` are sorted run keys."""
+    """Units of one step with the same action, for the same reason, of the same outputs. `runs` are sorted run keys.
+
+    `claimed`: the units wait because another campaign of the plan is to make the same.
+    """
 
     action: PlanAction
     step: str
@@ -80,6 +83,7 @@ class Group:
     reason: str
     runs: tuple[int, ...]
     content: str
+    claimed: bool = False
 
     def data(self) -> dict[str, Any]:
         """The group as JSON data; `content` is the digest of all fingerprints that it is about."""

@@ -44,7 +44,8 @@ class WorkItem:
     """A unit that is to be made: one value from the plan to the submission of its jobs.
 
     A plan gives `campaign`, `units` (all units of the step), `run`, `names` (the outputs to make), `commit` (of the
-    release, as approved) and `declared` (all units of the campaign).
+    release, as approved), `declared` (all units of the campaign) and `claimed` (another campaign of the plan is to make the
+    same, and this unit is made only if that one does not begin).
     Preparation adds the `jobs`; `layout`, `storage` and `place` (the layout's fields that the run and the global tag give)
     for its outputs; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
     that it uses); `approval` (digest of the approvals under which it is made); `engine` (what takes its jobs); and `memory`
@@ -59,6 +60,7 @@ class WorkItem:
     names: tuple[str, ...]
     commit: str | None = None
     declared: Sequence[StepUnits] = field(default=(), repr=False, compare=False)
+    claimed: bool = False
     jobs: tuple[Job, ...] = ()
     layout: Layout | None = None
     storage: str = ""

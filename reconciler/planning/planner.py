@@ -29,6 +29,9 @@ LOST: Mapping[str, str] = {
 }
 """What happened to a produced output → the words of the plan for it."""
 
+_CLAIMED = " is to make the same"
+"""The end of the reason of a claimed unit."""
+
 _COMING = (*MAKING, PlanAction.REUSE)
 """Actions after which the output of a unit exists."""
 
@@ -51,9 +54,8 @@ def plan_campaign(
     moment, to their campaign and step. `coming` maps steps of other campaigns, as in `proc7/reco`, and run to the action on a
     unit that is not done.
     """
-    planning = _Planning(
-        campaign, observed, refused or {}, removed or {}, {**observed.begun, **(claims or {})}
-    )
+    rivals = {value: name for value, name in (claims or {}).items() if value not in observed.begun}
+    planning = _Planning(campaign, observed, refused or {}, removed or {}, dict(observed.begun), rivals)
     planning.claim_begun(units)
     planning.coming.update({step: dict(runs) for step, runs in (coming or {}).items()})
     for step_units in units:
@@ -73,6 +75,8 @@ class _Planning:
     removed: Mapping[tuple[str, int], str]
     claims: dict[bytes, str]
     """Fingerprint → campaign and step of the unit that makes it; a unit that would make the same waits."""
+    rivals: Mapping[bytes, str]
+    """The same for units that other campaigns of the plan are to begin."""
     repeated: set[str] = field(default_factory=set)
     """The digests of recipes that several steps have."""
     done: int = 0
@@ -154,8 +158,9 @@ class _Planning:
         known |= {run for name, run in observed.intents if name == step.name}
         upstream = self.coming.get(units.upstream or "", {})
         known |= {run for run, action in upstream.items() if action not in _COMING}
-        for column in units.fingerprints.values() if self.claims else ():
-            known |= {run for run, value in zip(units.runs, column, strict=True) if value in self.claims}
+        claimed = self.claims.keys() | self.rivals.keys()
+        for column in units.fingerprints.values() if claimed else ():
+            known |= {run for run, value in zip(units.runs, column, strict=True) if value in claimed}
         return set.intersection(*missing.values()) - known
 
     def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
@@ -177,8 +182,10 @@ class _Planning:
                 reason = "an attempt of an earlier plan is still running"
         elif intent is not None and (why := intent.find_quarantine(wanted)) is not None:
             action, reason = PlanAction.QUARANTINED, why
-        elif rivals := {self.claims[value] for value in wanted & self.claims.keys()} - {self.name(step.name)}:
-            action, reason = PlanAction.WAITING, f"{', '.join(sorted(rivals))} makes the same"
+        elif makers := {self.claims[value] for value in wanted & self.claims.keys()} - {self.name(step.name)}:
+            action, reason = PlanAction.WAITING, f"{', '.join(sorted(makers))} makes the same"
+        elif rivals := {self.rivals[value] for value in wanted & self.rivals.keys()}:
+            action, reason = PlanAction.WAITING, f"{', '.join(sorted(rivals))}{_CLAIMED}"
         elif upstream not in _COMING:
             action, reason = PlanAction.WAITING, tell_wait(units.upstream)
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:
@@ -239,7 +246,8 @@ class _Planning:
         for (action, step, outputs, reason), runs in self.rows.items():
             listed = tuple(sorted(runs))
             fingerprints = _digest_group(columns.get(step), outputs, listed)
-            found.append(Group(action, step, outputs, reason, listed, fingerprints))
+            claimed = reason.endswith(_CLAIMED)
+            found.append(Group(action, step, outputs, reason, listed, fingerprints, claimed))
 
         def rank(group: Group) -> tuple[Any, ...]:
             place = steps.get(group.step, len(steps))

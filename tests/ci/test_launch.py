@@ -17,7 +17,7 @@ from sqlalchemy import delete, update
 from ci.approvals.evidence import SIGNATURE, name_revocation
 from ci.cli.exits import Exit
 from reconciler.execution.apply import reconcile
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.latest_time import read_latest
 from reconciler.ledger.schema.decision_tables import launches, trust_roots
 from reconciler.ledger.schema.tables import intents

@@ -185,7 +185,12 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_s34_much_that_is_wrong_in_json_costs_as_much_as_a_hundred_things(case):
     read, content = WRONG[case]
+    stored = json.dumps(content, separators=(",", ":")).encode()
     begin = time.process_time()
+    json.loads(stored)
+    parsed = time.process_time()
     with suppress(Malformed):
-        assert read(json.dumps(content, separators=(",", ":")).encode())[0] is None
-    assert time.process_time() - begin < 0.1 * MARGIN
+        assert read(stored)[0] is None
+    assert time.process_time() - parsed < 0.05 + 40 * (parsed - begin), (
+        "the validation costs little more than parsing"
+    )

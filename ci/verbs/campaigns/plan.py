@@ -19,7 +19,7 @@ from ci.cli.options import EXISTING_FILE, FILE
 from ci.reports.plan import format_markdown, format_plan
 from ci.reports.progress import Watching, tell_outcome
 from reconciler.execution.apply import apply_plan
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import reading
 from reconciler.model.plan import Plan

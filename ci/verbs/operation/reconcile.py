@@ -29,7 +29,7 @@ from reconciler.conditions.following import list_followed
 from reconciler.datasets.catalogues.registration import register_outputs
 from reconciler.execution.apply import reconcile
 from reconciler.execution.outcome import Outcome
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.latest_time import bound_time
 from reconciler.ledger.store.database import State, has_database, opened, reading
 from reconciler.ledger.writing.lease import SECONDS

@@ -7,7 +7,7 @@ So a missing branch costs one failed job, and not all jobs that a batch system w
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select
@@ -27,6 +27,10 @@ from schemas.repository import Repository
 
 PAUSED = " is paused by "
 """Part of the reason of every unit that a pause stops."""
+
+
+Hold = Callable[[WorkItem, str], None]
+"""Called with a unit that does not begin, and with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,9 @@ def choose_work(
     traffic: Traffic,
     views: Sequence[View],
     items: Sequence[WorkItem],
-    held: Counter[str],
+    hold: Hold,
 ) -> list[WorkItem]:
-    """The items that no pause, recent failure or canary holds back; `held` counts the others by reason.
+    """The items that no pause, recent failure or canary holds back; `hold` is told of the others, with the reason.
 
     When a canary is complete, this may pause its campaign.
     """
@@ -72,11 +76,11 @@ def choose_work(
         campaign = item.campaign
         runs = allowed[campaign.name]
         if pause := find_pause(paused, campaign.name, campaign.site):
-            held[tell_pause(pause)] += 1
+            hold(item, tell_pause(pause))
         elif item.address in traffic.early:
-            held["a job failed a while ago, and is tried again later"] += 1
+            hold(item, "a job failed a while ago, and is tried again later")
         elif runs is not None and item.run not in runs:
-            held[f"the canary of {campaign.name} goes first"] += 1
+            hold(item, f"the canary of {campaign.name} goes first")
         else:
             chosen.append(item)
     return chosen
@@ -88,9 +92,9 @@ def tell_pause(pause: Pause) -> str:
 
 
 def limit_work(
-    traffic: Traffic, planned: Iterable[WorkItem], items: Sequence[WorkItem], held: Counter[str]
+    traffic: Traffic, planned: Iterable[WorkItem], items: Sequence[WorkItem], hold: Hold
 ) -> list[WorkItem]:
-    """As many of the items as `max_in_flight` of their campaigns allows; `held` counts the others by reason.
+    """As many of the items as `max_in_flight` of their campaigns allows; `hold` is told of the others, with the reason.
 
     If a unit that makes an item's input is `planned` but not chosen, the item is left out too. Upstream steps come first.
     """
@@ -100,9 +104,9 @@ def limit_work(
     for item in items:
         name, limit = item.campaign.name, item.campaign.limits.max_in_flight
         if item.upstream in coming and item.upstream not in chosen:
-            held["what they read is not made yet"] += 1
+            hold(item, "what they read is not made yet")
         elif limit is not None and traffic.live.get(name, 0) + begun[name] >= limit:
-            held[f"{name} has `max_in_flight: {limit}`"] += 1
+            hold(item, f"{name} has `max_in_flight: {limit}`")
         else:
             begun[name] += 1
             chosen[item.address] = item

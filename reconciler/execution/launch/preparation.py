@@ -38,13 +38,16 @@ MARGIN = 1.25
 
 
 def list_work(views: Iterable[View]) -> list[WorkItem]:
-    """The units that the plans of `views` submit or restate, as work items; upstream steps come first, runs in order."""
+    """The units that the plans of `views` submit or restate, and those that are claimed, as work items.
+
+    Upstream steps come first, runs are in order.
+    """
     return [
-        WorkItem(view.campaign, units, run, group.outputs, view.lock.commit, view.units)
+        WorkItem(view.campaign, units, run, group.outputs, view.lock.commit, view.units, group.claimed)
         for view in views
         for units in view.units
         for group in view.plan.groups
-        if group.step == units.step.name and group.action in MAKING
+        if group.step == units.step.name and (group.action in MAKING or group.claimed)
         for run in group.runs
     ]
 

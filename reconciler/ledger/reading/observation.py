@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, exists, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select
 
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
@@ -277,9 +277,20 @@ def _read_elsewhere(
 
 def find_stored(connection: Connection, storage: str, fingerprints: Iterable[bytes]) -> set[bytes]:
     """Those of the fingerprints of which an output was produced at a storage."""
-    here = select(outputs.c.fingerprint).where(
-        outputs.c.storage == storage, outputs.c.state == OutputState.PRODUCED
-    )
+    return _find_outputs(connection, storage, fingerprints, outputs.c.state == OutputState.PRODUCED)
+
+
+def find_begun(connection: Connection, storage: str, fingerprints: Iterable[bytes]) -> set[bytes]:
+    """Those of the fingerprints of which a storage has an output, or gets one from an attempt that is under way."""
+    coming = and_(outputs.c.state.in_(CLAIMING), outputs.c.intent.in_(UNDER_WAY))
+    there = outputs.c.state.in_((OutputState.PRODUCED, OutputState.PUBLISHING))
+    return _find_outputs(connection, storage, fingerprints, or_(there, coming))
+
+
+def _find_outputs(
+    connection: Connection, storage: str, fingerprints: Iterable[bytes], chosen: ColumnElement[bool]
+) -> set[bytes]:
+    here = select(outputs.c.fingerprint).where(outputs.c.storage == storage, chosen)
     return set().union(
         *(connection.scalars(here.where(outputs.c.fingerprint.in_(part))) for part in divide(fingerprints))
     )

@@ -16,7 +16,7 @@ import pytest
 
 from reconciler.engines.local.engine import LocalEngine
 from reconciler.execution.apply import reconcile
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.model.engine import Accepted, Batch, JobHandle, Refused, Sighting
 from schemas.policy.site import Site
 from tests.support.inputs.runtime_jobs import job

@@ -385,8 +385,8 @@ def test_b15_a_plan_is_of_one_moment_whatever_is_written_meanwhile(tmp_path):
 
 def test_i7_what_git_no_longer_declares_is_not_deleted(tmp_path):
     """Neither a run nor a campaign that is gone from git takes its data along."""
-    world = World(tmp_path, campaign=ONE_STEP)
-    world.write("productions/campaigns/other/campaign.yaml", ONE_STEP + "reuse: never\n")
+    world = World(tmp_path, campaign=ONE_STEP + "reuse: never\n")
+    world.write("productions/campaigns/other/campaign.yaml", ONE_STEP)
     world.lock()
     world.reconcile()
     before = world.published()

@@ -12,7 +12,7 @@ from ci.cli.exits import Exit
 from ci.reports.progress import tell_outcome
 from reconciler.execution.apply import reconcile
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import files, inputs
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.operator_actions import OperatorActions

@@ -14,8 +14,9 @@ from reconciler.execution.apply import reconcile
 from reconciler.execution.launch.preparation import WorkPreparation
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.store.database import reading
+from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import Accepted, Uncertain
 from reconciler.outside import defects
@@ -326,6 +327,7 @@ def test_what_nobody_foresaw_of_an_engine_stops_its_site_and_ends_no_turn(two, m
     site = "schema: site/1\ntitle: Another\nengine: slurm\nstorage: data\nslots: 4\n"
     two.write("productions/sites/other.yaml", f"{site}launchers: {{basf2: [basf2]}}\n")
     two.change(("site: local", "site: other"), campaign="bad")
+    two.change(("steps:", "reuse: never\nsteps:"))  # else it waits for jobs of the other that may exist
     answer = Uncertain("who knows") if name == "find" else Accepted("1")
     monkeypatch.setattr(SlurmEngine, "submit", lambda _self, batch: [answer] * len(batch.handles))
     monkeypatch.setattr(SiteEngines, "is_resting", lambda *_: False)
@@ -341,6 +343,7 @@ def test_what_nobody_foresaw_of_an_engine_stops_its_site_and_ends_no_turn(two, m
 
 
 def test_what_nobody_foresaw_of_one_job_is_no_word_about_the_others(two, capsys, monkeypatch, reports):
+    two.change(("steps:", "reuse: never\nsteps:"))  # else it waits for the job of the other
     fail_at(monkeypatch, Workspace, "collect", when=lambda _self, attempt, *_: attempt.campaign == "bad")
     monkeypatch.setattr("reconciler.execution.turn.PATIENCE", 0.1)
     assert call(two, "reconcile", "--once") in (Exit.FINE, Exit.PARTLY)
@@ -372,3 +375,15 @@ def test_an_approval_that_ends_in_a_turn_stops_its_campaign_alone(two, after):
     assert {row[0] for row in two.produced()} >= {"proc7"}
     made = [row for row in two.produced() if row[0] == "bad"]
     assert len(made) < 2
+
+
+def test_what_a_paused_campaign_would_make_is_made_once_by_another_one(two):
+    two.write("productions/campaigns/proc8/campaign.yaml", ONE_STEP)
+    two.lock()
+    PauseOrders(two.state).write("campaign:bad", "a storm", "a shifter")
+    outcome = reconcile(two.state, two.repository(), ("bad", "proc7", "proc8"), QUIET)
+    assert {row[0] for row in two.produced()} == {"proc7"}
+    assert outcome.planned["waiting"] == 4, "the plan says that two campaigns wait"
+    assert sum(outcome.held.values()) == outcome.paused == 2, "who waits is not held as well"
+    again = reconcile(two.state, two.repository(), ("bad", "proc7", "proc8"), QUIET)
+    assert (again.produced, again.planned["="], again.held) == (0, 4, {})

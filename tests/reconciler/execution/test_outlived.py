@@ -13,7 +13,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler import engines
 from reconciler.execution.apply import reconcile
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import attempts, batches, intents
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.attempts import AttemptLedger

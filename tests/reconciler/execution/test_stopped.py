@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from reconciler.execution.apply import reconcile
 from reconciler.execution.tracking.stopped_jobs import REASON
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import attempts
 from tests.support.doubles.simulated_process import Killed, SimulatedProcess
 from tests.support.worlds.production_model import LEASE, NAME

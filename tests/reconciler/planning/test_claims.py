@@ -70,8 +70,8 @@ def test_of_two_campaigns_that_would_make_the_same_the_first_makes_it():
     first, second = plan_together([declare("proc7"), declare("proc8")])
     assert act(first) == {("reco", RUN): ("+", "not produced"), ("skims", RUN): ("+", "not produced")}
     assert act(second) == {
-        ("reco", RUN): ("waiting", "proc7/reco makes the same"),
-        ("skims", RUN): ("waiting", "proc7/skims makes the same"),
+        ("reco", RUN): ("waiting", "proc7/reco is to make the same"),
+        ("skims", RUN): ("waiting", "proc7/skims is to make the same"),
     }
     assert not second.plan.count(*CLAIMING)
 

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, create_engine, event, func, literal, select
 from reconciler import engines
 from reconciler.execution.apply import apply_plan, reconcile
 from reconciler.execution.outcome import Outcome
-from reconciler.execution.turn import TurnOptions
+from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema import tables
 from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, products
 from reconciler.ledger.store import database
