@@ -15,6 +15,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table,
 from reconciler.ledger.schema.file_tables import removals, replicas
 from reconciler.ledger.schema.rows import bind, insert_rows, match_bound, without_collection
 from reconciler.ledger.schema.tables import files, inputs, ledger, outputs, products
+from reconciler.ledger.writing.dataset_sums import record_registered
 from reconciler.model.run import File
 from reconciler.outside.checksums import digest_file
 from reconciler.outside.mounts import holds_anything
@@ -262,7 +263,7 @@ def _restore(connection: Connection, back: Iterable[File], when: str) -> None:
 
 
 def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt]) -> None:
-    """Updates the input of units for the runs in `moved`. `members` are all files of these runs."""
+    """Updates the input of units for the runs in `moved`, and the sums of their datasets. `members` are all files of these runs."""
     by_run: dict[RunAt, list[File]] = {}
     for file in members:
         if (place := key_of(file)[:3]) in moved:
@@ -277,6 +278,7 @@ def sum_inputs(connection: Connection, members: Iterable[File], moved: set[RunAt
     old = [bind(_RUN, place) for place in moved]
     connection.execute(delete(inputs).where(match_bound(inputs, _RUN)), old)
     insert_rows(connection, inputs, (*_RUN, "digest", "files", "bytes", "events", "on_disk"), rows)
+    record_registered(connection, {dataset for dataset, _, _ in moved})
 
 
 def _find_excess(connection: Connection, touched: set[RunAt]) -> Iterator[str]:

@@ -36,6 +36,7 @@ from renderer.steering import load_templates
 from schemas.manifest.campaign import Selector
 from schemas.manifest.runs import RunRange, run_key
 from schemas.repository import read_repository
+from tests.bench.datasets import measure_datasets
 from tests.bench.gate import measure_gate
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
@@ -109,6 +110,7 @@ def main(arguments: list[str]) -> None:
     print_table(measure_gate())
     print_table(measure_publishing())
     print_table(measure_skims())
+    print_table(measure_datasets())
 
 
 def measure_difference() -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -19,6 +18,7 @@ from tests.support.tables.promised_bounds import MARGIN, PROMISED_BYTES, PROMISE
 from tests.support.worlds import builders
 from tests.support.worlds.builders import CAMPAIGN, FILES, SKIMS, swap
 from tests.support.worlds.history import make_history
+from tests.support.worlds.measurement import measure
 
 ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)
@@ -129,26 +129,6 @@ HOSTILE = {
     },
     "a policy of many people": lambda: {"productions/allowed_signers": "x@y ssh-ed25519 AAAA\n" * 20_000},
 }
-
-
-MEASURE = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:], stdin=-3, stdout=-3, stderr=-3).returncode
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
-"""
-
-
-def measure(*command):
-    """Exit code, seconds of processor time and bytes of memory of a command; what it wrote is thrown away.
-
-    A small process starts it: Linux counts the memory of the one that starts as the peak of the one that is started.
-    """
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", MEASURE, *command], stdout=subprocess.PIPE, text=True, check=True
-    )
-    code, seconds, memory = done.stdout.split()
-    return int(code), float(seconds), int(memory)
 
 
 @pytest.mark.slow

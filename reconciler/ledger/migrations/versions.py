@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0027."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0028."""
 
 from __future__ import annotations
 
@@ -296,6 +296,36 @@ def add_sources(op: Operations) -> None:
     )
 
 
+def add_dataset_sums(op: Operations) -> None:
+    """0028: what there is of each dataset in numbers."""
+    counts = [
+        Column(name, BigInteger, nullable=False) for name in ("runs", "files", "bytes", "events", "counted")
+    ]
+    op.create_table(
+        "dataset_sums",
+        Column("dataset", String(400), primary_key=True),
+        Column("made", Boolean, primary_key=True),
+        *counts,
+        Column("recipe", identity),
+    )
+    op.execute(
+        "INSERT INTO dataset_sums (dataset, made, runs, files, bytes, events, counted)"
+        " SELECT dataset, false, count(*), coalesce(sum(files), 0), coalesce(sum(bytes), 0), coalesce(sum(events), 0),"
+        " count(events) FROM inputs GROUP BY dataset"
+    )
+    op.execute(
+        "INSERT INTO dataset_sums (dataset, made, runs, files, bytes, events, counted, recipe)"
+        " SELECT campaign || '/' || step || '/' || output, true, count(*), coalesce(sum(number), 0),"
+        " coalesce(sum(size), 0), coalesce(sum(events), 0), count(events), max(recipe) FROM"
+        " (SELECT outputs.*, (SELECT count(*) FROM products WHERE products.output = outputs.id) AS number,"
+        " (SELECT sum(size) FROM products WHERE products.output = outputs.id) AS size FROM outputs"
+        " WHERE state = 'produced' AND NOT EXISTS (SELECT 1 FROM outputs AS later WHERE later.state = 'produced'"
+        " AND later.campaign = outputs.campaign AND later.step = outputs.step AND later.output = outputs.output"
+        " AND later.experiment = outputs.experiment AND later.run = outputs.run"
+        " AND later.version > outputs.version)) AS heads GROUP BY campaign, step, output"
+    )
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -322,5 +352,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0025": add_editions,
     "0026": add_kept_files,
     "0027": add_sources,
+    "0028": add_dataset_sums,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

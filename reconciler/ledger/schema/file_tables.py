@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, String, Table, literal_column
 
-from reconciler.ledger.schema.columns import describe_run
+from reconciler.ledger.schema.columns import describe_run, identity
 from reconciler.ledger.schema.tables import make_numbered, metadata
 
 SIMULATED: ColumnElement[str] = literal_column("'mc'")
@@ -19,6 +19,20 @@ datasets = Table(
     Column("release", String(80)),
     Column("global_tag", String(200)),
     Column("since", String(20), nullable=False),
+)
+# What there is of each dataset in numbers, of registered files or of what a campaign `made`. `recipe` is one of those by which
+# it was made. `counted` is the number of runs with known events.
+dataset_sums = Table(
+    "dataset_sums",
+    metadata,
+    Column("dataset", String(400), primary_key=True),
+    Column("made", Boolean, primary_key=True),
+    Column("runs", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("counted", BigInteger, nullable=False),
+    Column("recipe", identity),
 )
 # Other places of registered files; no job reads them.
 replicas = make_numbered(

@@ -50,6 +50,7 @@ PUBLISHED: tuple[Table, ...] = (
     tables.products,
     decision_tables.pauses,
     file_tables.datasets,
+    file_tables.dataset_sums,
     file_tables.removals,
     decision_tables.editions,
     decision_tables.upgrades,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, create_engine, exists, func, not_, select
 
+from reconciler.ledger.reading.dataset_sums import count_sums, read_sums
 from reconciler.ledger.schema.tables import attempts, intents, jobs, metadata, outputs, products
 from reconciler.ledger.store.schema_versions import list_broken_references
 from reconciler.ledger.writing.journal import BrokenJournal, read_journal, read_rows, rebuild
@@ -47,6 +48,11 @@ def _compare(connection: Connection, entries: list[list[list[object]]]) -> Itera
 
 def _find_contradictions(connection: Connection) -> Iterator[str]:
     """Yields, as text, how many rows contradict others, for each kind of contradiction."""
+    told, counted = (
+        [{**row, "recipe": None} for row in read(connection)] for read in (read_sums, count_sums)
+    )
+    if doubtful := {row["dataset"] for row in (*told, *counted) if row not in told or row not in counted}:
+        yield f"the sums of {', '.join(sorted(doubtful))} are not those of the runs there are"
     made = exists().where(products.c.output == outputs.c.id)
     verified = exists().where(
         jobs.c.intent == outputs.c.intent,

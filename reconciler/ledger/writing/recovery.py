@@ -22,6 +22,7 @@ from reconciler.ledger.schema.tables import (
     payload_sets,
     products,
 )
+from reconciler.ledger.writing.dataset_sums import record_made
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import describe_payloads, store_recipe
@@ -99,6 +100,7 @@ class Recovery:
                 _abandon(journal, number, IntentState.PRODUCED, None)
             names = self._insert_attempts(journal, number, records)
             _end_others(journal, number)
+            taken = set()
             for one, known in members:
                 values = _describe_output(journal, number, one, OutputState.PRODUCED)
                 if known is None:
@@ -107,6 +109,8 @@ class Recovery:
                     output = known
                     journal.update(outputs, outputs.c.id == output, values)
                 _insert_products(journal, output, one.record, names)
+                taken.add(output)
+            record_made(journal.connection, taken, produced=True)
 
     def _insert_intent(
         self, journal: Journal, record: OutputRecord, state: IntentState, reason: str | None

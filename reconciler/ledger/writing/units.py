@@ -26,6 +26,7 @@ from reconciler.ledger.schema.tables import (
     plans,
     products,
 )
+from reconciler.ledger.writing.dataset_sums import record_made
 from reconciler.ledger.writing.journal import Journal
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import (
@@ -133,8 +134,10 @@ class Ledger:
                 .scalar_subquery()
             )
             values = {"state": OutputState.PRODUCED, "produced": self._writer.clock.show(), "events": events}
-            journal.update(outputs, outputs.c.intent == intent, values)
+            left = and_(outputs.c.intent == intent, outputs.c.state != OutputState.PRODUCED)
+            made = journal.update(outputs, left, values)
             journal.update(intents, intents.c.id == intent, {"state": IntentState.PRODUCED, "reason": None})
+            record_made(journal.connection, {row.id for row in made}, produced=True)
 
     def record_refused(self, intent: int, reason: str) -> None:
         """Records that a unit's outputs could not be published; it is in quarantine until a person decides."""
@@ -204,6 +207,7 @@ class Ledger:
         gone = [one.number for one in there if one.state == OutputState.PRODUCED]
         for part in divide(gone):
             journal.update(outputs, outputs.c.id.in_(part), {"state": OutputState.LOST})
+        record_made(journal.connection, gone, produced=False)
         versions = read_versions(journal, items)
         failures = read_failures(journal, items)
         for item in items:

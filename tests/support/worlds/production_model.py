@@ -26,6 +26,7 @@ from reconciler.ledger.schema import tables
 from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, products
 from reconciler.ledger.store import database
 from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.upkeep.soundness import find_unsound
 from reconciler.ledger.writing import lease
 from reconciler.ledger.writing.journal import read_journal, read_rows, replay
 from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
@@ -217,6 +218,8 @@ class Production:
         self._check_outputs()
         assert not self.jobs_without_attempt(), "I3: a job bears our name, and no attempt does"
         self._check_journal()
+        with reading(self.state) as connection:
+            assert list(find_unsound(connection)) == []
 
     def _check_attempts(self) -> None:
         unit = (intents.c.step, intents.c.run, jobs.c.key, outputs.c.fingerprint)
