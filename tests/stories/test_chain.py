@@ -91,3 +91,10 @@ def test_a_chain_is_made_in_one_turn_and_a_replaced_file_goes_through_all_of_it(
     ]
     assert told == [(name, "restate", "12:2") for name in CHAIN]
     assert (produce(call).produced, call("plan", "--exit-code")[0]) == (3, Exit.FINE)
+
+
+def test_a_unit_says_which_unit_of_another_campaign_it_waits_for(call):
+    for name, reads in (("reconstructed", "converted/convert"), ("skimmed", "reconstructed/reco")):
+        code, out = call("explain", f"{name}/12:3")
+        assert code == Exit.FINE
+        assert f": waits for {reads}, 12:3\n" in out

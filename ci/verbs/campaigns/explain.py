@@ -35,7 +35,7 @@ from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import explain_absence
 from renderer.applications.basf2 import find_trust
 from renderer.identity.payloads import Payload, find_payloads
-from renderer.identity.units import StepUnits
+from renderer.identity.units import StepUnits, tell_wait
 from schemas.findings.codes import CODES
 from schemas.findings.codes import explain as explain_code
 from schemas.manifest.runs import format_run
@@ -179,7 +179,7 @@ def _explain(
     """A unit as JSON data."""
     step = units.step
     if key in units.waiting:
-        state = f"waiting: {units.waiting[key]}"
+        state = f"waiting: {_tell_reason(units, units.waiting[key], key)}"
     elif key not in units.runs:
         state = f"not selected: {explain_absence(connection, view.campaign, view.lock, key)}"
     else:
@@ -191,7 +191,8 @@ def _explain(
             makers = {value: view.observed.elsewhere[value] for value in made}
             state = tell_done(makers.values())
         elif group.step == step.name and key in group.runs:
-            state = f"{group.action.word} ({', '.join(group.outputs)}): {group.reason}"
+            reason = _tell_reason(units, group.reason, key)
+            state = f"{group.action.word} ({', '.join(group.outputs)}): {reason}"
     history = list_history(connection, view.campaign.name, step.name, key, makers)
     name = f"{view.campaign.name}/{step.name}/{format_run(key)}"
     unit: dict[str, Any] = {"unit": name, "state": state, "history": history}
@@ -213,6 +214,11 @@ def _explain(
         unit["trusted"] = list(view.campaign.tag_names)
         unit["trusted_because"] = why
     return unit
+
+
+def _tell_reason(units: StepUnits, reason: str, key: int) -> str:
+    """A reason of the plan, for one run: what is waited for is a unit."""
+    return f"{reason}, {format_run(key)}" if reason == tell_wait(units.upstream) else reason
 
 
 _VERIFIES = {
