@@ -12,6 +12,8 @@ from renderer.identity.payloads import name_payload_changes
 
 ADOPTED = "one was adopted, and b2prod does not know how"
 """The reason for runs of which a unit made one side, and the other was imported."""
+FORGOTTEN = "the ledger does not know any more how one was made"
+"""The reason for runs of an edition whose outputs the ledger lacks, as after it was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +116,23 @@ class _Reasons:
         self._known: dict[tuple[object, ...], str] = {}
 
     def tell(self, before: RunContent, after: RunContent) -> str:
-        pair = (before.recipe, after.recipe, before.conditions, after.conditions, before.input == after.input)
+        made = (before.version is None, after.version is None)
+        pair = (
+            made,
+            before.recipe,
+            after.recipe,
+            before.conditions,
+            after.conditions,
+            before.input == after.input,
+        )
         if pair not in self._known:
             self._known[pair] = "; ".join(self._compare(before, after))
         return self._known[pair]
 
     def _compare(self, before: RunContent, after: RunContent) -> Iterator[str]:
         if before.recipe is None or after.recipe is None:
-            yield "other files are registered" if before.recipe is after.recipe else ADOPTED
+            registered = (before.version is None) + (after.version is None)
+            yield (FORGOTTEN, ADOPTED, "other files are registered")[registered]
             return
         if before.recipe != after.recipe:
             yield from name_changes(self._before.recipes[before.recipe], self._after.recipes[after.recipe])

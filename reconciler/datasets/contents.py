@@ -29,12 +29,25 @@ _MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """Why a file of an edition is not there any more as it was frozen, and where it was; `place` is empty if that is not known."""
+
+    reason: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; it was {self.place}" if self.place else self.reason
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetFile:
     """A file of a dataset. `run` is its run key, `path` absolute, or a name on the grid; `size` is in bytes.
 
     `events` is None if they were not counted. Of what a campaign made, `version` and `fingerprint` are those of the output, and
     `maker` is the dataset that it was made for: another one if it was taken over. `kind` is `events` or `event list`. `replicas`
     are other places of a registered file.
+
+    `gone` is None while the file is there as the ledger knows it. A file of an edition that is not there any more has no path.
     """
 
     run: int
@@ -47,6 +60,7 @@ class DatasetFile:
     fingerprint: str | None = None
     kind: str = "events"
     replicas: tuple[str, ...] = ()
+    gone: Gone | None = None
 
     @property
     def experiment(self) -> int:
@@ -164,8 +178,8 @@ def stream_runs(
     """Yields what a dataset has of each run, sorted by run; of all runs if `runs` is None."""
     if is_registered(connection, name):
         columns = (inputs.c[one] for one in ("experiment", "run", "digest", "files", "bytes", "events"))
-        query = select(*columns).where(inputs.c.dataset == name.dataset, _choose_runs(inputs, runs))
-        for row in _stream(connection, query.order_by(inputs.c.experiment, inputs.c.run)):
+        query = select(*columns).where(inputs.c.dataset == name.dataset, choose_rows(inputs, runs))
+        for row in stream_rows(connection, query.order_by(inputs.c.experiment, inputs.c.run)):
             key = run_key(row.experiment, row.run)
             if runs is None or key in runs:
                 yield RunContent(key, row.digest, row.files, row.bytes, row.events, name.dataset)
@@ -195,17 +209,23 @@ def stream_runs(
 def _stream_registered(
     connection: Connection, name: DatasetName, runs: RunSet | None
 ) -> Iterator[DatasetFile]:
-    copies: dict[tuple[int, int, str], list[str]] = {}
-    others = select(replicas).where(replicas.c.dataset == name.dataset).order_by(replicas.c.id)
-    for copy in connection.execute(others):
-        copies.setdefault((copy.experiment, copy.run, copy.name), []).append(copy.path)
+    copies = read_replicas(connection, name.dataset)
     columns = (files.c[one] for one in ("experiment", "run", "name", "path", "size", "checksum", "events"))
-    query = select(*columns).where(files.c.dataset == name.dataset, _choose_runs(files, runs))
-    rows = _stream(connection, query.order_by(files.c.experiment, files.c.run))
+    query = select(*columns).where(files.c.dataset == name.dataset, choose_rows(files, runs))
+    rows = stream_rows(connection, query.order_by(files.c.experiment, files.c.run))
     for row in _sort_files(one for one in rows if runs is None or run_key(one.experiment, one.run) in runs):
-        places = tuple(copies.get((row.experiment, row.run, row.name), ()))
-        about = (row.path, row.size, row.checksum, row.events)
-        yield DatasetFile(run_key(row.experiment, row.run), *about, name.dataset, replicas=places)
+        run, about = run_key(row.experiment, row.run), (row.path, row.size, row.checksum, row.events)
+        yield DatasetFile(run, *about, name.dataset, replicas=copies.get((run, row.name), ()))
+
+
+def read_replicas(connection: Connection, dataset: str) -> dict[tuple[int, str], tuple[str, ...]]:
+    """Run key and name of a registered file → its other places, for all files of a dataset that have any."""
+    copies: dict[tuple[int, str], tuple[str, ...]] = {}
+    query = select(replicas).where(replicas.c.dataset == dataset).order_by(replicas.c.id)
+    for one in connection.execute(query):
+        key = (run_key(one.experiment, one.run), one.name)
+        copies[key] = (*copies.get(key, ()), one.path)
+    return copies
 
 
 def _sort_files(rows: Iterator[Row[Any]]) -> Iterator[Row[Any]]:
@@ -222,13 +242,13 @@ def _stream_outputs(
     declared: DeclaredHead | None,
 ) -> Iterator[Row[Any]]:
     """The rows of `query`, sorted by run, of the outputs that count."""
-    query = query.where(_choose_runs(outputs, runs)).order_by(outputs.c.experiment, outputs.c.run)
+    query = query.where(choose_rows(outputs, runs)).order_by(outputs.c.experiment, outputs.c.run)
     mine = query.where(belongs_to(name))
     if declared is None:
-        rows = _stream(connection, choose_heads(mine))
+        rows = stream_rows(connection, choose_heads(mine))
     else:
         wanted = declared.fingerprints
-        own = _stream(connection, mine.where(_PRODUCED))
+        own = stream_rows(connection, mine.where(_PRODUCED))
         here = (row for row in own if wanted.get(run_key(row.experiment, row.run)) == row.fingerprint)
         taken = _stream_taken(connection, query, _find_missing(connection, name, declared, runs), declared)
         rows = heapq.merge(here, taken, key=lambda row: (row.experiment, row.run))
@@ -257,7 +277,7 @@ def _stream_taken(
         yield from connection.execute(query.where(outputs.c.id.in_(numbers)))
 
 
-def _choose_runs(table: Any, runs: RunSet | None) -> ColumnElement[bool]:
+def choose_rows(table: Any, runs: RunSet | None) -> ColumnElement[bool]:
     """A condition that at least the rows of these runs meet, so that few others are read."""
     if runs is None:
         return and_(True)
@@ -270,5 +290,6 @@ def _choose_runs(table: Any, runs: RunSet | None) -> ColumnElement[bool]:
     )
 
 
-def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+def stream_rows(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Yields the rows of a query, of which only a part is held at a time."""
     yield from connection.execute(query.execution_options(yield_per=COPIED))

@@ -109,8 +109,19 @@ def parse_edition(content: bytes) -> Edition:
     """The edition in canonical JSON whose digest was checked."""
     data = json.loads(content)
     made = any("fingerprint" in one for one in data["runs"].values())
-    runs = {run_key(*map(int, run.split(":"))): _parse_run(one) for run, one in data["runs"].items()}
+    runs = {run_key(*map(int, run.split(":"))): parse_run(one) for run, one in data["runs"].items()}
     return Edition(data["dataset"], made, runs)
+
+
+def parse_run(data: Mapping[str, Any]) -> EditionRun:
+    """What an edition has of a run, from its JSON data."""
+    return EditionRun(
+        data["fingerprint"] if "fingerprint" in data else data["input"],
+        tuple(EditionFile(**file) for file in data["files"]),
+        data.get("events"),
+        data.get("version"),
+        data.get("dataset"),
+    )
 
 
 def read_edition(connection: Connection, digest: str) -> Edition:
@@ -218,16 +229,6 @@ def _describe_output(name: DatasetName, one: StoredOutput) -> EditionRun:
         one.events,
         one.version,
         None if one.dataset == name else one.dataset.dataset,
-    )
-
-
-def _parse_run(data: Mapping[str, Any]) -> EditionRun:
-    return EditionRun(
-        data["fingerprint"] if "fingerprint" in data else data["input"],
-        tuple(EditionFile(**file) for file in data["files"]),
-        data.get("events"),
-        data.get("version"),
-        data.get("dataset"),
     )
 
 

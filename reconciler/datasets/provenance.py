@@ -11,6 +11,8 @@ from sqlalchemy import Connection, select
 
 from reconciler.datasets.comparison import DatasetValue
 from reconciler.datasets.contents import DeclaredHead, RunContent, belongs_to, stream_runs
+from reconciler.datasets.frozen_contents import stream_frozen
+from reconciler.datasets.frozen_runs import FrozenRuns
 from reconciler.ledger.reading.observation import read_payloads
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import intents, outputs, recipes
@@ -27,14 +29,26 @@ def read_value(
     runs: RunSet | None = None,
     declared: DeclaredHead | None = None,
 ) -> DatasetValue:
-    """A dataset as a value, to be compared with another; of all runs if `runs` is None."""
-    found = {one.run: one for one in stream_runs(connection, name, runs, declared)}
+    """The head of a dataset as a value, to be compared with another; of all runs if `runs` is None."""
+    return _make_value(connection, str(name), stream_runs(connection, name, runs, declared))
+
+
+def read_frozen_value(
+    connection: Connection, name: DatasetName, edition: FrozenRuns, runs: RunSet | None = None
+) -> DatasetValue:
+    """An edition as a value, to be compared with another or with a head; of all runs if `runs` is None."""
+    contents = (one.content for one in stream_frozen(connection, edition, runs))
+    return _make_value(connection, str(name), contents)
+
+
+def _make_value(connection: Connection, name: str, contents: Iterable[RunContent]) -> DatasetValue:
+    found = {one.run: one for one in contents}
     made_with = {one.conditions for one in found.values() if one.conditions is not None}
     payloads = {
         digest: {one.name: one.checksum for one in payloads}
         for digest, payloads in read_payloads(connection, made_with).items()
     }
-    return DatasetValue(str(name), found, read_recipes(connection, found.values()), payloads)
+    return DatasetValue(name, found, read_recipes(connection, found.values()), payloads)
 
 
 def read_recipes(connection: Connection, contents: Iterable[RunContent]) -> dict[int, Mapping[str, Any]]:

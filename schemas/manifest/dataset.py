@@ -65,6 +65,9 @@ def parse_dataset(text: str) -> DatasetName:
         ValueError: the text is not a name of a dataset; the message says what one is.
     """
     match = _MADE.fullmatch(text)
+    if match is None and (name := text.rpartition(":")[0]) and _MADE.fullmatch(name) and ":" not in name:
+        wanted = f"the editions of {name} have numbers from 1, as in {name}:1"
+        raise ValueError(f"{text[:DATASET_LENGTH]!r} is not a name of a dataset: {wanted}")
     if match is None or len(text) > DATASET_LENGTH:
         raise ValueError(f"{text[:DATASET_LENGTH]!r} is not a name of a dataset: it is {DATASET_FORM}")
     campaign, step, output, edition = match.group("campaign", "step", "output", "edition")

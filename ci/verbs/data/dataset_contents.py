@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import rich_click as click
 from sqlalchemy import Connection
@@ -11,14 +12,25 @@ from sqlalchemy import Connection
 from ci.changes.campaign_faults import load_produced
 from ci.changes.project import Project, load_any, pass_project
 from ci.cli.console import count_things, print_data, print_json, print_rows, say
-from ci.cli.exits import WrongUse
+from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
-from ci.reports.datasets import describe_file, describe_summary, format_file, list_cells, tell_campaign_state
-from reconciler.datasets.contents import is_made, is_registered, stream_files
-from reconciler.datasets.summaries import DatasetKind, summarize_datasets
+from ci.reports.datasets import (
+    describe_file,
+    describe_summary,
+    format_file,
+    list_cells,
+    tell_campaign_state,
+    tell_gone,
+)
+from reconciler.datasets.contents import DatasetFile, is_made, is_registered, stream_files
+from reconciler.datasets.frozen_contents import stream_frozen
+from reconciler.datasets.frozen_runs import read_frozen
+from reconciler.datasets.summaries import DatasetKind, DatasetSummary, summarize_datasets, tell_kind
+from reconciler.ledger.reading.editions import StoredEdition, find_edition, list_editions
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.store.database import reading
 from reconciler.planning.declared_heads import declare_head
+from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName, name_dataset, parse_dataset
 from schemas.repository import Repository
 from schemas.yaml.wording import suggest
@@ -31,23 +43,29 @@ _LINES = 1000
 @writes_json
 @pass_project
 def list_all(project: Project, as_json: bool) -> None:
-    """List the datasets that have files: those that campaigns made, that were adopted, and the detector's.
+    """List the datasets that have files or editions: those that campaigns made, that were adopted, and the detector's.
 
-    Of what a campaign made, the newest version of each run counts; what it takes over from others is shown by `dataset show`.
+    Of what a campaign made, the newest version of each run counts; what it takes over from others is shown by `dataset show`,
+    and so are its editions.
     """
     repository, _ = load_any(project)
+    editions: dict[str, list[StoredEdition]] = {}
     with reading(project.state) as connection:
         found = summarize_datasets(connection)
+        for edition in list_editions(connection):
+            editions.setdefault(edition.dataset, []).append(edition)
+        found += _summarize_empty(connection, editions.keys() - {one.name for one in found})
+    found.sort(key=lambda one: one.name)
     states = {
         one.name: tell_campaign_state(repository, parse_dataset(one.name))
         for one in found
         if one.kind is DatasetKind.MADE
     }
     if as_json:
-        print_json([describe_summary(one, states.get(one.name)) for one in found])
+        print_json([describe_summary(one, states.get(one.name), editions.get(one.name, ())) for one in found])
         return
-    columns = ("dataset", "level", "kind", "runs", "files", "events", "GB", "campaign")
-    cells = [list_cells(one, states.get(one.name)) for one in found]
+    columns = ("dataset", "level", "kind", "runs", "files", "events", "GB", "campaign", "editions")
+    cells = [list_cells(one, states.get(one.name), editions.get(one.name, ())) for one in found]
     print_rows(columns, cells, numbers=("runs", "files", "events", "GB"))
     if uncounted := sum(bool(one.uncounted) for one in found):
         say(f"≥: in {count_things(uncounted, 'dataset')} the events of some runs were not counted")
@@ -62,29 +80,48 @@ def list_all(project: Project, as_json: bool) -> None:
 @click.option("--paths", is_flag=True, help="Write only paths, one a line.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: one object a line for each file.")
 @pass_project
-def list_files(project: Project, name: str, which: str | None, paths: bool, as_json: bool) -> None:
+def list_files(project: Project, name: str, which: str | None, paths: bool, as_json: bool) -> int:
     """List the files of a dataset, sorted by run; they are written while they are read, however many they are.
 
     Of a live campaign, an output counts if it is made as declared now, by this campaign or by another one from which it is
-    taken over. Of any other campaign, the newest version of each run counts.
+    taken over. Of any other campaign, the newest version of each run counts. Of an edition, DATASET:N, the frozen files are
+    listed, whatever was made again since. Of files that are gone it is said why; --paths leaves them out, and ends with 6.
     """
     if paths and as_json:
         raise WrongUse("write --paths or --json, not both")
     parsed = read_name(name)
     runs = None if which is None else read_runs(which)
-    repository = load_produced(project, [] if parsed.is_held else [parsed.campaign])
+    repository = load_produced(project, list_heads([parsed]))
+    gone: dict[str, list[int]] = {}
+    found: Iterator[DatasetFile]
     with reading(project.state) as connection:
-        refuse_unknown_dataset(connection, repository, parsed)
-        declared = declare_head(connection, repository, parsed, project.state)
-        found = stream_files(connection, parsed, runs, declared)
-        if as_json:
-            count = _write_lines(json.dumps(describe_file(one)) for one in found)
-        elif paths:
-            count = _write_lines(one.path for one in found)
+        edition = find_dataset(connection, repository, parsed)
+        if edition is not None:
+            frozen = stream_frozen(connection, read_frozen(connection, edition.digest), runs)
+            found = chain.from_iterable(one.files for one in frozen)
         else:
-            count = _write_lines(format_file(one, parsed) for one in found)
-    if not count:
+            declared = declare_head(connection, repository, parsed, project.state)
+            found = stream_files(connection, parsed, runs, declared)
+        noted = _note_gone(found, gone)
+        if as_json:
+            count = _write_lines(json.dumps(describe_file(one)) for one in noted)
+        elif paths:
+            count = _write_lines(one.path for one in noted if one.gone is None)
+        else:
+            count = _write_lines(format_file(one, parsed) for one in noted)
+    for line in tell_gone(gone):
+        say(line)
+    if not count and not gone:
         say(f"{name} has no files{'' if which is None else f' of {which}'}")
+    return Exit.PARTLY if paths and gone else Exit.FINE
+
+
+def _note_gone(found: Iterable[DatasetFile], gone: dict[str, list[int]]) -> Iterator[DatasetFile]:
+    """Yields the files, and collects the runs of those that are gone, one for each file, by the reason."""
+    for one in found:
+        if one.gone is not None:
+            gone.setdefault(one.gone.reason, []).append(one.run)
+        yield one
 
 
 def _write_lines(lines: Iterator[str]) -> int:
@@ -108,20 +145,42 @@ def read_name(text: str) -> DatasetName:
         raise WrongUse(str(error)) from error
 
 
-def refuse_unknown_dataset(connection: Connection, repository: Repository, name: DatasetName) -> None:
-    """Accepts the name of a dataset that has files, or that a campaign declares.
+def list_heads(names: Iterable[DatasetName]) -> list[str]:
+    """The sorted campaigns whose manifests say what counts of these datasets; editions need none."""
+    return sorted({name.campaign for name in names if not name.is_held and name.edition is None})
+
+
+def find_dataset(connection: Connection, repository: Repository, name: DatasetName) -> StoredEdition | None:
+    """The edition that a name means, or None for the head of a dataset that has files or editions, or that is declared.
 
     Raises:
-        WrongUse: it is neither; the message names one that was probably meant.
+        WrongUse: there is no such dataset or edition; the message names what was probably meant.
     """
-    if name.edition is not None:
-        raise WrongUse(f"{name} would be an edition, and what is shown is the head: {name.dataset}")
-    if is_registered(connection, name) or is_made(connection, name):
-        return
-    declared = list(_list_declared(repository))
-    if name.dataset not in declared:
-        known = [*(one.name for one in summarize_datasets(connection)), *declared]
-        raise WrongUse(f"there is no dataset {name.dataset}; {suggest(name.dataset, known, _ELSE, 'or ')}")
+    there = is_registered(connection, name) or is_made(connection, name)
+    if not (there or list_editions(connection, name.dataset)):
+        declared = list(_list_declared(repository))
+        if name.dataset not in declared:
+            known = [*(one.name for one in summarize_datasets(connection)), *declared]
+            known += {one.dataset for one in list_editions(connection)}
+            raise WrongUse(
+                f"there is no dataset {name.dataset}; {suggest(name.dataset, known, _ELSE, 'or ')}"
+            )
+    if name.edition is None:
+        return None
+    try:
+        return find_edition(connection, name)
+    except LookupError as error:
+        raise WrongUse(str(error)) from error
+
+
+def _summarize_empty(connection: Connection, names: Iterable[str]) -> Iterator[DatasetSummary]:
+    """Summaries of datasets that have editions, and no files any more."""
+    known = read_datasets(connection)
+    for name in names:
+        kind, level = DatasetKind.MADE, ""
+        if name in known:
+            kind, level = tell_kind(parse_dataset(name)), known[name].level
+        yield DatasetSummary(name, level, kind, 0, 0, 0, 0, 0)
 
 
 _ELSE = "`b2prod dataset list` lists all"

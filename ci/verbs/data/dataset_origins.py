@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
@@ -10,21 +11,35 @@ from sqlalchemy import Connection
 from ci.changes.campaign_faults import load_produced
 from ci.changes.project import Project, pass_project
 from ci.cli.console import print_data, print_json, print_lines
-from ci.cli.exits import Exit
+from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
 from ci.reports.dataset_difference import describe_dataset_difference, format_dataset_difference
-from ci.reports.datasets import describe_statistics, tell_campaign_state
-from ci.verbs.data.dataset_contents import read_name, refuse_unknown_dataset
+from ci.reports.datasets import (
+    describe_edition,
+    describe_statistics,
+    format_edition,
+    tell_campaign_state,
+)
+from ci.verbs.data.dataset_contents import find_dataset, list_heads, read_name
 from reconciler.datasets.comparison import Totals, compare_datasets
-from reconciler.datasets.contents import is_registered, stream_runs
-from reconciler.datasets.provenance import find_sources, list_approvals, read_recipes, read_value
+from reconciler.datasets.contents import RunContent, is_registered, stream_runs
+from reconciler.datasets.frozen_contents import stream_frozen
+from reconciler.datasets.frozen_runs import count_runs, read_frozen
+from reconciler.datasets.provenance import (
+    find_sources,
+    list_approvals,
+    read_frozen_value,
+    read_recipes,
+    read_value,
+)
 from reconciler.datasets.summaries import DatasetKind, tell_kind
+from reconciler.ledger.reading.editions import StoredEdition, list_editions
 from reconciler.ledger.reading.statistics import measure_outputs
 from reconciler.ledger.store.database import State, reading
 from reconciler.planning.declared_heads import declare_head
 from reconciler.planning.production import read_production
 from reconciler.run_catalogue.dataset_register import read_datasets
-from schemas.manifest.dataset import DatasetName
+from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import format_runs
 from schemas.repository import Repository
 
@@ -38,13 +53,26 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
     """Show what is in a dataset, how it was made and from what, and how much of it is still missing.
 
     Of a live campaign, an output counts if it is made as declared now, by this campaign or by another one from which it is
-    taken over. Of any other campaign, the newest version of each run counts.
+    taken over. Of any other campaign, the newest version of each run counts. Of an edition, DATASET:N, what was frozen is
+    shown, and what of it is gone or has newer versions.
     """
     parsed = read_name(name)
-    repository = load_produced(project, [] if parsed.is_held else [parsed.campaign])
+    if statistics and parsed.edition is not None:
+        raise WrongUse(
+            f"the statistics are those of all jobs of {parsed.dataset}: show them without :{parsed.edition}"
+        )
+    repository = load_produced(project, list_heads([parsed]))
     with reading(project.state) as connection:
-        refuse_unknown_dataset(connection, repository, parsed)
-        told = _tell(connection, repository, parsed, project.state)
+        edition = find_dataset(connection, repository, parsed)
+        if edition is not None:
+            told = _tell_edition(connection, edition)
+        else:
+            told = _tell(connection, repository, parsed, project.state)
+            editions = {
+                one: count_runs(connection, one.digest) for one in list_editions(connection, parsed.dataset)
+            }
+            show_one = describe_edition if as_json else format_edition
+            told["editions"] = [show_one(one, runs) for one, runs in editions.items()]
         if statistics:
             found = measure_outputs(connection, parsed.campaign, parsed.step, parsed.output)
             told["statistics"] = describe_statistics(found[0]) if found else None
@@ -65,17 +93,21 @@ def diff(project: Project, before: str, after: str, which: str | None, exit_code
     """Show how the datasets A and B differ: in runs, in how each run was made, in events and bytes.
 
     Runs count as the same if their fingerprints are equal: the same was done to the same. Of the others, this shows what was
-    different: the release, the cut, payloads by name, the input.
+    different: the release, the cut, payloads by name, the input. A and B may be editions, as DATASET:1, also of one dataset.
     """
     names = [read_name(one) for one in (before, after)]
     runs = None if which is None else read_runs(which)
-    repository = load_produced(project, sorted({name.campaign for name in names if not name.is_held}))
+    repository = load_produced(project, list_heads(names))
     with reading(project.state) as connection:
         values = []
         for name in names:
-            refuse_unknown_dataset(connection, repository, name)
-            declared = declare_head(connection, repository, name, project.state)
-            values.append(read_value(connection, name, runs, declared))
+            edition = find_dataset(connection, repository, name)
+            if edition is not None:
+                frozen = read_frozen(connection, edition.digest)
+                values.append(read_frozen_value(connection, name, frozen, runs))
+            else:
+                declared = declare_head(connection, repository, name, project.state)
+                values.append(read_value(connection, name, runs, declared))
     difference = compare_datasets(*values)
     if as_json:
         print_json(describe_dataset_difference(difference, (before, after)))
@@ -89,11 +121,8 @@ def _tell(connection: Connection, repository: Repository, name: DatasetName, sta
     registered = is_registered(connection, name)
     declared = declare_head(connection, repository, name, state)
     contents = [*stream_runs(connection, name, None, declared)]
-    totals = Totals.of(contents)
     kind = tell_kind(name) if registered else DatasetKind.MADE
-    told: dict[str, Any] = {"dataset": name.dataset, "kind": kind.value}
-    told |= {"runs": totals.runs, "listed": format_runs(one.run for one in contents), "files": totals.files}
-    told |= {"bytes": totals.bytes, "events": totals.events, "runs_not_counted": totals.uncounted}
+    told: dict[str, Any] = {"dataset": name.dataset, "kind": kind.value, **_tell_totals(contents)}
     if registered:
         known = read_datasets(connection)[name.dataset]
         return told | {one: getattr(known, one) for one in ("level", "release", "global_tag", "since")}
@@ -104,16 +133,7 @@ def _tell(connection: Connection, repository: Repository, name: DatasetName, sta
         production = read_production(connection, repository, name.campaign, state)
         chosen = production.selected if production is not None else None
         told["selected"] = None if chosen is None else len(chosen)
-    versions: dict[str, int] = {}
-    makers: dict[str, int] = {}
-    for one in contents:
-        versions[f"v{one.version}"] = versions.get(f"v{one.version}", 0) + 1
-        if one.maker != name.dataset:
-            makers[one.maker] = makers.get(one.maker, 0) + 1
-    told |= {"versions": versions, "taken_over": makers}
-    told["made_from"] = find_sources(connection, contents)
-    told["recipes"] = [*read_recipes(connection, contents).values()]
-    told["payload_sets"] = len({one.conditions for one in contents if one.conditions is not None})
+    told |= _tell_origins(connection, name.dataset, contents)
     manifest = repository.campaigns.get(name.campaign)
     if manifest is not None:
         told["global_tags"] = list(manifest.campaign.tag_names)
@@ -123,6 +143,52 @@ def _tell(connection: Connection, repository: Repository, name: DatasetName, sta
         told["lock"] = None if lock is None else {"generation": lock.generation, "digest": lock.digest()}
     told["approvals"] = list_approvals(connection, name)
     return told
+
+
+def _tell_edition(connection: Connection, edition: StoredEdition) -> dict[str, Any]:
+    """An edition as JSON data: what was frozen, and what is not there any more or has newer versions."""
+    frozen = read_frozen(connection, edition.digest)
+    contents: list[RunContent] = []
+    gone: dict[str, list[int]] = {}
+    newer: dict[str, list[int]] = {}
+    for one in stream_frozen(connection, frozen):
+        contents.append(one.content)
+        for file in one.files:
+            if file.gone is not None:
+                gone.setdefault(file.gone.reason, []).append(file.run)
+        if one.newer is not None:
+            newer.setdefault(f"v{one.newer}", []).append(one.content.run)
+    kind = DatasetKind.MADE if frozen.made else tell_kind(parse_dataset(edition.dataset))
+    told: dict[str, Any] = {"dataset": edition.name, "kind": kind.value, "digest": edition.digest}
+    told |= {"frozen": edition.created, "by": edition.who, "reason": edition.reason, **_tell_totals(contents)}
+    if frozen.made:
+        told |= _tell_origins(connection, edition.dataset, contents)
+        told["newer"] = {version: format_runs(runs) for version, runs in sorted(newer.items())}
+    return told | {"gone": {reason: format_runs(sorted({*runs})) for reason, runs in gone.items()}}
+
+
+def _tell_totals(contents: Sequence[RunContent]) -> dict[str, Any]:
+    """Runs, files, bytes and events as JSON data."""
+    totals = Totals.of(contents)
+    told = {"runs": totals.runs, "listed": format_runs(one.run for one in contents), "files": totals.files}
+    return told | {"bytes": totals.bytes, "events": totals.events, "runs_not_counted": totals.uncounted}
+
+
+def _tell_origins(connection: Connection, dataset: str, contents: Sequence[RunContent]) -> dict[str, Any]:
+    """By which versions, from whom, from what and how these runs of a dataset were made, as JSON data."""
+    versions: dict[str, int] = {}
+    makers: dict[str, int] = {}
+    for one in contents:
+        versions[f"v{one.version}"] = versions.get(f"v{one.version}", 0) + 1
+        if one.maker != dataset:
+            makers[one.maker] = makers.get(one.maker, 0) + 1
+    return {
+        "versions": versions,
+        "taken_over": makers,
+        "made_from": find_sources(connection, contents),
+        "recipes": [*read_recipes(connection, contents).values()],
+        "payload_sets": len({one.conditions for one in contents if one.conditions is not None}),
+    }
 
 
 def _spell(value: Any) -> list[str]:

@@ -16,6 +16,9 @@ from reconciler.outside.errors import SourceUnavailable
 from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import run_key
 
+_LISTED = 10
+"""The largest number of editions that a message lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEdition:
@@ -63,6 +66,24 @@ def list_editions(connection: Connection, dataset: str | None = None) -> list[St
     if dataset is not None:
         query = query.where(editions.c.dataset == dataset)
     return [StoredEdition(*row) for row in connection.execute(query)]
+
+
+def find_edition(connection: Connection, name: DatasetName) -> StoredEdition:
+    """The edition with a name as in `proc8/reco/mdst:2`.
+
+    Raises:
+        LookupError: there is none; the message lists the editions that the dataset has.
+    """
+    there = list_editions(connection, name.dataset)
+    for one in there:
+        if one.number == name.edition:
+            return one
+    if not there:
+        first = f"`b2prod dataset freeze {name.dataset}` makes the first one"
+        raise LookupError(f"there is no edition {name}: {name.dataset} has none; {first}")
+    listed = ", ".join(f":{one.number} of {one.created[:10]}" for one in there[-_LISTED:])
+    more = f"{len(there)} editions, the last ones are " if len(there) > _LISTED else ""
+    raise LookupError(f"there is no edition {name}: {name.dataset} has {more}{listed}")
 
 
 def find_digests(connection: Connection, names: Iterable[str]) -> dict[str, str]:

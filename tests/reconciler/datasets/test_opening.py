@@ -10,8 +10,13 @@ from sqlalchemy import create_engine, text
 
 from ci.changes.export import write_export
 from reconciler.datasets import open_dataset
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.editions import EditionWriter
+from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import SourceUnavailable
-from tests.support.worlds.worlds import ONE_STEP, World
+from reconciler.planning.declared_heads import read_head
+from schemas.manifest.dataset import parse_dataset
+from tests.support.worlds.worlds import ONE_STEP, WHO, World
 
 NAME = "proc7/reco/mdst"
 
@@ -70,6 +75,10 @@ def test_what_is_not_there_is_an_error(world, name, error):
 def test_a_role_that_may_only_read_is_enough(tmp_path, database):
     world = World(tmp_path, campaign=ONE_STEP)
     world.reconcile()
+    with reading(world.state) as connection:
+        head = read_head(connection, world.repository(), parse_dataset(NAME), world.state)
+    with opened(world.state) as engine:
+        EditionWriter(Writer(engine, None), WHO).freeze(NAME, head.content, None)
     engine = create_engine(database.replace("postgresql:", "postgresql+psycopg:", 1))
     with engine.begin() as connection:
         connection.execute(text("DROP ROLE IF EXISTS analyst"))
@@ -77,6 +86,7 @@ def test_a_role_that_may_only_read_is_enough(tmp_path, database):
         connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO analyst"))
     address = engine.url.set(drivername="postgresql", username="analyst").render_as_string()
     assert len([*open_dataset(NAME, address).files()]) == 3
+    assert [*open_dataset(f"{NAME}:1", address).files()] == [*open_dataset(NAME, address).files()]
     with engine.begin() as connection:
         connection.execute(text("DROP OWNED BY analyst"))
         connection.execute(text("DROP ROLE analyst"))
