@@ -9,13 +9,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from reconciler.ledger.schema.rows import bind, insert_rows, match_bound, without_collection
+from reconciler.ledger.schema.rows import COPIED, bind, insert_rows, match_bound, without_collection
 from reconciler.ledger.schema.tables import ledger, quarantine, run_lists, runs
 from reconciler.model.run import Run
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.run_catalogue.catalogue import find_known
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
-from schemas.manifest.runs import format_runs, parse_runs, run_key, split_key
+from schemas.manifest.runs import format_runs, parse_runs, split_key
 
 _RUN = ("experiment", "run")
 
@@ -117,39 +117,53 @@ def replace_quarantine(connection: Connection, name: str, refused: Sequence[Refu
 
 
 def _by_key(found: Iterable[Run]) -> dict[int, Run]:
-    return {run_key(run.experiment, run.run): run for run in found}
+    return {run[0] << 32 | run[1]: run for run in found}  # as `run_key`, whose call would double the time
 
 
 @without_collection()
 def _import_runs(connection: Connection, wanted: Mapping[int, Run]) -> ImportedRuns:
-    known: dict[int, Run] = {}
+    known: set[int] = set()
+    differing: list[tuple[int, Run, Run]] = []
     removed = 0
     query = select(*(runs.c[name] for name in Run._fields), runs.c.removed)
     here = runs.c.experiment.in_({key >> 32 for key in wanted})
-    for row in connection.execute(query.where(here)):
-        key = run_key(row[0], row[1])
-        if key in wanted:
-            known[key] = Run._make(row[:-1])
+    for found in connection.execute(query.where(here)).partitions(COPIED):  # one by one takes twice as long
+        for row in found:
+            key = row[0] << 32 | row[1]
+            after = wanted.get(key)
+            if after is None:
+                continue
+            known.add(key)
             removed += row[-1] is not None
+            if row[:-1] != after or after.type == "unknown":
+                differing.append((key, Run._make(row[:-1]), after))
     new = [run.settle_type() for key, run in wanted.items() if key not in known]
     changed = []
     refused = []
-    for key, before in known.items():
-        after = wanted[key]
-        after = (before if before == after else _merge(before, after)).settle_type()
+    for key, before, stated in differing:
+        after = _merge(before, stated).settle_type()
         if after != before:
             # two lists may each state one of the two times
             if after.start is not None and after.stop is not None and after.stop < after.start:
                 when = f"it stops ({after.stop}) before it starts ({after.start})"
-                values = wanted[key]._asdict().items()
-                stated = ", ".join(f"{name} {value}" for name, value in values if value is not None)
-                refused.append(RefusedRow(0, stated, f"with what is known of the run, {when}", key))
+                values = stated._asdict().items()
+                shown = ", ".join(f"{name} {value}" for name, value in values if value is not None)
+                refused.append(RefusedRow(0, shown, f"with what is known of the run, {when}", key))
             else:
                 changed.append(after)
-    insert_rows(connection, runs, (*Run._fields, "seconds"), ((*run, _count_seconds(run)) for run in new))
+    insert_rows(
+        connection,
+        runs,
+        (*Run._fields, "seconds"),
+        ((*run, _count_seconds(run.start, run.stop)) for run in new),
+    )
     if changed:
         rows = [
-            {**run._asdict(), "seconds": _count_seconds(run), **bind(_RUN, (run.experiment, run.run))}
+            {
+                **run._asdict(),
+                "seconds": _count_seconds(run.start, run.stop),
+                **bind(_RUN, (run.experiment, run.run)),
+            }
             for run in changed
         ]
         connection.execute(update(runs).where(match_bound(runs, _RUN)), rows)
@@ -167,11 +181,11 @@ def _merge(before: Run, after: Run) -> Run:
     )
 
 
-def _count_seconds(run: Run) -> int | None:
+def _count_seconds(start: str | None, stop: str | None) -> int | None:
     """How long a run took, in seconds."""
-    if run.start is None or run.stop is None:
+    if start is None or stop is None:
         return None
-    took = datetime.fromisoformat(run.stop) - datetime.fromisoformat(run.start)
+    took = datetime.fromisoformat(stop) - datetime.fromisoformat(start)
     return took.days * 86400 + took.seconds
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,6 +37,11 @@ def split_key(key: int) -> tuple[int, int]:
     (3, 529)
     """
     return key >> 32, key & _MASK
+
+
+def split_keys(keys: Collection[int]) -> tuple[list[int], list[int]]:
+    """The experiments and the runs of run keys, in their order."""
+    return [key >> 32 for key in keys], [key & _MASK for key in keys]
 
 
 def format_run(key: int) -> str:

@@ -1,5 +1,5 @@
 """`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; payload sets; the catalogue; the gate;
-publishing; skims.
+publishing; skims; and what people wait for, which alone is measured by `waiting`.
 
 The arguments are numbers of runs; 10,000 and 100,000 when there are none. Payload sets and catalogue are of a million.
 """
@@ -40,6 +40,7 @@ from tests.bench.datasets import measure_datasets
 from tests.bench.gate import measure_gate
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
+from tests.bench.waiting import measure_waiting
 from tests.bench.world import (
     EXPERIMENT,
     NAME,
@@ -82,6 +83,9 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--measure"]:
         print(json.dumps(measure(Path(arguments[1]), int(arguments[2]))))
         return
+    if arguments == ["waiting"]:
+        print_table(measure_waiting())
+        return
     table = make_table(
         "runs",
         "to do",
@@ -111,6 +115,7 @@ def main(arguments: list[str]) -> None:
     print_table(measure_publishing())
     print_table(measure_skims())
     print_table(measure_datasets())
+    print_table(measure_waiting())
 
 
 def measure_difference() -> Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, count, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ SEPARATORS: Mapping[str, str] = {"tab": "\t", "comma": ",", "semicolon": ";", "b
 
 _DECLARED = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
 """The line above the header by which spreadsheets declare the separator."""
+
+BLOCK = 2**15
+"""The length of a piece of text that is tried as one block: long enough to gain, short enough that one bad row costs little."""
 
 _QUOTED = r'"([^"]*+(?:""[^"]*+)*+)"'
 
@@ -35,6 +38,25 @@ class Row(NamedTuple):
     values: Sequence[object]
     broken: str | None
     text: str
+
+
+class Block(NamedTuple):
+    """Rows of a table in lines next to each other, all of them whole and without quotes; `columns` are their cells by column.
+
+    Nearly all rows of long lists come in blocks. What judges a column at a time takes a third of the time that rows take.
+    """
+
+    line: int
+    names: tuple[str, ...]
+    columns: Sequence[Sequence[str]]
+    lines: Sequence[str]
+
+    def list_rows(self) -> Iterator[Row]:
+        """The rows of the block, one by one."""
+        for line, text, values in zip(
+            count(self.line), self.lines, zip(*self.columns, strict=True), strict=False
+        ):
+            yield Row(line, self.names, values, None, text)
 
 
 class QuoteError(ValueError):
@@ -53,8 +75,25 @@ def read_table(
     *,
     comments: bool = True,
 ) -> Iterator[Row]:
-    """The rows of the table in `text`. The first line with content is the header; rows without content are left out.
+    """The rows of the table in `text`, one by one; see `read_blocks`."""
+    for found in read_blocks(text, needed, known, separator, comments=comments):
+        if isinstance(found, Block):
+            yield from found.list_rows()
+        else:
+            yield found
 
+
+def read_blocks(
+    text: str,
+    needed: Mapping[str, Collection[str]],
+    known: Mapping[str, Collection[str]],
+    separator: str | None = None,
+    *,
+    comments: bool = True,
+) -> Iterator[Row | Block]:
+    """The rows of the table in `text`, in blocks where that is possible.
+
+    The first line with content is the header; rows without content are left out.
     `needed` are the columns that must be there, each with all its names; `known` are further ones. The separator is the
     one by which the header has the needed columns, then most known ones, then most columns; blanks are used only if no
     other fits. A header with one column has no separator: then each line is one cell.
@@ -93,7 +132,11 @@ def read_table(
     width = len(names)
     between = found if width > 1 or given is not None else ""
     first = line + text.count(ending, begin, end)
-    for number, cells, written, flaw in _read_records(text, end, first, between, comments=comments):
+    for found_rows in _read_records(text, end, first, between, names, comments=comments):
+        if isinstance(found_rows, Block):
+            yield found_rows
+            continue
+        number, cells, written, flaw = found_rows
         if len(cells) == width and flaw is None:
             if cells[0] or any(map(str.strip, cells)):
                 yield Row(number, names, cells, None, written)
@@ -135,15 +178,23 @@ def find_ending(text: str) -> str:
 
 
 def _read_records(
-    text: str, begin: int, number: int, separator: str, *, comments: bool
-) -> Iterator[tuple[int, list[str], str, str | None]]:
-    """For each record from the position `begin` in line `number`: its line, cells, text, and what is wrong with it.
+    text: str, begin: int, number: int, separator: str, names: tuple[str, ...], *, comments: bool
+) -> Iterator[Block | tuple[int, list[str], str, str | None]]:
+    """For each record from the position `begin` in line `number`: its line, cells, text, and what is wrong with it; or blocks.
 
     A record is wrong if text follows a closing quote. It ends with its line if the quotes of the line are paired.
     """
     size, ending, carriage = len(text), find_ending(text), "\r" in text
     wrong: int | None = None
+    tried = begin if ending == "\n" else size
     while begin < size:
+        if begin >= tried:
+            tried = (text.rfind(ending, begin, begin + BLOCK) if begin + BLOCK < size else size - 1) + 1
+            piece = text[begin:tried]
+            if (block := _take_block(piece, number, separator, names, comments=comments)) is not None:
+                yield block
+                begin, number = tried, number + len(block.lines)
+                continue
         end = text.find(ending, begin)
         line = text[begin:end] if end >= 0 else text[begin:]
         if carriage and line.endswith("\r"):
@@ -174,6 +225,26 @@ def _read_records(
                 " so it is not sure which lines are of one record"
             )
         yield first, cells, text[start:after].rstrip("\r\n"), None
+
+
+def _take_block(
+    piece: str, number: int, separator: str, names: tuple[str, ...], *, comments: bool
+) -> Block | None:
+    r"""The rows of a piece of text that begins in line `number`; None if they must be read one by one.
+
+    That is the case for lines with quotes or of comments, without content, or with another number of cells, and where some
+    line does not end with `\n` or `\r\n`.
+    """
+    if '"' in piece or separator in ("", " ") or (comments and (piece[:1] == "#" or "\n#" in piece)):
+        return None
+    if "\r" in piece:
+        piece = piece.replace("\r\n", "\n")
+    lines, width = piece.removesuffix("\n").split("\n"), len(names)
+    if "\r" in piece or {*map(str.count, lines, repeat(separator))} != {width - 1}:
+        return None
+    cells = separator.join(lines).split(separator)  # all lines at once takes half the time
+    columns = [cells[place::width] for place in range(width)]
+    return Block(number, names, columns, lines) if all(map(str.strip, columns[0])) else None
 
 
 def _split(text: str, begin: int, line: int, separator: str, ending: str) -> tuple[list[str], int]:
@@ -245,6 +316,12 @@ class Columns:
             self._find(row.names)
         values = self._take((*row.values, None))
         return self._choose(row, values) if self._several else values
+
+    def take_block(self, block: Block) -> tuple[Any, ...] | None:
+        """As `take`, the cells of the columns instead of values; None if several columns have the same meaning."""
+        if block.names is not self._seen:
+            self._find(block.names)
+        return None if self._several else self._take((*block.columns, None))
 
     def _find(self, names: tuple[str, ...]) -> None:
         places = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,20 @@ from typing import Any, Protocol, TypeVar
 from reconciler.ledger.schema.rows import without_collection
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.lists.columns import read_counts, read_each, read_times
 from reconciler.run_catalogue.lists.json_lists import is_json, read_certification, read_objects
-from reconciler.run_catalogue.lists.records import Columns, Row, read_lines, read_table
+from reconciler.run_catalogue.lists.records import Block, Columns, Row, read_blocks, read_lines
 from reconciler.run_catalogue.lists.values import read_count, read_label, read_time
 from schemas.files.text import decode_text
-from schemas.manifest.runs import EXPERIMENT_LIMIT, RUN_LIMIT, format_run, parse_ranges, run_key, split_key
+from schemas.manifest.runs import (
+    EXPERIMENT_LIMIT,
+    RUN_LIMIT,
+    format_run,
+    parse_ranges,
+    run_key,
+    split_key,
+    split_keys,
+)
 
 KEY: Mapping[str, tuple[str, ...]] = {"experiment": ("experiment", "exp"), "run": ("run",)}
 """The columns that identify a run in every list, with all names that the field's lists use."""
@@ -60,8 +70,8 @@ class RunListing(Protocol):
     total: int | None
     """The number of rows, if it is known before reading."""
 
-    def read(self) -> Iterator[Row]:
-        """Its rows, in the columns of `COLUMNS`.
+    def read(self) -> Iterator[Row | Block]:
+        """Its rows, in blocks where it has them, in the columns of `COLUMNS`.
 
         Raises:
             SourceUnavailable: the source cannot be read to its end.
@@ -98,8 +108,8 @@ class RunList:
             raise SourceUnavailable(f"{file} is not a run list: {error}; nothing was changed") from error
         self.total: int | None = self._text.count("\n")
 
-    def read(self) -> Iterator[Row]:
-        """The rows of the list.
+    def read(self) -> Iterator[Row | Block]:
+        """The rows of the list, in blocks where it is a table of plain rows.
 
         Raises:
             SourceUnavailable: it has none of the forms.
@@ -110,7 +120,7 @@ class RunList:
             what = f"{self._file} is not a run list: {error}"
             raise SourceUnavailable(f"{what}; nothing was changed") from error
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Iterator[Row | Block]:
         text = self._text
         if is_json(text):
             if text.lstrip()[0] == "[":
@@ -125,9 +135,9 @@ class RunList:
         needed: dict[str, tuple[str, ...]] = {theirs: (theirs,) for theirs in self._mapping.values()}
         asked = ("run",) if self.experiment is not None else KEY
         needed |= {ours: KEY[ours] for ours in asked if ours not in self._mapping}
-        return self._rename(read_table(text, needed, COLUMNS, self._separator))
+        return self._rename(read_blocks(text, needed, COLUMNS, self._separator))
 
-    def _rename(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def _rename(self, rows: Iterator[Row | Block]) -> Iterator[Row | Block]:
         """The rows with our column names in place of the list's own. Other columns with one of these names are ignored."""
         if not self._mapping:
             return rows
@@ -149,7 +159,7 @@ def collect_runs(
     Raises:
         SourceUnavailable: the source cannot be read to its end, or has no run.
     """
-    return collect_rows(source, COLUMNS, _read_run, "run", advance)
+    return collect_rows(source, COLUMNS, _read_run, "run", advance, _read_runs)
 
 
 @without_collection()
@@ -159,8 +169,12 @@ def collect_rows(
     read: Callable[[int, Sequence[Any]], T],
     what: str,
     advance: Callable[[], None],
+    read_all: Callable[[Sequence[int], Sequence[Any]], Sequence[T]] | None = None,
 ) -> tuple[tuple[T, ...], tuple[RefusedRow, ...]]:
     """Returns what `read` makes of each row's run key and values, and the rows for which it raised ValueError.
+
+    `read_all` makes the same of the keys and columns of a whole block, or raises ValueError: then its rows are read one by
+    one, and each wrong one is refused with its reason.
 
     `names` maps columns to their names, those of `KEY` first. `advance` is called for each row. If a run is listed twice with
     different values, the second row is refused. `what` names the listed things.
@@ -171,7 +185,7 @@ def collect_rows(
     columns = Columns(names)
     found: dict[int, T] = {}
     refused: list[RefusedRow] = []
-    for row in source.read():
+    for row in _list_rows(source, columns, found, read_all, advance):
         advance()
         key = None
         try:
@@ -188,6 +202,43 @@ def collect_rows(
         why = f"{source.name} holds no {what} that can be read{first}, so it is not a {what} list"
         raise SourceUnavailable(f"{why}; nothing was changed")
     return tuple(found.values()), tuple(refused)
+
+
+def _list_rows(
+    source: RunListing,
+    columns: Columns,
+    found: dict[int, T],
+    read_all: Callable[[Sequence[int], Sequence[Any]], Sequence[T]] | None,
+    advance: Callable[[], None],
+) -> Iterator[Row]:
+    """The rows of a source that must be read one by one. Those of the other blocks are added to `found`."""
+    for part in source.read():
+        if isinstance(part, Row):
+            yield part
+            continue
+        cells = columns.take_block(part) if read_all is not None else None
+        if cells is not None and read_all is not None:
+            try:
+                keys = _read_keys(cells[0], cells[1], source.experiment)
+                if len({*keys}) == len(keys) and found.keys().isdisjoint(keys):
+                    found.update(zip(keys, read_all(keys, cells), strict=True))
+                    for _ in keys:
+                        advance()
+                    continue
+            except ValueError:
+                pass
+        yield from part.list_rows()
+
+
+def _read_keys(experiments: Sequence[str] | None, runs: Sequence[str], declared: int | None) -> list[int]:
+    """The keys of a block's runs, as `read_key` reads them."""
+    if experiments is None:
+        experiments = ("",) * len(runs)
+    first = read_each(experiments, lambda experiment: read_key(experiment, 0, declared))
+    numbers = read_counts("run", runs, RUN_LIMIT)
+    if None in numbers:
+        raise ValueError("a run is missing")
+    return [*map(operator.or_, first, numbers)]
 
 
 def read_key(experiment: Any, run: Any, declared: int | None) -> int:
@@ -231,6 +282,10 @@ def _read_plain(text: str, experiment: int | None) -> Iterator[Row]:
                 yield Row(number, ("run",), (run,), None, line)
 
 
+def _read_kind(value: Any) -> str:
+    return read_label("run type", value, RUN_TYPES) or "unknown"
+
+
 def _read_run(key: int, values: Sequence[Any]) -> Run:
     _, _, kind, events, start, stop, energy, quality, files = values
     start, stop = read_time("start", start), read_time("stop", stop)
@@ -238,7 +293,7 @@ def _read_run(key: int, values: Sequence[Any]) -> Run:
         raise ValueError(f"it stops ({stop}) before it starts ({start})")
     return Run(
         *split_key(key),
-        read_label("run type", kind, RUN_TYPES) or "unknown",
+        _read_kind(kind),
         read_count("events", events),
         start,
         stop,
@@ -246,3 +301,24 @@ def _read_run(key: int, values: Sequence[Any]) -> Run:
         read_label("quality", quality, QUALITIES),
         read_count("files", files, FILES_LIMIT),
     )
+
+
+def _read_runs(keys: Sequence[int], columns: Sequence[Any]) -> Sequence[Run]:
+    """The runs of a block; the same as `_read_run` for each of its rows, which says what is wrong."""
+    _, _, kinds, events, starts, stops, energies, qualities, files = columns
+    nothing = (None,) * len(keys)
+    starts = nothing if starts is None else read_times("start", starts)
+    stops = nothing if stops is None else read_times("stop", stops)
+    if any(start and stop and stop < start for start, stop in zip(starts, stops, strict=True)):
+        raise ValueError("a run stops before it starts")
+    values = (
+        *split_keys(keys),
+        ("unknown",) * len(keys) if kinds is None else read_each(kinds, _read_kind),
+        nothing if events is None else read_counts("events", events),
+        starts,
+        stops,
+        nothing if energies is None else read_each(energies, lambda one: read_label("", one, ENERGIES)),
+        nothing if qualities is None else read_each(qualities, lambda one: read_label("", one, QUALITIES)),
+        nothing if files is None else read_counts("files", files, FILES_LIMIT),
+    )
+    return [*map(Run._make, zip(*values, strict=True))]

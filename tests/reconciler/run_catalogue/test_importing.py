@@ -6,6 +6,7 @@ import os
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from ci.cli.exits import Exit
 from ci.command_line import run
@@ -232,9 +233,13 @@ def test_a_campaign_shows_a_removed_run_as_blocked_and_goes_on_with_the_others(t
 
 @pytest.mark.parametrize("count", [1, 6, 7, 8, 13, 14, 15])
 def test_rows_are_inserted_whole_whatever_their_number(state, monkeypatch, count):
-    monkeypatch.setattr(rows, "PARAMETERS", 80)  # seven runs a statement
-    monkeypatch.setattr(rows, "STATEMENTS", 2)
-    found = [Run(3, number, "physics", number, FIRST, SECOND, None, "good", 1) for number in range(count)]
+    monkeypatch.setattr(rows, "PARAMETERS", 70)  # seven runs a statement
+    monkeypatch.setattr(rows, "COPIED", 14)  # a second block, whose runs have no energy
+    energies = {0: "4S", 5: "5S"}
+    found = [
+        Run(3, number, "physics", number, FIRST, SECOND, energies.get(number), "good", 1)
+        for number in range(count)
+    ]
     with opened(state) as engine:
         assert import_runs(engine, found) == ImportedRuns(new=count)
     with reading(state) as connection:
@@ -242,3 +247,8 @@ def test_rows_are_inserted_whole_whatever_their_number(state, monkeypatch, count
             tables.runs.c.id
         )
         assert [tuple(row) for row in connection.execute(query)] == [(*run, 86400) for run in found]
+
+
+def test_a_row_that_is_there_already_is_the_same_error_in_both_databases(state):
+    with opened(state) as engine, pytest.raises(IntegrityError), engine.begin() as connection:
+        rows.insert_rows(connection, tables.runs, ("experiment", "run", "type"), [(3, 1, "physics")] * 2)

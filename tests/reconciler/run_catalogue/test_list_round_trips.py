@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.run import ENERGIES, QUALITIES, RUN_TYPES, Run
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.run_catalogue.lists import records
 from reconciler.run_catalogue.lists.file_lists import StatedFile, find_files
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from schemas.manifest.runs import run_key
@@ -93,6 +95,55 @@ def test_rows_that_say_different_things_of_a_run_are_never_taken_as_one(place, o
     found, refused = collect_runs(RunList(place / "list"))
     assert found == (one,)
     assert [(row.line, row.run) for row in refused] == [(3, run_key(*one[:2]))] * (one != other)
+
+
+PLAIN = ("3", "529", "physics", "816", "2019-01-05T12:00:00Z", "2019-01-05T13:00:00Z")
+ODD = [
+    ("", " 3", "4", "x"),
+    ("", "7 ", "8.0", "-1", "1_000", "1000000000", "0" * 18 + "9", "²"),
+    ("", "COSMIC", "other"),
+    ("", "7.0", "-99", "٣"),
+    ("", "2019-02-30T12:00:00Z", "2019-01-05 21:00+0900", "2019-01-05T14:00:00Z", "now"),
+    ("", "2019-01-05T12:00:00Z\t", "2018-01-05T12:00:00Z", "2019-02-30T12:00:00Z"),
+]
+
+
+@st.composite
+def nearly_plain_rows(draw):
+    """Rows with other runs, of which a few have an odd cell, too many cells, a quote, a comment, or nothing."""
+    rows = []
+    for run in draw(st.lists(st.integers(1, 60), min_size=3, max_size=12)):
+        cells = [PLAIN[0], str(run), *PLAIN[2:]]
+        if draw(st.booleans()):
+            place = draw(st.integers(0, len(cells) - 1))
+            cells[place] = draw(st.sampled_from(ODD[place]))
+        if draw(st.integers(0, 11)) == 0:
+            cells = draw(st.sampled_from([[*cells, "1"], [], [" "], ["# no"], ['"3"', *cells[1:]], [""] * 6]))
+        rows.append(cells)
+    return rows
+
+
+@given(
+    nearly_plain_rows(),
+    st.sampled_from(BETWEEN),
+    st.sampled_from(ENDINGS),
+    st.sampled_from([None, 3]),
+    st.integers(50, 500),
+    st.booleans(),
+)
+def test_what_is_read_in_blocks_is_what_is_read_row_by_row(
+    place, rows, between, ending, experiment, size, last
+):
+    text = ending.join(map(between.join, [NAMES[:6], *rows])) + ending * last
+    (place / "list").write_bytes(text.encode())
+
+    def collect(block):
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SourceUnavailable):
+            patch.setattr(records, "BLOCK", block)
+            return collect_runs(RunList(place / "list", experiment))
+        return None
+
+    assert collect(size) == collect(0)
 
 
 @given(
