@@ -31,7 +31,7 @@ from schemas.manifest.runs import RunSet, run_key
 
 @dataclass(frozen=True, slots=True)
 class FrozenContent:
-    """What an edition has of a run. `newer` is the newest published version of its output, if that is not the frozen one."""
+    """What an edition has of a run. `newer` is the newest published version of its output after the frozen one."""
 
     content: RunContent
     files: tuple[DatasetFile, ...]
@@ -86,11 +86,11 @@ class _Versions:
         lost = self._tell_lost(frozen, mine, published)
         known = {f"{row.folder}/{row.path}": row for row in mine if output is not None}
         how = (None, None, None) if output is None else (output.recipe, output.input, output.conditions)
-        newest = published[-1].version if published else None
+        newer = (row.version for row in published if row.version > (frozen.version or 0))
         return FrozenContent(
             _sum_run(run, frozen, self._dataset, *how),
             tuple(self._describe_file(run, frozen, one, known.get(one.name), lost) for one in frozen.files),
-            None if newest == frozen.version else newest,
+            max(newer, default=None),
         )
 
     def _tell_lost(

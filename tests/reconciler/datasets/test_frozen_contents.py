@@ -266,6 +266,17 @@ def test_of_what_is_not_there_as_it_was_frozen_it_is_said_why(frozen, change, re
     assert [file.run for file in found] == [file.run for file in before]
 
 
+def test_an_older_version_that_is_still_there_is_not_a_newer_one(frozen):
+    second = (outputs.c.run == 2, outputs.c.version == 2)
+    with trying(frozen) as connection:
+        connection.execute(update(outputs).where(*second).values(state="lost"))
+        found = [
+            [one.newer for one in stream_frozen(connection, open_frozen(connection, edition))]
+            for edition in (f"{RECO}:1", f"{RECO}:2")
+        ]
+    assert found == [[2, None], [None, None]]
+
+
 def test_of_runs_that_the_ledger_lacks_nobody_knows_how_they_were_made(frozen):
     with trying(frozen) as connection:
         connection.execute(update(outputs).where(*MINE).values(version=9))
