@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -13,6 +13,7 @@ from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.json_schema.validation import load_schema, validate
 from schemas.json_schema.values import read_named, read_value
 from schemas.manifest.campaign import Campaign, read_campaign
+from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.layout import Layout, check_folder
 from schemas.manifest.lock import Lock, read_lock
 from schemas.manifest.scripts import Script, read_scripts
@@ -112,6 +113,57 @@ class Repository:
         for campaign, document in self.list_campaigns():
             for step in campaign.steps:
                 yield campaign, document, step
+
+    def follow_superseding(self) -> Mapping[str, set[str]]:
+        """All campaigns that each campaign supersedes, also through others."""
+        replaced: dict[str, set[str]] = {}
+        for name in self.campaigns:
+            pending, seen = [name], set[str]()
+            while pending:
+                here = self.campaigns.get(pending.pop())
+                fresh = set(here.campaign.supersedes) - seen if here is not None else set[str]()
+                seen |= fresh
+                pending.extend(fresh)
+            replaced[name] = seen
+        return replaced
+
+    def find_producers(
+        self, dataset: str, experiments: Collection[int] | None = None
+    ) -> tuple[DatasetName, ...]:
+        """What steps produce for a dataset of the detector, by the names that these outputs have as their campaigns'.
+
+        Of a run that several have, the first counts: what a live campaign makes comes before what an ended one made, and a
+        campaign before those that it supersedes. With `experiments`, only campaigns that select runs of these are included.
+        """
+        found = [
+            (campaign, step)
+            for campaign, _, step in self.list_steps()
+            if step.produces == dataset
+            and (experiments is None or any(one.experiment in experiments for one in campaign.selectors))
+        ]
+        replaced = self.follow_superseding() if len(found) > 1 else {}
+
+        def rank(pair: tuple[Campaign, Step]) -> tuple[bool, int, str, str]:
+            campaign, step = pair
+            newer = sum(campaign.name in older for older in replaced.values())
+            return not campaign.is_live, newer, campaign.name, step.name
+
+        level = parse_dataset(dataset).output
+        return tuple(
+            DatasetName(campaign.name, step.name, level) for campaign, step in sorted(found, key=rank)
+        )
+
+    def list_produced(self) -> dict[str, tuple[DatasetName, ...]]:
+        """The datasets of the detector that steps produce, each with what `find_producers` gives, sorted by name."""
+        names = {step.produces for _, _, step in self.list_steps() if step.produces is not None}
+        return {name: self.find_producers(name) for name in sorted(names)}
+
+    def find_upstream(self, campaign: Campaign) -> frozenset[str]:
+        """The names of the other campaigns whose units those of a campaign may wait for."""
+        experiments = {one.experiment for one in campaign.selectors}
+        read = {name for step in campaign.steps if (name := step.input.of_detector)}
+        producers = (one.campaign for name in read for one in self.find_producers(name, experiments))
+        return campaign.upstream.union(producers) - {campaign.name}
 
 
 def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repository, tuple[Finding, ...]]:

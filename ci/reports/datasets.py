@@ -79,11 +79,12 @@ def describe_file(file: DatasetFile) -> dict[str, Any]:
 
 
 def format_file(file: DatasetFile, name: DatasetName) -> str:
-    """A file as a line: run, version, events, bytes, path, or why it is gone; and from whom it was taken over."""
+    """A file as a line: run, version, events, bytes, path, or why it is gone; and who produced it, or from whom it was taken over."""
     path = file.path if file.gone is None else f"gone: {file.gone}"
     version = "" if file.version is None else f"v{file.version}"
     events = "not counted" if file.events is None else f"{file.events:,}"
-    taken = "" if file.maker == name.dataset else f"  taken over from {file.maker}"
+    how = "produced by" if name.is_detectors else "taken over from"
+    taken = "" if file.maker == name.dataset else f"  {how} {file.maker}"
     return f"{format_run(file.run):<10}  {version:<4}  {events:>13}  {file.size:>17,}  {path}{taken}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -96,19 +96,19 @@ class RunContent:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredHead:
-    """What a live campaign declares of a dataset: run key → fingerprint, and the number of runs whose input is `waiting`.
+    """What a live campaign declares of a dataset: run key → fingerprint, and the keys of the runs whose input is `waiting`.
 
     What another campaign made so at `storage` counts too; if that is None, the campaign takes over nothing.
     """
 
     fingerprints: Mapping[int, bytes] = field(repr=False)
-    waiting: int
+    waiting: Collection[int] = field(repr=False)
     storage: str | None
 
     @property
     def selected(self) -> int:
         """The number of runs that the campaign selects."""
-        return len(self.fingerprints) + self.waiting
+        return len(self.fingerprints) + len(self.waiting)
 
 
 def belongs_to(name: DatasetName) -> ColumnElement[bool]:

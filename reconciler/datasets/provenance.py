@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from reconciler.datasets.comparison import DatasetValue
-from reconciler.datasets.contents import DeclaredHead, RunContent, belongs_to, stream_runs
+from reconciler.datasets.contents import RunContent, belongs_to
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import FrozenRuns
 from reconciler.ledger.reading.observation import read_payloads
@@ -23,32 +23,23 @@ from schemas.manifest.dataset import DatasetName, name_dataset
 from schemas.manifest.runs import RunSet, split_key
 
 
-def read_value(
-    connection: Connection,
-    name: DatasetName,
-    runs: RunSet | None = None,
-    declared: DeclaredHead | None = None,
-) -> DatasetValue:
-    """The head of a dataset as a value, to be compared with another; of all runs if `runs` is None."""
-    return _make_value(connection, str(name), stream_runs(connection, name, runs, declared))
-
-
 def read_frozen_value(
     connection: Connection, name: DatasetName, edition: FrozenRuns, runs: RunSet | None = None
 ) -> DatasetValue:
     """An edition as a value, to be compared with another or with a head; of all runs if `runs` is None."""
     contents = (one.content for one in stream_frozen(connection, edition, runs))
-    return _make_value(connection, str(name), contents)
+    return read_value(connection, name, contents)
 
 
-def _make_value(connection: Connection, name: str, contents: Iterable[RunContent]) -> DatasetValue:
+def read_value(connection: Connection, name: DatasetName, contents: Iterable[RunContent]) -> DatasetValue:
+    """A dataset with these contents as a value, to be compared with another."""
     found = {one.run: one for one in contents}
     made_with = {one.conditions for one in found.values() if one.conditions is not None}
     payloads = {
         digest: {one.name: one.checksum for one in payloads}
         for digest, payloads in read_payloads(connection, made_with).items()
     }
-    return DatasetValue(name, found, read_recipes(connection, found.values()), payloads)
+    return DatasetValue(str(name), found, read_recipes(connection, found.values()), payloads)
 
 
 def read_recipes(connection: Connection, contents: Iterable[RunContent]) -> dict[int, Mapping[str, Any]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection, select
 
+from reconciler.datasets.comparison import Totals
+from reconciler.datasets.parts import DatasetPart, stream_part_runs
 from reconciler.ledger.reading.dataset_sums import read_sums
 from reconciler.ledger.schema.file_tables import datasets
 from reconciler.ledger.schema.tables import recipes
@@ -44,8 +47,29 @@ class DatasetSummary:
     uncounted: int
 
 
-def summarize_datasets(connection: Connection) -> list[DatasetSummary]:
-    """The summaries of all datasets that have files, sorted by name."""
+def summarize_datasets(
+    connection: Connection, producers: Mapping[str, Sequence[DatasetName]] | None = None
+) -> list[DatasetSummary]:
+    """The summaries of all datasets that have files, sorted by name.
+
+    `producers` maps datasets of the detector to what campaigns produce for them, what counts first before the others: it
+    belongs to these datasets, and has no summary of its own.
+    """
+    found = {one.name: one for one in _read_summaries(connection)}
+    for dataset, names in (producers or {}).items():
+        made = [one for name in names if (one := found.pop(name.dataset, None)) is not None]
+        if made:
+            parts = [DatasetPart(name) for name in (parse_dataset(dataset), *names)]
+            found[dataset] = DatasetSummary(
+                dataset,
+                made[0].level,
+                DatasetKind.DETECTOR,
+                *astuple(Totals.of(stream_part_runs(connection, parts))),
+            )
+    return sorted(found.values(), key=lambda one: one.name)
+
+
+def _read_summaries(connection: Connection) -> list[DatasetSummary]:
     rows = read_sums(connection)
     levels = {row.name: row.level for row in connection.execute(select(datasets.c.name, datasets.c.level))}
     contents = select(recipes.c.id, recipes.c.content).where(

@@ -88,7 +88,8 @@ class WorkItem:
         """The unit that makes its input, of its campaign or of another one; None if no unit is waited for."""
         source, step = self.units.source, self.step.input.step
         if source is not None:
-            return None if source.follows is None else (*source.follows, self.run)
+            followed = source.find_followed(self.run)
+            return None if followed is None else (*followed, self.run)
         return None if step is None else (self.campaign.name, step, self.run)
 
     @property

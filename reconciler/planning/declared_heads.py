@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from reconciler.datasets.contents import DeclaredHead
 from reconciler.datasets.editions import Edition, collect_made, collect_registered
+from reconciler.datasets.parts import DatasetPart
 from reconciler.ledger.reading.observation import read_heads
 from reconciler.ledger.store.database import State
 from reconciler.planning.views import view_campaign
@@ -30,8 +31,26 @@ def declare_head(
     for units in view.units:
         if units.step.name == name.step and name.output in units.fingerprints:
             column = zip(units.runs, units.fingerprints[name.output], strict=True)
-            return DeclaredHead(dict(column), len(units.waiting), storage if view.campaign.reuse else None)
+            taken_over = storage if view.campaign.reuse else None
+            return DeclaredHead(dict(column), frozenset(units.waiting), taken_over)
     return None
+
+
+def list_parts(
+    connection: Connection, repository: Repository, name: DatasetName, state: State
+) -> tuple[DatasetPart, ...]:
+    """A dataset, and what campaigns produce for it if it is one of the detector; what counts first comes first.
+
+    Raises:
+        SourceUnavailable: something that one of these campaigns depends on cannot be read.
+    """
+    parts = [DatasetPart(name, declare_head(connection, repository, name, state))]
+    elsewhere: set[int] = set()
+    for producer in repository.find_producers(name.dataset) if name.is_detectors else ():
+        head = declare_head(connection, repository, producer, state)
+        parts.append(DatasetPart(producer, head, frozenset(elsewhere)))
+        elsewhere.update(*((head.fingerprints, head.waiting) if head is not None else ()))
+    return tuple(parts)
 
 
 def read_head(connection: Connection, repository: Repository, name: DatasetName, state: State) -> Edition:

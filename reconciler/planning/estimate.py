@@ -61,7 +61,7 @@ def _estimate_step(
     connection: Connection, view: View, units: StepUnits, runs: set[int], like: Sequence[str]
 ) -> Estimate:
     read = measure_input(connection, units, runs)
-    if units.registered is None:
+    if read.bytes_read is None:
         return read
     step, events = units.step, read.events
     mine = [recipe.digest for recipe in units.recipes]
@@ -81,11 +81,11 @@ def _estimate_step(
 def measure_input(connection: Connection, units: StepUnits, runs: Collection[int]) -> Estimate:
     """What a step reads for these run keys, without the cost of reading it.
 
-    If units make its input, events and bytes are not known; jobs are known only if a job reads a whole run.
+    If units make the input of some runs, events and bytes are not known; jobs are known only if a job reads a whole run.
     """
     step = units.step
     by_run = step.split == "run"
-    if units.registered is None:
+    if units.reads_units(runs):
         return Estimate(step.name, len(runs), len(runs) if by_run else None)
     columns = (inputs.c.experiment, inputs.c.run, inputs.c.files, inputs.c.events, inputs.c.bytes)
     query = select(*columns).where(

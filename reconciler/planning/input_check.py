@@ -92,7 +92,7 @@ def look_up(
     wanted = {}
     for step in campaign.steps:
         needs = list_needs(step, repository)
-        if needs is not None and (dataset := _find_registered(connection, step)) is not None:
+        if needs is not None and (dataset := _find_registered(connection, repository, step)) is not None:
             wanted[step.name] = needs, list_ends(connection, dataset, runs)
     found = look_into(wanted)
     lacking = {name: looked for name, looked in found.items() if looked.lacking}
@@ -101,13 +101,13 @@ def look_up(
     return found, tuple(Finding(places[name], "BP408", one.text, hint) for name, one in lacking.items())
 
 
-def _find_registered(connection: Connection, step: Step) -> str | None:
+def _find_registered(connection: Connection, repository: Repository, step: Step) -> str | None:
     """The dataset of registered files that a step reads; None if it reads something else, or if this is not known."""
     if step.input.step is not None:
         return None
     if step.input.dataset is not None:
         return parse_dataset(step.input.dataset).dataset
-    chosen = choose_dataset(connection, step.input.level)
+    chosen = choose_dataset(connection, repository, step.input.level)
     return chosen if isinstance(chosen, str) else None
 
 

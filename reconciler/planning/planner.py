@@ -156,8 +156,7 @@ class _Planning:
         known = {run for name, _, run in observed.made if name == step.name}
         known |= self.refused.keys() | units.refused.keys()
         known |= {run for name, run in observed.intents if name == step.name}
-        upstream = self.coming.get(units.upstream or "", {})
-        known |= {run for run, action in upstream.items() if action not in _COMING}
+        known |= {run for run, action in self.find_coming(units).items() if action not in _COMING}
         claimed = self.claims.keys() | self.rivals.keys()
         for column in units.fingerprints.values() if claimed else ():
             known |= {run for run, value in zip(units.runs, column, strict=True) if value in claimed}
@@ -169,7 +168,7 @@ class _Planning:
         wanted = frozenset(units.fingerprints[output][index] for output in outputs)
         action, reason = self.compare(units, run, outputs, index)
         intent = self.observed.intents.get((step.name, run))  # can have more outputs than are missing now
-        upstream = self.coming.get(units.upstream or "", {}).get(run, PlanAction.SUBMIT)
+        upstream = self.coming.get(units.name_upstream(run) or "", {}).get(run, PlanAction.SUBMIT)
         if self.campaign.state == "held":
             action, reason = PlanAction.BLOCKED, "the campaign is held"
         elif refusal := self.refused.get(run) or units.refused.get(run):
@@ -187,7 +186,7 @@ class _Planning:
         elif rivals := {self.rivals[value] for value in wanted & self.rivals.keys()}:
             action, reason = PlanAction.WAITING, f"{', '.join(sorted(rivals))}{_CLAIMED}"
         elif upstream not in _COMING:
-            action, reason = PlanAction.WAITING, tell_wait(units.upstream)
+            action, reason = PlanAction.WAITING, tell_wait(units.name_upstream(run))
         elif intent is not None and wanted <= intent.fingerprints and intent.failure:
             reason = f"again, after: {intent.failure}"
         self.put(action, step.name, outputs, reason, (run,))
@@ -211,7 +210,7 @@ class _Planning:
                 if made.input != units.inputs[index]:
                     why = self.removed.get((units.step.name, run))
                     files = "input files changed" + (f"; removed: {why}" if why else "")
-                    changes.append("input restated" if units.registered is None else files)
+                    changes.append("input restated" if units.find_registered(run) is None else files)
                 reasons.update(dict.fromkeys(changes or ["produced before, with another fingerprint"]))
         if reasons:
             return PlanAction.RESTATE, "; ".join(reasons)
@@ -233,7 +232,7 @@ class _Planning:
         return self.named[before, after]
 
     def groups(self, units: Sequence[StepUnits]) -> tuple[Group, ...]:
-        self.apply_limits({item.step.name: item.upstream for item in units})
+        self.apply_limits({item.step.name: item for item in units})
         columns = {item.step.name: _Column(item) for item in units} if self.rows or self.observed.made else {}
         for step, output, run in self.observed.made:
             column = columns.get(step)
@@ -255,31 +254,45 @@ class _Planning:
 
         return tuple(sorted(found, key=rank))
 
-    def apply_limits(self, behind: Mapping[str, str | None]) -> None:
-        """Blocks the units that exceed the campaign's limits. Units that read them wait: `behind` has step → step that it reads."""
+    def find_coming(self, units: StepUnits) -> Mapping[int, PlanAction]:
+        """Run → action on the unit that makes the input of a step's unit, where that is not done."""
+        if units.source is None or not units.source.produced:
+            upstream = units.step.input.step if units.source is None else "/".join(units.source.follows or ())
+            return self.coming.get(upstream or "", {})
+        coming: dict[int, PlanAction] = {}
+        for one in units.source.produced:
+            actions = self.coming.get("/".join(one.follows or ()), {})
+            coming.update((run, action) for run, action in actions.items() if run in one.runs)
+        return coming
+
+    def apply_limits(self, declared: Mapping[str, StepUnits]) -> None:
+        """Blocks the units that exceed the campaign's limits. Units that read them wait; `declared` has the units by step."""
         limits = self.campaign.limits
         restated = sum(len(runs) for (action, *_), runs in self.rows.items() if action == PlanAction.RESTATE)
         if restated > (allowed := self.campaign.max_restate):
             limit = "max_restate" if allowed == limits.max_restate else "restate.limit"
-            self.block(behind, PlanAction.RESTATE, f"{limit} is {allowed}, to restate are {restated}")
+            self.block(declared, PlanAction.RESTATE, f"{limit} is {allowed}, to restate are {restated}")
         left_out = (PlanAction.OBSOLETE, PlanAction.BLOCKED)
         counted = (len(runs) for (action, *_), runs in self.rows.items() if action not in left_out)
         submitted = self.done + sum(counted)
         if submitted > limits.max_units:
             for action in MAKING:
-                self.block(behind, action, f"max_units is {limits.max_units}, declared are {submitted}")
+                self.block(declared, action, f"max_units is {limits.max_units}, declared are {submitted}")
 
-    def block(self, behind: Mapping[str, str | None], blocked: PlanAction, why: str) -> None:
+    def block(self, declared: Mapping[str, StepUnits], blocked: PlanAction, why: str) -> None:
         for (action, step, outputs, reason), runs in list(self.rows.items()):
             if action == blocked:
                 del self.rows[action, step, outputs, reason]
                 self.put(PlanAction.BLOCKED, step, outputs, f"{reason}; {why}", runs)
         for (action, step, outputs, reason), runs in list(self.rows.items()):
-            upstream = self.coming.get(behind.get(step) or "", {}) if action in MAKING else {}
+            upstream = self.find_coming(declared[step]) if action in MAKING else {}
             held = [run for run in runs if upstream.get(run, PlanAction.SUBMIT) not in _COMING]
             if held:
                 self.rows[action, step, outputs, reason] = sorted(set(runs).difference(held))
-                self.put(PlanAction.WAITING, step, outputs, tell_wait(behind[step]), held)
+            for run in held:
+                self.put(
+                    PlanAction.WAITING, step, outputs, tell_wait(declared[step].name_upstream(run)), (run,)
+                )
         self.rows = {key: runs for key, runs in self.rows.items() if runs}
 
 

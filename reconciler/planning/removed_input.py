@@ -37,7 +37,9 @@ def explain_removals(
             told.append(item)
             continue
         waiting = {
-            run: f"{why}; removed: {_join(reason for _, reason in removed[run])}" if run in removed else why
+            run: f"{why}; removed: {_join(reason for _, reason in removed[run])}"
+            if run in removed and item.find_registered(run)
+            else why
             for run, why in item.waiting.items()
         }
         told.append(replace(item, waiting=waiting))

@@ -167,11 +167,11 @@ def _check_datasets(connection: Connection, declared: Declared, repository: Repo
     for step in declared.campaign.steps:
         path = ("steps", step.name, "input")
         if step.input.step is None and step.input.dataset is None:
-            chosen = choose_dataset(connection, step.input.level)
+            chosen = choose_dataset(connection, repository, step.input.level)
             if isinstance(chosen, Ambiguous):
                 yield declared.document.report_key(path, "BP409", chosen.text, chosen.hint)
         for read in step.input.divide():
-            if read.dataset is None or read.dataset in known:
+            if read.dataset is None or read.dataset in known or repository.find_producers(read.dataset):
                 continue
             name = parse_dataset(read.dataset)
             if name.edition is not None:

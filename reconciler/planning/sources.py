@@ -22,9 +22,9 @@ from reconciler.run_catalogue.catalogue import (
     read_inputs,
 )
 from reconciler.run_catalogue.dataset_register import find_datasets, read_datasets
-from renderer.identity.units import Source, StepUnits, tell_nothing, tell_wait
+from renderer.identity.units import ProducedRuns, Source, StepUnits, tell_nothing, tell_wait
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.dataset import DatasetName, parse_dataset
+from schemas.manifest.dataset import DatasetName, hold_level, parse_dataset
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import split_key
 from schemas.repository import Repository
@@ -52,9 +52,11 @@ class Ambiguous:
         return f"write which one is read, as in `dataset: {self.datasets[0]}`"
 
 
-def choose_dataset(connection: Connection, level: str) -> str | Ambiguous | None:
-    """The dataset of registered files of a data level; None if no file of this level is registered."""
+def choose_dataset(connection: Connection, repository: Repository, level: str) -> str | Ambiguous | None:
+    """The dataset of a data level: of registered files, or one of the detector that campaigns produce; None if there is none."""
     found = find_datasets(connection, level)
+    if (detectors := hold_level(level)) not in found and repository.find_producers(detectors):
+        found = sorted((*found, detectors))
     return Ambiguous(level, tuple(found)) if len(found) > 1 else next(iter(found), None)
 
 
@@ -83,7 +85,7 @@ class SourceReader:
         outside = {step.input.source: step.input for step in campaign.expand() if step.input.step is None}
         for key, read in outside.items():
             if read.dataset is None:
-                chosen = choose_dataset(self.connection, read.level)
+                chosen = choose_dataset(self.connection, self.repository, read.level)
                 if isinstance(chosen, Ambiguous):
                     found[key] = Source(key, nothing=f"{chosen.text}: {chosen.hint}")
                 elif chosen is not None:
@@ -93,15 +95,60 @@ class SourceReader:
                     found[key] = self._take_made(campaign, key, editions[key], experiments)
                 else:
                     registered[key] = editions[key].dataset
-            elif key in known:
+            elif key in known or self.repository.find_producers(key):
                 registered[key] = key
             else:
                 name = parse_dataset(key)
                 found[key] = self._refuse_elsewhere(campaign, name, self._follow(name))
         found |= self._read_registered(campaign, experiments, registered)
-        for key in registered.keys() & editions.keys():
-            found[key] = _take_registered(key, editions[key], experiments, found[key])
+        for key, dataset in registered.items():
+            if key in editions:
+                found[key] = _take_registered(key, editions[key], experiments, found[key])
+            else:
+                found[key] = self._add_produced(campaign, dataset, experiments, found[key])
         return found
+
+    def _add_produced(
+        self, campaign: Campaign, dataset: str, experiments: Sequence[int], registered: Source
+    ) -> Source:
+        """The source of registered files, with what campaigns produce for that dataset."""
+        parts: list[Source] = []
+        produced: list[ProducedRuns] = []
+        unlocked = ""
+        for name in self.repository.find_producers(dataset, experiments):
+            part = self._refuse_elsewhere(campaign, name, self._follow(name))
+            if part.follows and self.repository.campaigns[name.campaign].lock is None:
+                unlocked = part.nothing
+            earlier = set().union(*(one.runs for one in produced))
+            produced.append(ProducedRuns((part.inputs.keys() | part.waiting.keys()) - earlier, part.follows))
+            parts.append(part)
+        twice = {
+            run: f"its files are registered in {dataset}, and {part.dataset} is produced for it too"
+            for part, one in zip(parts, produced, strict=True)
+            for run in registered.inputs.keys() & one.runs
+        }
+
+        def merge(name: str) -> dict[int, str]:
+            mine = getattr(registered, name)
+            theirs = [
+                {run: value for run, value in getattr(part, name).items() if run in one.runs}
+                for part, one in zip(parts, produced, strict=True)
+            ]
+            return {run: value for values in (mine, *theirs) for run, value in values.items()}
+
+        if not produced:
+            return registered
+        ours = set().union(*(one.runs for one in produced))
+        return replace(
+            registered,
+            inputs=merge("inputs"),
+            nothing=unlocked or registered.nothing,
+            waiting=merge("waiting"),
+            partial={run: why for run, why in registered.partial.items() if run not in ours},
+            refused=merge("refused") | twice,
+            simulated=merge("simulated"),
+            produced=tuple(produced),
+        )
 
     def _read_registered(
         self, campaign: Campaign, experiments: Sequence[int], registered: Mapping[str, str]

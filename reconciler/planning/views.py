@@ -156,10 +156,11 @@ class _Reader:
 
     def _tell_coming(self, units: Sequence[StepUnits]) -> dict[str, dict[int, PlanAction]]:
         """The actions on the units of other campaigns that are read and not done: campaign and step → run → action."""
-        followed = {item.source.follows for item in units if item.source is not None and item.source.inputs}
+        read = (item.source for item in units if item.source is not None and item.source.inputs)
         return {
             f"{name}/{step}": list_coming(self.views[name].plan, step, together=name in self.planned)
-            for name, step in sorted(filter(None, followed))
+            for name, step in sorted(set().union(*(source.followed for source in read)))
+            if name in self.views  # else it has no lock
         }
 
 
@@ -236,9 +237,10 @@ def read_state_view(
 def _order_campaigns(repository: Repository, names: Iterable[str]) -> list[str]:
     """The names; each campaign comes after those whose datasets it reads, else they are sorted."""
     left = set(names)
+    upstream = {name: repository.find_upstream(repository.campaigns[name].campaign) for name in left}
     ordered: list[str] = []
     while left:
-        ready = {name for name in left if not repository.campaigns[name].campaign.upstream & left}
+        ready = {name for name in left if not upstream[name] & left}
         chosen = sorted(ready or left)  # a circle is told when its campaigns are read
         ordered += chosen
         left.difference_update(chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from renderer.identity.fingerprint import Recipe, fingerprint_runs, write_recipes
@@ -59,6 +59,21 @@ class Chains:
 NO_CHAIN = Chains(((),))
 
 
+UnitStep = tuple[str, str]
+"""Campaign and step."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProducedRuns:
+    """The run keys of which a step of a campaign produces a dataset of the detector.
+
+    `follows` are campaign and step, if their units are waited for; None if the campaign ended.
+    """
+
+    runs: Collection[int] = field(repr=False)
+    follows: UnitStep | None
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a step reads that no step of its campaign makes: a dataset.
@@ -67,7 +82,8 @@ class Source:
     unit that makes the output. `follows` are campaign and step of these units, if the dataset's head is read. `waiting` maps
     runs without input to the reason; `nothing` is the reason for all others. `partial` has the runs whose files are not as many
     as the run declares. `refused` maps runs whose input must be wrong to the reason; `simulated` says of runs how it is known
-    that their events are simulated.
+    that their events are simulated. `produced` are the runs of a dataset of the detector that campaigns produce; their inputs
+    are fingerprints, those of the other runs digests of registered files.
     """
 
     dataset: str
@@ -79,6 +95,20 @@ class Source:
     partial: Mapping[int, str] = field(default_factory=dict)
     refused: Mapping[int, str] = field(default_factory=dict)
     simulated: Mapping[int, str] = field(default_factory=dict)
+    produced: tuple[ProducedRuns, ...] = ()
+
+    def is_made(self, run: int) -> bool:
+        """Whether a unit makes the input of a run; else its files are registered."""
+        return self.made or any(run in one.runs for one in self.produced)
+
+    def find_followed(self, run: int) -> UnitStep | None:
+        """Campaign and step of the unit that makes the input of a run, if it is waited for."""
+        return next((one.follows for one in self.produced if run in one.runs), self.follows)
+
+    @property
+    def followed(self) -> frozenset[UnitStep]:
+        """Campaign and step of all units that are waited for."""
+        return frozenset(filter(None, (self.follows, *(one.follows for one in self.produced))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +137,24 @@ class StepUnits:
 
     @property
     def registered(self) -> str | None:
-        """The dataset whose registered files the step reads; None if it reads what units made."""
+        """The dataset whose registered files the step reads; None if it reads only what units made."""
         return None if self.source is None or self.source.made else self.source.dataset
 
-    @property
-    def upstream(self) -> str | None:
-        """The step whose units make the input, with its campaign if that is another one; None if nothing is waited for."""
+    def find_registered(self, run: int) -> str | None:
+        """The dataset whose registered files the unit of a run reads; None if it reads what a unit made."""
+        return None if self.source is None or self.source.is_made(run) else self.source.dataset
+
+    def reads_units(self, runs: Iterable[int]) -> bool:
+        """Whether a unit makes the input of one of these runs."""
+        source = self.source
+        return source is None or source.made or (bool(source.produced) and any(map(source.is_made, runs)))
+
+    def name_upstream(self, run: int) -> str | None:
+        """The step whose unit makes the input of a run, with its campaign if that is another one; None if nothing is waited for."""
         if self.source is None:
             return self.step.input.step
-        return None if self.source.follows is None else "/".join(self.source.follows)
+        followed = self.source.find_followed(run)
+        return None if followed is None else "/".join(followed)
 
 
 def find_chains(campaign: Campaign, step: Step, repository: Repository, tags: Chains) -> Chains:
@@ -145,6 +184,27 @@ def imagine_sources(campaign: Campaign, runs: Sequence[int]) -> dict[str, Source
 def tell_nothing(source: str) -> str:
     """The reason that a plan shows for a unit of whose input nothing is registered; `source` is a data level or a dataset."""
     return f"no {source} is registered"
+
+
+def _fingerprint(
+    recipe: str,
+    source: Source | None,
+    runs: Sequence[int],
+    inputs: Sequence[str],
+    payload_sets: Sequence[str] | None,
+) -> list[bytes]:
+    """The fingerprints of the runs of one output, in their order; the other columns have one value for each run."""
+    if source is None or not source.produced:
+        read = "files" if source is not None and not source.made else "unit"
+        return fingerprint_runs(recipe, read, inputs, payload_sets)
+    found = [b""] * len(runs)
+    for read, made in (("files", False), ("unit", True)):
+        places = [place for place, run in enumerate(runs) if source.is_made(run) is made]
+        sets = None if payload_sets is None else [payload_sets[place] for place in places]
+        values = fingerprint_runs(recipe, read, [inputs[place] for place in places], sets)
+        for place, value in zip(places, values, strict=True):
+            found[place] = value
+    return found
 
 
 def declare_units(
@@ -186,7 +246,6 @@ def declare_units(
         if simulated and template is not None and template.declares_real:
             for run, why in simulated.items():
                 refused.setdefault(run, f"{why}, and {template.name} is for real data")
-        read = "files" if source is not None and not source.made else "unit"
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
         payload_sets = used.digest(present) if step.keys.software else None
@@ -194,7 +253,9 @@ def declare_units(
             step=step,
             recipes=recipes,
             runs=present,
-            fingerprints={r.output: fingerprint_runs(r.digest, read, column, payload_sets) for r in recipes},
+            fingerprints={
+                one.output: _fingerprint(one.digest, source, present, column, payload_sets) for one in recipes
+            },
             inputs=column,
             payload_sets=payload_sets,
             waiting=waiting,

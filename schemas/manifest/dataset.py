@@ -54,6 +54,11 @@ class DatasetName:
         """Whether its files are the detector's or nobody's, and no campaign has them."""
         return self.campaign in HOLDERS
 
+    @property
+    def is_detectors(self) -> bool:
+        """Whether it is a dataset of the detector."""
+        return self.campaign == DETECTOR
+
     def __str__(self) -> str:
         return self.dataset if self.edition is None else f"{self.dataset}:{self.edition}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.json_schema.validation import load_schema
 from schemas.json_schema.values import read_named, read_value
+from schemas.manifest.dataset import RAW_LEVELS, hold_level, parse_dataset
 from schemas.manifest.deviation import STANDARD, Deviations, Parameter, Scan, freeze, read_scans
 from schemas.manifest.template import Template
 
@@ -72,6 +73,16 @@ class StepInput:
         return self.dataset or self.level
 
     @property
+    def of_detector(self) -> str | None:
+        """The dataset of the detector whose head is read, by its name or by its data level; None if something else is read."""
+        if self.step is not None:
+            return None
+        if self.dataset is None:
+            return hold_level(self.level) if self.level in RAW_LEVELS else None
+        name = parse_dataset(self.dataset)
+        return name.dataset if name.is_detectors and name.edition is None else None
+
+    @property
     def output(self) -> str:
         """The name of the output of the upstream step that is read."""
         return self.skim or self.level
@@ -98,7 +109,8 @@ class Step:
     `skim_level` is the data level of its skims if that differs from the level that is read. After `Campaign.expand`, a step
     is one variant: `stream` is the skim that it reads, `variant` the point of the scans, and its name ends with both:
     `cdst@hlt_bhabha.adc0`. `keep` are sorted patterns of the branches that its skims keep; without patterns they keep all.
-    `script` is the NAME/VERSION that it runs with `arguments`.
+    `script` is the NAME/VERSION that it runs with `arguments`. `produces` is the dataset of the detector to which its files of
+    that level belong.
     """
 
     name: str
@@ -118,6 +130,7 @@ class Step:
     keep: tuple[str, ...] = ()
     script: str | None = None
     arguments: tuple[str, ...] = ()
+    produces: str | None = None
 
     @property
     def path(self) -> str:

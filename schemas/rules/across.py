@@ -54,7 +54,7 @@ def check_common_runs(repository: Repository) -> Iterator[Finding]:
     """
     live = {name: one for name, one in _live(repository) if one.campaign.kind == "reprocessing"}
     outputs = {name: _list_outputs(one.campaign) for name, one in live.items()}
-    replaced = _follow_superseding(repository)
+    replaced = repository.follow_superseding()
     met: set[str] = set()
     for before, name in sorted(_find_candidates(live), key=lambda pair: (pair[1], pair[0])):
         shared = outputs[name].keys() & outputs[before].keys()
@@ -124,17 +124,3 @@ def _find_common(one: Campaign, other: Campaign) -> str:
     """The runs that both campaigns may select, for a message; empty if there are none."""
     pairs = product(one.selectors, other.selectors)
     return next((common for mine, theirs in pairs if (common := find_common(mine, theirs, "types"))), "")
-
-
-def _follow_superseding(repository: Repository) -> Mapping[str, set[str]]:
-    """All campaigns that each campaign supersedes, also through others."""
-    replaced: dict[str, set[str]] = {}
-    for name in repository.campaigns:
-        pending, seen = [name], set[str]()
-        while pending:
-            here = repository.campaigns.get(pending.pop())
-            fresh = set(here.campaign.supersedes) - seen if here is not None else set[str]()
-            seen |= fresh
-            pending.extend(fresh)
-        replaced[name] = seen
-    return replaced

@@ -218,7 +218,7 @@ def _explain(
 
 def _tell_reason(units: StepUnits, reason: str, key: int) -> str:
     """A reason of the plan, for one run: what is waited for is a unit."""
-    return f"{reason}, {format_run(key)}" if reason == tell_wait(units.upstream) else reason
+    return f"{reason}, {format_run(key)}" if reason == tell_wait(units.name_upstream(key)) else reason
 
 
 _VERIFIES = {

@@ -94,8 +94,8 @@ def _render_jobs(
             for index, key in enumerate(units.runs):
                 if wanted not in (None, key):
                     continue
-                if units.registered is not None:
-                    files = read_files(connection, units.registered, key)
+                if (registered := units.find_registered(key)) is not None:
+                    files = read_files(connection, registered, key)
                 else:
                     files = find_files(connection, bytes.fromhex(units.inputs[index]), storage, name)
                 waiting += not files
@@ -145,9 +145,11 @@ def _render_requests(project: Project, repository: Repository, name: str, output
             if units.step.template is None:
                 raise WrongUse(f"{units.step.name} is not a basf2 step, and the grid runs basf2 only")
             script = render_script(units.step, repository)
-            files = {}
-            if units.registered is not None:
-                files = {key: read_files(connection, units.registered, key) for key in units.runs}
+            files = {
+                key: read_files(connection, registered, key)
+                for key in units.runs
+                if (registered := units.find_registered(key)) is not None
+            }
             recipes = {recipe.output: recipe.digest for recipe in units.recipes}
             expected = expect_events(connection, units.step, recipes, hs06)
             requests = render_requests(view.campaign, units, repository, files, expected, energies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 
 import rich_click as click
@@ -22,14 +23,15 @@ from ci.reports.datasets import (
     tell_campaign_state,
     tell_gone,
 )
-from reconciler.datasets.contents import DatasetFile, is_made, is_registered, stream_files
+from reconciler.datasets.contents import DatasetFile, is_made, is_registered
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import read_frozen
+from reconciler.datasets.parts import stream_part_files
 from reconciler.datasets.summaries import DatasetKind, DatasetSummary, summarize_datasets, tell_kind
 from reconciler.ledger.reading.editions import StoredEdition, find_edition, list_editions
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.store.database import reading
-from reconciler.planning.declared_heads import declare_head
+from reconciler.planning.declared_heads import list_parts
 from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName, name_dataset, parse_dataset
 from schemas.repository import Repository
@@ -51,7 +53,7 @@ def list_all(project: Project, as_json: bool) -> None:
     repository, _ = load_any(project)
     editions: dict[str, list[StoredEdition]] = {}
     with reading(project.state) as connection:
-        found = summarize_datasets(connection)
+        found = summarize_datasets(connection, repository.list_produced())
         for edition in list_editions(connection):
             editions.setdefault(edition.dataset, []).append(edition)
         found += _summarize_empty(connection, editions.keys() - {one.name for one in found})
@@ -91,7 +93,7 @@ def list_files(project: Project, name: str, which: str | None, paths: bool, as_j
         raise WrongUse("write --paths or --json, not both")
     parsed = read_name(name)
     runs = None if which is None else read_runs(which)
-    repository = load_produced(project, list_heads([parsed]))
+    repository = load_heads(project, [parsed])
     gone: dict[str, list[int]] = {}
     found: Iterator[DatasetFile]
     with reading(project.state) as connection:
@@ -100,8 +102,8 @@ def list_files(project: Project, name: str, which: str | None, paths: bool, as_j
             frozen = stream_frozen(connection, read_frozen(connection, edition.digest), runs)
             found = chain.from_iterable(one.files for one in frozen)
         else:
-            declared = declare_head(connection, repository, parsed, project.state)
-            found = stream_files(connection, parsed, runs, declared)
+            parts = list_parts(connection, repository, parsed, project.state)
+            found = stream_part_files(connection, parts, runs)
         noted = _note_gone(found, gone)
         if as_json:
             count = _write_lines(json.dumps(describe_file(one)) for one in noted)
@@ -145,9 +147,23 @@ def read_name(text: str) -> DatasetName:
         raise WrongUse(str(error)) from error
 
 
-def list_heads(names: Iterable[DatasetName]) -> list[str]:
-    """The sorted campaigns whose manifests say what counts of these datasets; editions need none."""
-    return sorted({name.campaign for name in names if not name.is_held and name.edition is None})
+def load_heads(project: Project, names: Iterable[DatasetName]) -> Repository:
+    """Everything declared, to tell what counts of these datasets; editions need no manifest.
+
+    Of campaigns with findings the ledger alone tells.
+    """
+    everything = load_any(project)[0]
+    heads = [name for name in names if name.edition is None]
+    produced = everything.list_produced()
+    producers = {one.campaign for name in heads for one in produced.get(name.dataset, ())}
+    campaigns = {name.campaign for name in heads if not name.is_held}
+    repository = load_produced(project, sorted(campaigns | producers))
+    # What it produces belongs to the dataset of the detector all the same; without a lock, the ledger says what there is.
+    left_out = {
+        name: replace(everything.campaigns[name], lock=None)
+        for name in producers - repository.campaigns.keys()
+    }
+    return replace(repository, campaigns={**repository.campaigns, **left_out})
 
 
 def find_dataset(connection: Connection, repository: Repository, name: DatasetName) -> StoredEdition | None:
@@ -191,3 +207,4 @@ def _list_declared(repository: Repository) -> Iterable[str]:
     for name, declared in repository.campaigns.items():
         for step in declared.campaign.expand():
             yield from (name_dataset(name, step.name, output) for output in step.outputs)
+    yield from repository.list_produced()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import rich_click as click
+from sqlalchemy import Connection
 
 from ci.changes.project import Project, choose_locked, load_sound, pass_project
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import read_runs
+from reconciler.datasets.contents import stream_runs
 from reconciler.datasets.editions import choose_runs, keep_editions
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import opened, reading
@@ -16,6 +18,8 @@ from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning.declared_heads import read_head
 from schemas.manifest.dataset import DATASET_FORM, DatasetName, parse_dataset
+from schemas.manifest.runs import RunSet
+from schemas.repository import Repository
 
 
 @click.command()
@@ -38,8 +42,10 @@ def freeze(project: Project, name: str, which: str | None, reason: str | None) -
     with reading(project.state) as connection:
         read_identity(connection)  # without a ledger there is nothing to freeze
         edition = read_head(connection, repository, parsed, project.state)
-    if which is not None:
-        edition = choose_runs(edition, read_runs(which))
+        chosen = None if which is None else read_runs(which)
+        _refuse_produced(connection, repository, parsed, chosen)
+    if chosen is not None:
+        edition = choose_runs(edition, chosen)
     if not edition.runs:
         of = "" if which is None else f" of {which}"
         raise GuardRefused(f"nothing{of} exists of {name}; an edition has at least one run")
@@ -50,6 +56,16 @@ def freeze(project: Project, name: str, which: str | None, reason: str | None) -
     if not frozen.is_new:
         say(f"{frozen.name} has exactly this; no new edition was made")
     print_data(f"{frozen.name}  {count_things(len(edition.runs), 'run')}  {frozen.digest}\n")
+
+
+def _refuse_produced(
+    connection: Connection, repository: Repository, name: DatasetName, runs: RunSet | None
+) -> None:
+    """Accepts a dataset of the detector only if no campaign produced these runs of it: an edition has files or units, not both."""
+    for producer in repository.find_producers(name.dataset) if name.is_detectors else ():
+        if next(stream_runs(connection, producer, runs), None) is not None:
+            hint = f"freeze {producer}, and choose the other runs of {name} with --runs"
+            raise GuardRefused(f"{producer} is produced for {name}: {hint}")
 
 
 def _read_name(text: str) -> DatasetName:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
 from sqlalchemy import Connection
 
-from ci.changes.campaign_faults import load_produced
 from ci.changes.project import Project, pass_project
 from ci.cli.console import print_data, print_json, print_lines
 from ci.cli.exits import Exit, WrongUse
@@ -20,11 +20,12 @@ from ci.reports.datasets import (
     format_edition,
     tell_campaign_state,
 )
-from ci.verbs.data.dataset_contents import find_dataset, list_heads, read_name
+from ci.verbs.data.dataset_contents import find_dataset, load_heads, read_name
 from reconciler.datasets.comparison import Totals, compare_datasets
-from reconciler.datasets.contents import RunContent, is_registered, stream_runs
+from reconciler.datasets.contents import RunContent, is_registered
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import count_runs, read_frozen
+from reconciler.datasets.parts import stream_part_runs
 from reconciler.datasets.provenance import (
     find_sources,
     list_approvals,
@@ -36,7 +37,7 @@ from reconciler.datasets.summaries import DatasetKind, tell_kind
 from reconciler.ledger.reading.editions import StoredEdition, list_editions
 from reconciler.ledger.reading.statistics import measure_outputs
 from reconciler.ledger.store.database import State, reading
-from reconciler.planning.declared_heads import declare_head
+from reconciler.planning.declared_heads import list_parts
 from reconciler.planning.production import read_production
 from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName, parse_dataset
@@ -61,7 +62,7 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
         raise WrongUse(
             f"the statistics are those of all jobs of {parsed.dataset}: show them without :{parsed.edition}"
         )
-    repository = load_produced(project, list_heads([parsed]))
+    repository = load_heads(project, [parsed])
     with reading(project.state) as connection:
         edition = find_dataset(connection, repository, parsed)
         if edition is not None:
@@ -97,7 +98,7 @@ def diff(project: Project, before: str, after: str, which: str | None, exit_code
     """
     names = [read_name(one) for one in (before, after)]
     runs = None if which is None else read_runs(which)
-    repository = load_produced(project, list_heads(names))
+    repository = load_heads(project, names)
     with reading(project.state) as connection:
         values = []
         for name in names:
@@ -106,8 +107,8 @@ def diff(project: Project, before: str, after: str, which: str | None, exit_code
                 frozen = read_frozen(connection, edition.digest)
                 values.append(read_frozen_value(connection, name, frozen, runs))
             else:
-                declared = declare_head(connection, repository, name, project.state)
-                values.append(read_value(connection, name, runs, declared))
+                parts = list_parts(connection, repository, name, project.state)
+                values.append(read_value(connection, name, stream_part_runs(connection, parts, runs)))
     difference = compare_datasets(*values)
     if as_json:
         print_json(describe_dataset_difference(difference, (before, after)))
@@ -118,14 +119,18 @@ def diff(project: Project, before: str, after: str, which: str | None, exit_code
 
 def _tell(connection: Connection, repository: Repository, name: DatasetName, state: State) -> dict[str, Any]:
     """A dataset as JSON data."""
-    registered = is_registered(connection, name)
-    declared = declare_head(connection, repository, name, state)
-    contents = [*stream_runs(connection, name, None, declared)]
+    registered = name.is_detectors or is_registered(connection, name)
+    parts = list_parts(connection, repository, name, state)
+    contents, declared = [*stream_part_runs(connection, parts)], parts[0].declared
     kind = tell_kind(name) if registered else DatasetKind.MADE
     told: dict[str, Any] = {"dataset": name.dataset, "kind": kind.value, **_tell_totals(contents)}
     if registered:
-        known = read_datasets(connection)[name.dataset]
-        return told | {one: getattr(known, one) for one in ("level", "release", "global_tag", "since")}
+        if len(parts) > 1:
+            makers = Counter(one.maker for one in contents)
+            told["produced_by"] = {str(part.name): makers[part.name.dataset] for part in parts[1:]}
+        known = read_datasets(connection).get(name.dataset)
+        about = {"level": known.level if known is not None else name.output}
+        return told | about | {one: getattr(known, one, None) for one in ("release", "global_tag", "since")}
     told["campaign"] = tell_campaign_state(repository, name)
     if declared is not None:
         told["selected"] = declared.selected

@@ -94,8 +94,8 @@ class WorkPreparation:
         campaign, step, index = item.campaign, item.step, item.index
         site = self._repository.sites[campaign.site]
         storage = str(self._state.storage(site.storage))
-        if item.units.registered is not None:
-            files = read_files(connection, item.units.registered, item.run)
+        if (registered := item.units.find_registered(item.run)) is not None:
+            files = read_files(connection, registered, item.run)
         else:
             upstream = bytes.fromhex(item.units.inputs[index])
             files = find_files(connection, upstream, storage, campaign.name)

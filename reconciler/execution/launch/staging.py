@@ -39,7 +39,7 @@ class Stager:
         away: dict[str, frozenset[int]] = {}
         with self._writer.reading() as connection:
             for item in items:
-                dataset, site = item.units.registered, self._sites.get(item.campaign.site)
+                dataset, site = item.units.find_registered(item.run), self._sites.get(item.campaign.site)
                 if dataset is None or site is None or site.prestage is None:
                     continue
                 if dataset not in away:
@@ -55,7 +55,7 @@ class Stager:
             with self._writer.reading() as connection:
                 left = {name: find_away(connection, name) for name in away}
             for item in some:
-                dataset = item.units.registered or ""
+                dataset = item.units.find_registered(item.run) or ""
                 if (dataset, item.run) in gone:
                     lost[item.address] = gone[dataset, item.run]
                 elif item.run in left[dataset]:
@@ -128,7 +128,7 @@ def _list_files(connection: Connection, items: Sequence[WorkItem], limit: int) -
     """Path → dataset and run key of at most `limit` files to ask for. Files that are being staged come first, and are counted."""
     found: list[tuple[bool, str, tuple[str, int]]] = []
     for start in range(0, len(items), 200):
-        some = [(item.units.registered or "", item.run) for item in items[start : start + 200]]
+        some = [(item.units.find_registered(item.run) or "", item.run) for item in items[start : start + 200]]
         query = (
             select(files.c.dataset, files.c.experiment, files.c.run, files.c.path, files.c.storage)
             .where(or_(*(_place(files, dataset, key) for dataset, key in some)), files.c.storage != DISK)

@@ -163,8 +163,8 @@ class _Search:
             if step.name in needed:
                 return
             self._check_unit(units, run)
-            if units.registered is not None:
-                files[step.name] = self._find_registered(units.registered, run)
+            if (registered := units.find_registered(run)) is not None:
+                files[step.name] = self._find_registered(registered, run)
             elif step.input.step is None:
                 files[step.name] = self._find_made(units, run)
             elif self._reads_published and (published := self._find_published(units, run)):

@@ -18,7 +18,7 @@ from ci.cli.exits import Exit
 from ci.command_line import run as call
 from reconciler.datasets import open_dataset
 from reconciler.datasets.comparison import ADOPTED, FORGOTTEN, compare_datasets
-from reconciler.datasets.contents import stream_files
+from reconciler.datasets.contents import stream_files, stream_runs
 from reconciler.datasets.editions import (
     Edition,
     EditionFile,
@@ -129,7 +129,7 @@ def compare(world, *names):
         for name in map(parse_dataset, names):
             if name.edition is None:
                 head = declare_head(connection, world.repository(), name, world.state)
-                values.append(read_value(connection, name, None, head))
+                values.append(read_value(connection, name, stream_runs(connection, name, None, head)))
             else:
                 values.append(read_frozen_value(connection, name, open_frozen(connection, str(name))))
     found = compare_datasets(*values)
