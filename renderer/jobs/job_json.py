@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -37,6 +36,9 @@ class InputFile:
     events: int | None = None
 
 
+_FILE_FIELDS = tuple(field.name for field in fields(InputFile))
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job of a unit. `key` is a digest of its inputs, so that a late file does not change other jobs."""
@@ -50,6 +52,8 @@ class Job:
 
         basf2 finds them without being told; if their names are given to it, it reads them twice.
         """
+        if len(self.inputs) == 1:
+            return ()
         return tuple(file for group in _gather_sets(self.inputs) for file in group[1:])
 
     @property
@@ -171,7 +175,8 @@ def describe_output(step: Step, output: str, file: str) -> dict[str, str]:
 
 
 def _describe_files(files: Iterable[InputFile]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in asdict(file).items() if value is not None} for file in files]
+    pairs = [[(name, getattr(file, name)) for name in _FILE_FIELDS] for file in files]
+    return [{name: value for name, value in one if value is not None} for one in pairs]
 
 
 def write_job(rendered: Mapping[str, Any]) -> bytes:
@@ -186,14 +191,33 @@ def write_job(rendered: Mapping[str, Any]) -> bytes:
 
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
-_quote = cache(_encode)  # all jobs have the same few keys
+_quote = json.encoder.encode_basestring_ascii
 
 
 def _write_value(value: Any) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        items = ",\n  ".join(map(_encode, value))
-        return f"[\n  {items}\n ]"
+    """A value as JSON. Simple ones do not go through the encoder, which takes most of its time to begin."""
+    if isinstance(value, str):
+        return _quote(value)
+    if type(value) is int:
+        return str(value)
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            items = ",\n  ".join(map(_write_map, value))
+            return f"[\n  {items}\n ]"
+        if all(isinstance(one, str) for one in value):
+            return f"[{', '.join(map(_quote, value))}]"
     return _encode(value)
+
+
+def _write_map(item: Mapping[str, Any]) -> str:
+    """A map in one line."""
+    if not all(type(value) in (str, int) for value in item.values()):
+        return _encode(item)
+    written = [
+        f"{_quote(key)}: {_quote(value) if isinstance(value, str) else value}"
+        for key, value in sorted(item.items())
+    ]
+    return f"{{{', '.join(written)}}}"
 
 
 def name_file(step: Step, output: str, stem: str) -> str:

@@ -7,6 +7,9 @@ import json
 import re
 from typing import Any
 
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode  # made once: `json.dumps` makes it for each value, which takes as long as the value of a job
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -19,9 +22,7 @@ def canonical_json(value: Any) -> bytes:
     Raises:
         ValueError: a float that JSON does not have.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _encode(value).encode()
 
 
 def clean_text(text: str) -> str:

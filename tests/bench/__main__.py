@@ -31,7 +31,7 @@ from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from reconciler.run_catalogue.run_import import import_run_list
 from reconciler.run_catalogue.run_selection import select_runs
 from renderer.identity.payloads import digest_runs
-from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job
+from renderer.jobs.job_json import write_job
 from renderer.steering import load_templates
 from schemas.manifest.campaign import Selector
 from schemas.manifest.runs import RunRange, run_key
@@ -40,13 +40,12 @@ from tests.bench.datasets import measure_datasets
 from tests.bench.gate import measure_gate
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
-from tests.bench.waiting import measure_waiting
+from tests.bench.waiting import measure_waiting, render_jobs
 from tests.bench.world import (
     EXPERIMENT,
     NAME,
     declare,
     load,
-    load_repository,
     make_tag,
     prepare,
     write_run_list,
@@ -163,18 +162,10 @@ def measure_renders() -> Table:
     """CPU time and peak memory of the job JSONs of a campaign with three outputs, rendered, validated and written out."""
     columns = ("jobs", "MB written", "CPU / s", "peak / MB")
     table = make_table(*columns, title="Job JSONs of a campaign with three outputs", numbers=columns)
-    repository = load_repository()
-    campaign = repository.campaigns["proc7"].campaign
-    (step,), site = campaign.steps, repository.sites[campaign.site]
-    fingerprints = {output: bytes(32) for output in step.outputs}
     for count in (613, 100_000):
         begun, size = time.process_time(), 0
-        for number in range(count):
-            name = f"physics.0003.{number:05d}.HLT1.f00000.root"
-            file = InputFile(name, f"/raw/{name}", 10**9, f"adler32:{number:08x}")
-            (job,) = divide_input(step, [file])
-            key = run_key(3, number)
-            size += len(write_job(render_job(campaign, step, repository, site, key, job, fingerprints)))
+        for rendered in render_jobs(count):
+            size += len(write_job(rendered))
         used = time.process_time() - begun
         table.add_row(f"{count:,}", f"{size / 1e6:.1f}", f"{used:.2f}", f"{read_peak():.0f}")
     return table

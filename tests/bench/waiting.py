@@ -6,22 +6,28 @@ its floor; the medians are shown.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.table import Table
 
 from ci.cli.console import make_table
-from tests.bench.world import declare, write_run_list
+from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job
+from schemas.manifest.runs import run_key
+from tests.bench.world import declare, load_repository, write_run_list
 
 TIMES = 5
+Add = Callable[[str, str, Sequence[float], Sequence[float]], None]
 ROOT = Path(__file__).parents[2]
 
 PLAIN_IMPORT = """\
@@ -46,10 +52,39 @@ def measure_waiting() -> Table:
 
     with tempfile.TemporaryDirectory() as name:
         _measure_import(Path(name), add)
+    _measure_jobs(add)
     return table
 
 
-def _measure_import(folder: Path, add: Callable[[str, str, Sequence[float], Sequence[float]], None]) -> None:
+def _measure_jobs(add: Add) -> None:
+    """Job JSONs of a campaign with three outputs, in this process."""
+    works, floors = [], []
+    for _ in range(TIMES):
+        begun = time.process_time()
+        for rendered in render_jobs(100_000):
+            write_job(rendered)
+        works.append(time.process_time() - begun)
+        begun = time.process_time()
+        for _ in range(100_000):
+            json.dumps(rendered, sort_keys=True).encode()
+        floors.append(time.process_time() - begun)
+    add("100,000 job JSONs", "json alone writes one as often", works, floors)
+
+
+def render_jobs(count: int) -> Iterator[Mapping[str, Any]]:
+    """So many job JSONs of a campaign with three outputs."""
+    repository = load_repository()
+    campaign = repository.campaigns["proc7"].campaign
+    (step,), site = campaign.steps, repository.sites[campaign.site]
+    fingerprints = {output: bytes(32) for output in step.outputs}
+    for number in range(count):
+        name = f"physics.0003.{number:05d}.HLT1.f00000.root"
+        file = InputFile(name, f"/raw/{name}", 10**9, f"adler32:{number:08x}")
+        (job,) = divide_input(step, [file])
+        yield render_job(campaign, step, repository, site, run_key(3, number), job, fingerprints)
+
+
+def _measure_import(folder: Path, add: Add) -> None:
     listed, state = folder / "runs.csv", folder / "state"
     write_run_list(listed, 1_000_000)
     checkout = make_checkout(folder)
