@@ -8,6 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from reconciler.conditions.coverage import find_uncovered
+from reconciler.datasets.contents import is_made
 from reconciler.ledger.reading.editions import find_digests, list_editions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.writing.trust import Launch, read_launch
@@ -176,7 +177,12 @@ def _check_datasets(connection: Connection, declared: Declared, repository: Repo
             name = parse_dataset(read.dataset)
             if name.edition is not None:
                 continue
-            if name.campaign not in repository.campaigns and name.campaign not in made:
+            there = repository.campaigns.get(name.campaign)
+            if there is None:
+                missing = name.campaign not in made
+            else:
+                missing = not there.campaign.makes(name) and not is_made(connection, name)
+            if missing:
                 message = f"there is no dataset {read.dataset}: no campaign makes it, and it has no registered files"
                 adopt = f"adopt it with `b2prod files import … --dataset {name.dataset}`"
                 hint = suggest(name.dataset, known, adopt)

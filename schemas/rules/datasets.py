@@ -42,7 +42,10 @@ def check_datasets(repository: Repository) -> Iterator[Finding]:
                 message = f"{show(read.dataset)} is made by this campaign itself"
                 hint = f"write `step: {name.step}` with `level` or `skim`"
                 yield document.report((*path, "dataset"), "BP509", message, hint)
-            elif (declared := repository.campaigns.get(name.campaign)) is not None:
+            elif (declared := repository.campaigns.get(name.campaign)) is not None and (
+                # What an ended campaign has no step for may be adopted under its name; `resolve` knows what there is.
+                declared.campaign.is_live or declared.campaign.step(find_declared(name.step)) is not None
+            ):
                 yield from _check_made(document, path, name, step, declared)
 
 

@@ -148,6 +148,20 @@ def test_a_dataset_that_nobody_has_is_a_finding_that_names_a_near_one(tmp_path):
     assert [(one.code, "prod6/skims/mdst" in one.hint) for one in findings] == [("BP410", True)]
 
 
+def test_what_an_ended_campaign_has_no_step_for_may_be_adopted_under_its_name(two):
+    two.change(("kind: calibration", "kind: calibration\nstate: stopped"))
+    two.change(("proc7/reco/mdst", "proc7/old/mdst"), campaign="skims", lock=False)
+    with reading(two.state) as connection:
+        found = resolve(connection, two.repository(), two.repository().campaigns["skims"])[1]
+    assert [one.code for one in found] == ["BP410"]
+    assert not [*check_datasets(two.repository())]
+    adopt(two, "proc7/old/mdst", 1, "old data")
+    two.lock()
+    assert two.groups("skims")[0][:3] == ("submit", "thin", "3:1")
+    two.change(("state: stopped", "state: held"), lock=False)
+    assert [one.code for one in check_datasets(two.repository())] == ["BP508"]
+
+
 def test_a_file_that_two_datasets_claim_is_refused_with_both_names(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP)
     adopt(world, "prod6/reco/mdst", 1, "of prod6")
