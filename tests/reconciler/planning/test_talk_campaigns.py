@@ -27,12 +27,13 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 NOON = "2019-02-07T12:00:00+00:00"
 
+ADOPTED = ("hlt_bhabha", "hlt_gamma_gamma", "hlt_mumu_2trk")
+"""The RAW skims of prod6 that preproc7 read."""
+ARCHIVED = ("prod6", "GCR5a")
+
 UNITS = {
     "prod6": {"reco": 613},
-    "preproc7": {
-        "skims": 613,
-        **{f"cdst@phase2_{skim}": 613 for skim in ("bhabha", "gamma_gamma", "mumu_2trk")},
-    },
+    "preproc7": {f"cdst@{skim}": 613 for skim in ADOPTED},
     "proc7": {"reco": 613},
     "proc7b": {"reco": 613},
     "preproc8": {
@@ -65,31 +66,71 @@ RENDERS = (
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """The productions of this repository, the archived campaigns among the others, with the stand-in runs imported."""
+def imported(tmp_path_factory):
+    """The productions of this repository, with the stand-in runs and a RAW file of each run of experiment 3 imported."""
     folder = tmp_path_factory.mktemp("talk")
     shutil.copytree(ROOT / "productions", folder / "productions")
+    for runs in ("e0003", "e0005"):
+        assert (
+            run(["--root", str(folder), "runs", "import", str(ROOT / f"productions/runs/{runs}.csv")])
+            == Exit.FINE
+        )
+    register(folder, "physics.0003.{:05}.root", "/raw/{}", "{:08x}")
+    return folder
+
+
+def register(folder, name, path, checksum, dataset=""):
+    """Registers a file on tape for each run of experiment 3."""
+    listed = (ROOT / "productions/runs/e0003.csv").read_text().splitlines()[3:]
+    found = [
+        File(
+            3,
+            number,
+            "raw",
+            name.format(number),
+            path.format(number),
+            1,
+            f"adler32:{checksum.format(number)}",
+            None,
+            "tape",
+            dataset=dataset,
+        )
+        for number in (int(line.split(",")[1]) for line in listed)
+    ]
+    with opened(State(folder / ".b2prod")) as engine:
+        assert import_files(engine, found).counts.new == len(found)
+
+
+@pytest.fixture(scope="module")
+def reopened(imported, tmp_path_factory):
+    """The archived campaigns alone, as if they were not stopped."""
+    folder = tmp_path_factory.mktemp("archived")
+    shutil.copytree(imported, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder / "productions/campaigns")
     for archived in (folder / "productions/archive").iterdir():
         shutil.move(archived, folder / "productions/campaigns" / archived.name)
         manifest = folder / "productions/campaigns" / archived.name / "campaign.yaml"
         # a reprocessing that is not stopped has a ticket
         held = "state: held\nticket: BIIDP-1"
         manifest.write_text(manifest.read_text().replace("state: stopped", held))
-    for runs in ("e0003", "e0005"):
-        assert (
-            run(["--root", str(folder), "runs", "import", str(ROOT / f"productions/runs/{runs}.csv")])
-            == Exit.FINE
-        )
-    numbers = [
-        int(line.split(",")[1]) for line in (ROOT / "productions/runs/e0003.csv").read_text().splitlines()[3:]
-    ]
-    raw = [
-        File(3, n, "raw", f"physics.0003.{n:05}.root", f"/raw/{n}", 1, f"adler32:{n:08x}", None, "tape")
-        for n in numbers
-    ]
-    with opened(State(folder / ".b2prod")) as engine:
-        import_files(engine, raw)
     return folder
+
+
+@pytest.fixture(scope="module")
+def checkout(imported, tmp_path_factory):
+    """The live campaigns, with the RAW skims of prod6 adopted."""
+    folder = tmp_path_factory.mktemp("live")
+    shutil.copytree(imported, folder, dirs_exist_ok=True)
+    for place, skim in enumerate(ADOPTED, 1):
+        name, path = f"physics.0003.{{:05}}.{skim}.root", f"/old/{skim}/{{}}"
+        register(folder, name, path, f"{place}{{:07x}}", f"prod6/skims/{skim}")
+    return folder
+
+
+@pytest.fixture
+def declared_in(checkout, reopened):
+    """Returns the checkout that a campaign is planned in."""
+    return lambda name: reopened if name in ARCHIVED else checkout
 
 
 def call(checkout, capsys, *words):
@@ -99,13 +140,16 @@ def call(checkout, capsys, *words):
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_its_lock_is_current(checkout, capsys, name):
-    assert call(checkout, capsys, "resolve", "--check", name)[0] == Exit.FINE
+def test_its_lock_is_current(declared_in, capsys, name):
+    assert call(declared_in(name), capsys, "resolve", "--check", name)[0] == Exit.FINE
 
 
-def test_each_plans_each_of_its_units(checkout, capsys):
-    assert call(checkout, capsys, "plan", *UNITS)[0] == Exit.FINE
-    rows = json.loads(call(checkout, capsys, "status", *UNITS, "--json")[1])
+def test_each_plans_each_of_its_units(declared_in, capsys):
+    rows = []
+    for names in (ARCHIVED, [name for name in UNITS if name not in ARCHIVED]):
+        folder = declared_in(names[0])
+        assert call(folder, capsys, "plan", *names)[0] == Exit.FINE
+        rows += json.loads(call(folder, capsys, "status", *names, "--json")[1])
     found = [(row["campaign"], row["step"], row["units"]) for row in rows if "step" in row]
     assert sorted(found) == sorted(
         (name, step, count) for name, steps in UNITS.items() for step, count in steps.items()
@@ -116,7 +160,7 @@ def test_a_campaign_without_a_lock_stops_no_other(checkout, capsys):
     code = run(["--root", str(checkout), "plan", "--exit-code", "--format", "json"])
     planned, said = capsys.readouterr()
     names = [one["campaign"] for one in json.loads(planned)["campaigns"]]
-    assert sorted(names) == sorted(UNITS)
+    assert sorted(names) == sorted(UNITS.keys() - {*ARCHIVED})
     assert names.index("proc7") < names.index("exp3_skims"), "what is read is planned before"
     assert "never locked: demo; `b2prod resolve demo`" in said
     assert code == Exit.FINE  # all of them are held
@@ -133,8 +177,8 @@ def test_its_render_is_the_one_that_was_reviewed(checkout, capsys, tmp_path, nam
 
 
 @pytest.mark.parametrize("name", sorted(UNITS.keys() - {name for name, _ in RENDERS}))
-def test_the_others_render_too(checkout, capsys, name):
-    assert call(checkout, capsys, "render", name)[0] == Exit.FINE
+def test_the_others_render_too(declared_in, capsys, name):
+    assert call(declared_in(name), capsys, "render", name)[0] == Exit.FINE
 
 
 def test_the_requests_of_proc7b_lack_what_is_not_public_and_nothing_else(checkout, capsys, tmp_path):
@@ -210,6 +254,13 @@ def test_the_jobs_of_a_scan_state_what_deviates_and_why(checkout, capsys, tmp_pa
         json.loads(job.read_text())["skims"]["phase2_hadron"]["line"]
         == "software_trigger_cut&hlt&accept_hadron"
     )
+
+
+def test_preproc7_reads_the_adopted_skims_of_prod6(checkout, capsys, tmp_path):
+    assert call(checkout, capsys, "render", "preproc7", "-o", str(tmp_path), "--run", "3:529")[0] == Exit.FINE
+    for skim in ADOPTED:
+        (job,) = (tmp_path / f"preproc7/cdst@{skim}").rglob("*.json")
+        assert [one["path"] for one in json.loads(job.read_text())["inputs"]] == [f"/old/{skim}/529"]
 
 
 def test_proc7b_is_proc7_but_for_the_site():
