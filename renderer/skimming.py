@@ -21,6 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":
+    # Read when numpy is loaded. A skim multiplies no matrices, and a thread for each processor costs CPU time and memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from renderer.event_data.event_numbers import RECORD, RepeatedEventsError, write_record
 from renderer.event_data.root_file import InputError, LackingError
 from renderer.skims.outputs import Skimmer

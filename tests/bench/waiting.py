@@ -27,6 +27,7 @@ from schemas.manifest.runs import run_key
 from tests.bench.world import declare, load_repository, write_run_list
 
 TIMES = 5
+UNITS = 10
 Add = Callable[[str, str, Sequence[float], Sequence[float]], None]
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +53,7 @@ def measure_waiting() -> Table:
 
     with tempfile.TemporaryDirectory() as name:
         _measure_import(Path(name), add)
+        _measure_units(Path(name), add)
     _measure_jobs(add)
     return table
 
@@ -84,6 +86,18 @@ def render_jobs(count: int) -> Iterator[Mapping[str, Any]]:
         yield render_job(campaign, step, repository, site, run_key(3, number), job, fingerprints)
 
 
+def _measure_units(folder: Path, add: Add) -> None:
+    units, floors = [], []
+    for turn in range(TIMES):
+        floors.append(clock(sys.executable, "-c", "import uproot"))
+        place = folder / f"units {turn}"
+        place.mkdir()
+        command = [sys.executable, "-m", "tests.bench.units", place, str(UNITS)]
+        units.append(float(run(*command)))
+    what = f"one uproot unit of a thousand events on engine local, of {UNITS}"
+    add(what, 'python -c "import uproot"', units, floors)
+
+
 def _measure_import(folder: Path, add: Add) -> None:
     listed, state = folder / "runs.csv", folder / "state"
     write_run_list(listed, 1_000_000)
@@ -113,10 +127,16 @@ def call(checkout: Path, *arguments: str | Path) -> float:
     return clock(sys.executable, "-m", "ci.entry", "--root", checkout, *arguments)
 
 
-def clock(*command: str | Path) -> float:
-    """CPU seconds of a command, as its user's and in the kernel; modules are compiled before."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def run(*command: str | Path) -> str:
+    """What a command prints; modules are compiled before."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=environment)
+    return done.stdout
+
+
+def clock(*command: str | Path) -> float:
+    """CPU seconds of a command, as its user's and in the kernel."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(*command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

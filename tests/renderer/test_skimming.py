@@ -318,6 +318,18 @@ def test_the_program_reads_relative_paths_and_reports_last(tmp_path):
     assert (tmp_path / "application.json").stat().st_mtime_ns >= (tmp_path / "x.root").stat().st_mtime_ns
 
 
+def test_the_program_has_one_thread_whatever_the_machine_has():
+    """A thread for each processor would cost CPU time and memory at the start of every job."""
+    count = "import os, runpy, sys; sys.argv = ['x']"
+    count += "\ntry: runpy.run_module('renderer.skimming', run_name='__main__')"
+    count += "\nexcept SystemExit: print(len(os.listdir('/proc/self/task')))"
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", count], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", ["-S -n", "-n"], ids=["may be raised", "may not be raised"])
 @pytest.mark.parametrize("missing", [0, 1], ids=["sound", "the last lacks its variable"])
