@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.model.deviations import Told
+from reconciler.model.produced import Produced
 from reconciler.model.states import MAKING, PlanAction
 from schemas.files.canonical import digest
 from schemas.manifest.runs import format_runs
@@ -53,14 +54,14 @@ Unit = tuple[str, int]
 class Observed:
     """What the ledger knows of one campaign, and of outputs of other campaigns that it could reuse.
 
-    `produced` are fingerprints with an output that exists. `elsewhere` maps fingerprints with an output of another campaign
+    `produced` are the outputs that exist. `elsewhere` maps fingerprints with an output of another campaign
     at the same storage to campaign and step, as in `proc6/reco`; `begun` does so for those that it is making.
     `made` has the latest output of units that were produced before; `lost` maps fingerprints to what happened to their
     files, `gone` or `changed`; `unknown` are fingerprints at a storage that cannot be read.
     `payloads` has the payload sets of `made`: digest → payload name → checksum.
     """
 
-    produced: frozenset[bytes] | set[bytes] = frozenset()
+    produced: Produced = frozenset()
     elsewhere: Mapping[bytes, str] = field(default_factory=dict)
     begun: Mapping[bytes, str] = field(default_factory=dict)
     made: Mapping[tuple[str, str, int], Made] = field(default_factory=dict)
@@ -86,7 +87,7 @@ class Group:
     claimed: bool = False
 
     def data(self) -> dict[str, Any]:
-        """The group as JSON data; `content` is the digest of all fingerprints that it is about."""
+        """The group as JSON data; `content` is the digest of all outputs that it is about."""
         return {
             "action": self.action.word,
             "step": self.step,

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
+from operator import eq
 from typing import Any
 
 from reconciler.model.deviations import tell_deviations
 from reconciler.model.plan import CampaignPlan, Group, Observed
+from reconciler.model.produced import find_absent
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.planning.claims import CLAIMING
 from renderer.identity.fingerprint import name_changes
@@ -98,16 +101,20 @@ class _Planning:
         name, elsewhere = units.step.name, self.observed.elsewhere
         missing: dict[str, set[int]] = {}  # output → the runs that lack it
         taken: dict[str, set[int]] = {}  # the same for outputs that another campaign made
+        lacking, last = set[int](), list[int]()
         for output, column in units.fingerprints.items():
-            absent = set(column) - self.observed.produced
-            for found, values in ((missing, absent - elsewhere.keys()), (taken, absent & elsewhere.keys())):
-                if values:
-                    here = {run for run, value in zip(units.runs, column, strict=True) if value in values}
-                    found[output] = here
+            absent = find_absent(column, self.observed.produced)
+            if absent != last:  # the outputs of a unit are mostly produced together
+                lacking, last = {units.runs[one] for one in absent}, absent
+            there = {units.runs[one] for one in absent if elsewhere and column[one] in elsewhere}
+            if there:
+                taken[output] = there
+            if len(there) < len(absent):
+                missing[output] = lacking - there if there else lacking
         for run, reason in units.waiting.items():
             action = PlanAction.BLOCKED if run in self.refused else PlanAction.WAITING
             self.put(action, name, tuple(units.fingerprints), self.refused.get(run, reason), (run,))
-        lacking: set[int] = set().union(*missing.values())
+        lacking = set().union(*missing.values())
         reused = set().union(*taken.values()) - lacking
         self.done += len(units.runs) - len(lacking) - len(reused)
         if new := self.find_new(units, missing):
@@ -301,14 +308,16 @@ def _list_outputs(runs: Mapping[str, set[int]], run: int) -> tuple[str, ...]:
 
 
 def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[int, ...]) -> str:
-    """The digest of the fingerprints of a group's units, output by output, run by run."""
+    """The digest of all that determines the outputs of a group's units: recipes, inputs and payload sets."""
     if column is None or any(output not in column.units.fingerprints for output in outputs):
         return ""
-    found = sha256()
-    for output in outputs:
-        values = column.units.fingerprints[output]
-        for run in runs:
-            found.update(values[column.place[run]] if run in column.place else b"-")
+    units = column.units
+    whole = len(runs) == len(units.runs) and all(map(eq, runs, units.runs))
+    there = range(len(runs)) if whole else [column.place[run] for run in runs if run in column.place]
+    found = sha256("".join(one.digest for one in units.recipes if one.output in outputs).encode())
+    for values in (units.inputs, units.payload_sets or ()):
+        if values:
+            found.update("".join([values[place] for place in there]).encode())
     return found.hexdigest()
 
 
@@ -317,7 +326,11 @@ class _Column:
 
     def __init__(self, units: StepUnits) -> None:
         self.units = units
-        self.place = {run: index for index, run in enumerate(units.runs)}
+
+    @cached_property
+    def place(self) -> dict[int, int]:
+        """Run key → its index in the columns."""
+        return {run: index for index, run in enumerate(self.units.runs)}
 
     def declares(self, run: int) -> bool:
         """Whether the run is declared, even if its input does not exist yet."""

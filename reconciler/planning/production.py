@@ -111,9 +111,7 @@ def _narrow(units: StepUnits, wanted: frozenset[int]) -> StepUnits:
     return replace(
         units,
         runs=[units.runs[index] for index in kept],
-        fingerprints={
-            output: [column[index] for index in kept] for output, column in units.fingerprints.items()
-        },
+        fingerprints={output: column.choose(kept) for output, column in units.fingerprints.items()},
         inputs=[units.inputs[index] for index in kept],
         payload_sets=None if payload_sets is None else [payload_sets[index] for index in kept],
         waiting={run: reason for run, reason in units.waiting.items() if run in wanted},

@@ -31,7 +31,6 @@ from schemas.conditions.snapshot import name_number
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
-from schemas.manifest.runs import split_key
 from schemas.repository import Repository
 
 
@@ -121,7 +120,7 @@ class _Reader:
             raise ValueError(f"{name} has no lock")
         chosen = choose_runs(connection, campaign, lock)
         runs = chosen.runs
-        experiments = sorted({split_key(key)[0] for key in runs})
+        experiments = sorted({key >> 32 for key in runs})
         reader = SourceReader(connection, repository, state, self.read_units)
         sources = reader.read(campaign, lock, experiments)
         chains, ignored = choose_chains(connection, repository, campaign)
@@ -174,7 +173,7 @@ def _find_pathless(
         return dict.fromkeys(runs, f"the number of {tag} is not known: `b2prod gt pull {tag}` tells it")
     if not layout.needs("energy"):
         return {}
-    known = find_energies(connection, sorted({split_key(key)[0] for key in runs}))
+    known = find_energies(connection, sorted({key >> 32 for key in runs}))
     reason = "its beam energy is not known: import it with `b2prod runs import`"
     return {key: reason for key in runs if key not in known}
 

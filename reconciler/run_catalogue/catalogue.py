@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from reconciler.ledger.schema.file_tables import SIMULATED, removals, replicas
+from reconciler.ledger.schema.rows import divide, join_texts, read_numbers
 from reconciler.ledger.schema.tables import files, inputs, quarantine, runs
 from reconciler.model.run import NO_BEAM
 from renderer.jobs.job_json import InputFile
@@ -17,6 +20,12 @@ from schemas.manifest.runs import RunSet, gather_runs, run_key, split_key
 
 RAW = f"{DETECTOR}/raw"
 """The dataset of the detector's raw data in ROOT files."""
+
+RANGES = 200
+"""The largest number of ranges of runs that a query has."""
+
+_DIGITS = 64
+"""The length of a digest."""
 
 _OF_RUN = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
 
@@ -36,11 +45,38 @@ def find_known(connection: Connection, keys: Iterable[int]) -> dict[int, str | N
     }
 
 
+def count_known(connection: Connection, asked: RunSet) -> int:
+    """How many of these runs the catalogue has."""
+    ends = ((split_key(first), split_key(last)) for first, last in asked.intervals)
+    within = (and_(runs.c.experiment == one[0], runs.c.run.between(one[1], last[1])) for one, last in ends)
+    return sum(
+        connection.execute(select(func.count()).select_from(runs).where(or_(*part))).scalar_one()
+        for part in divide(within, RANGES)
+    )
+
+
+def find_removed_runs(connection: Connection, asked: RunSet) -> dict[int, str]:
+    """Those of these runs that were removed from the catalogue, by run key, with the reason."""
+    query = select(runs.c.experiment, runs.c.run, runs.c.removed).where(runs.c.removed.is_not(None))
+    return {
+        key: removed
+        for experiment, run, removed in connection.execute(query)
+        if (key := run_key(experiment, run)) in asked
+    }
+
+
 def read_inputs(connection: Connection, dataset: str, experiments: Sequence[int]) -> dict[int, str]:
     """Run key → digest of the files that a dataset has of it."""
-    at = (inputs.c.dataset == dataset, inputs.c.experiment.in_(experiments))
-    query = select(inputs.c.experiment, inputs.c.run, inputs.c.digest).where(*at)
-    return {experiment << 32 | run: digest for experiment, run, digest in connection.execute(query)}
+    found: dict[int, str] = {}
+    texts = (join_texts(connection, inputs.c.run, ","), join_texts(connection, inputs.c.digest))
+    for experiment in experiments:
+        query = select(*texts).where(inputs.c.dataset == dataset, inputs.c.experiment == experiment)
+        numbers, digests = connection.execute(query).one()
+        if numbers:
+            keys = np.fromstring(numbers, dtype=np.int64, sep=",") | run_key(experiment, 0)
+            each = (digests[place : place + _DIGITS] for place in range(0, len(digests), _DIGITS))
+            found.update(zip(keys.tolist(), each, strict=True))
+    return found
 
 
 def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:
@@ -74,25 +110,38 @@ def find_excessive(
 
     If the events of some files of a run are not known, only those of the other files are counted.
     """
-    unit = (inputs.c.dataset, runs.c.experiment, runs.c.run, runs.c.events)
-    here = and_(inputs.c.dataset.in_(sorted(datasets)), runs.c.experiment.in_(experiments))
-    whole = select(*unit, inputs.c.events).join(inputs, _OF_RUN).where(here, inputs.c.events > runs.c.events)
-    alike = and_(*(files.c[name] == inputs.c[name] for name in ("dataset", "experiment", "run")))
-    counted = func.sum(files.c.events)
-    partly = (
-        select(*unit, counted)
-        .join(inputs, _OF_RUN)
-        .join(files, alike)
-        .where(here, inputs.c.events.is_(None), inputs.c.files > 1, files.c.events.is_not(None))
-        .group_by(*unit)
-        .having(counted > runs.c.events)
-    )
     found: dict[str, dict[int, str]] = {}
-    for query, least in ((whole, ""), (partly, "at least ")):
-        for dataset, experiment, run, recorded, there in connection.execute(query):
-            said = f"registered with {least}{int(there):,} events, the run itself with {recorded:,}"
-            found.setdefault(dataset, {})[run_key(experiment, run)] = f"its files in {dataset} are {said}"
+    for experiment in experiments:
+        of_run = select(runs.c.run, runs.c.events).where(runs.c.experiment == experiment)
+        numbers, recorded = read_numbers(connection, of_run.where(runs.c.events.is_not(None)))
+        order = np.argsort(numbers)
+        for dataset in sorted(datasets):
+            here = and_(inputs.c.dataset == dataset, inputs.c.experiment == experiment)
+            counted = select(inputs.c.run, inputs.c.events).where(here, inputs.c.events.is_not(None))
+            for least, (which, there) in (
+                ("", read_numbers(connection, counted)),
+                ("at least ", _count_partly(connection, here)),
+            ):
+                place = np.searchsorted(numbers, which, sorter=order)
+                known = np.flatnonzero(place < len(numbers))
+                known = known[numbers[order[place[known]]] == which[known]]
+                for index in known[there[known] > recorded[order[place[known]]]].tolist():
+                    said = f"registered with {least}{there[index]:,} events, the run itself with {recorded[order[place[index]]]:,}"
+                    key = run_key(experiment, int(which[index]))
+                    found.setdefault(dataset, {})[key] = f"its files in {dataset} are {said}"
     return found
+
+
+def _count_partly(connection: Connection, here: ColumnElement[bool]) -> list[NDArray[np.int64]]:
+    """Run numbers, and the events of their files, for the runs of which the events of some files are not known."""
+    partly = select(inputs.c.dataset, inputs.c.experiment, inputs.c.run)
+    partly = partly.where(here, inputs.c.events.is_(None), inputs.c.files > 1)
+    if connection.execute(partly.limit(1)).first() is None:  # the join below takes ten times as long
+        return [np.zeros(0, dtype=np.int64)] * 2
+    chosen = partly.subquery()
+    alike = and_(*(files.c[name] == chosen.c[name] for name in ("dataset", "experiment", "run")))
+    counted = select(files.c.run, func.sum(files.c.events)).join(chosen, alike)
+    return read_numbers(connection, counted.where(files.c.events.is_not(None)).group_by(files.c.run))
 
 
 def find_simulated(

@@ -14,14 +14,11 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, s
 
 from reconciler.ledger.schema.tables import admissions, runs
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.run_catalogue.catalogue import find_known
+from reconciler.run_catalogue.catalogue import RANGES, count_known, find_known, find_removed_runs
 from schemas.manifest.campaign import Campaign, Selector
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import RunRange, RunSet, format_runs, gather_runs, run_key, split_key
 from schemas.rules.support.intervals import contain, take
-
-RANGES_IN_SQL = 200
-"""The largest number of ranges that a query has. More ranges are compared in Python."""
 
 _NO_RUN = "the run catalogue has no such run"
 
@@ -47,8 +44,8 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
     Raises:
         SourceUnavailable: the run catalogue lacks runs of the lock: it shrank, or is another one.
     """
-    known = find_known(connection, lock.runs)
-    if len(known) < len(lock.runs):
+    if count_known(connection, lock.runs) < len(lock.runs):
+        known = find_known(connection, lock.runs)
         lacking = lock.runs.subtract(gather_runs(sorted(known)).intervals)
         what = f"the run catalogue lacks runs that {campaign.name} was locked with"
         raise SourceUnavailable(f"{what}: {format_runs(lacking, most=10)}")
@@ -56,20 +53,21 @@ def choose_runs(connection: Connection, campaign: Campaign, lock: Lock) -> Chose
         key: f"the lock has it, and {why}; run `b2prod resolve {campaign.name}`"
         for key, why in find_foreign(connection, campaign, lock).items()
     }
-    keys, entrants = set(lock.runs), list[int]()
+    removed = find_removed_runs(connection, lock.runs)
+    keys, entrants = set[int](), list[int]()
     admitted = read_admissions(connection, campaign.name) if lock.open_runs else set()
     for selector in [one for one in campaign.selectors if one.is_open]:
         inside = [key for key in admitted if _names(selector, key)]
-        known |= find_known(connection, inside)
+        removed |= {key: why for key, why in find_known(connection, inside).items() if why is not None}
         coming = [key for key in select_runs(connection, selector) if key not in admitted]
         room = max(0, (selector.max_runs or 0) - len(inside))
         entrants += coming[:room]
         late = f"max_runs is {selector.max_runs}, and that many came before it"
         refused |= dict.fromkeys(coming[room:], late)
         keys.update(inside, coming)
-    removed = ((key, reason) for key, reason in known.items() if reason is not None)
-    refused.update((key, f"removed from the run catalogue: {reason}") for key, reason in removed)
-    return Chosen(tuple(sorted(keys)), refused, tuple(entrants))
+    refused.update((key, f"removed from the run catalogue: {reason}") for key, reason in removed.items())
+    taken = sorted(keys.union(lock.runs)) if keys else lock.runs
+    return Chosen(tuple(taken), refused, tuple(entrants))
 
 
 def select_runs(connection: Connection, selector: Selector) -> list[int]:
@@ -78,7 +76,7 @@ def select_runs(connection: Connection, selector: Selector) -> list[int]:
     query = query.order_by(runs.c.id if selector.is_open else runs.c.run)
     base = run_key(selector.experiment, 0)
     found = [base | run for run in connection.scalars(query)]
-    if max(len(selector.ranges), len(selector.exclude)) > RANGES_IN_SQL:
+    if max(len(selector.ranges), len(selector.exclude)) > RANGES:
         found = list(compress(found, _are_within(found, base, take(selector))))
     return found
 
@@ -182,9 +180,9 @@ def _write_conditions(selector: Selector) -> Iterator[ColumnElement[bool]]:
     yield runs.c.removed.is_(None)
     if selector.first is not None:
         yield runs.c.run >= selector.first
-    elif len(selector.ranges) <= RANGES_IN_SQL:
+    elif len(selector.ranges) <= RANGES:
         yield or_(*(runs.c.run.between(one.first, one.last) for one in selector.ranges))
-    if 0 < len(selector.exclude) <= RANGES_IN_SQL:
+    if 0 < len(selector.exclude) <= RANGES:
         yield not_(or_(*(runs.c.run.between(one.first, one.last) for one in selector.exclude)))
     yield from _write_qualities(selector)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from renderer.identity.fingerprint import Recipe, fingerprint_runs, write_recipes
+from renderer.identity.fingerprint import Fingerprints, Recipe, write_recipes
 from renderer.identity.payloads import digest_runs
 from schemas.conditions.local_database import settle_overlaps
 from schemas.conditions.snapshot import Snapshot
@@ -126,7 +126,7 @@ class StepUnits:
     step: Step
     recipes: tuple[Recipe, ...]
     runs: Sequence[int]
-    fingerprints: Mapping[str, Sequence[bytes]]
+    fingerprints: Mapping[str, Fingerprints]
     inputs: Sequence[str]
     payload_sets: Sequence[str] | None
     waiting: Mapping[int, str]
@@ -186,27 +186,6 @@ def tell_nothing(source: str) -> str:
     return f"no {source} is registered"
 
 
-def _fingerprint(
-    recipe: str,
-    source: Source | None,
-    runs: Sequence[int],
-    inputs: Sequence[str],
-    payload_sets: Sequence[str] | None,
-) -> list[bytes]:
-    """The fingerprints of the runs of one output, in their order; the other columns have one value for each run."""
-    if source is None or not source.produced:
-        read = "files" if source is not None and not source.made else "unit"
-        return fingerprint_runs(recipe, read, inputs, payload_sets)
-    found = [b""] * len(runs)
-    for read, made in (("files", False), ("unit", True)):
-        places = [place for place, run in enumerate(runs) if source.is_made(run) is made]
-        sets = None if payload_sets is None else [payload_sets[place] for place in places]
-        values = fingerprint_runs(recipe, read, [inputs[place] for place in places], sets)
-        for place, value in zip(places, values, strict=True):
-            found[place] = value
-    return found
-
-
 def declare_units(
     campaign: Campaign,
     repository: Repository,
@@ -246,6 +225,10 @@ def declare_units(
         if simulated and template is not None and template.declares_real:
             for run, why in simulated.items():
                 refused.setdefault(run, f"{why}, and {template.name} is for real data")
+        read = "files" if source is not None and not source.made else "unit"
+        by_units = (
+            [source.is_made(run) for run in present] if source is not None and source.produced else None
+        )
         recipes = write_recipes(campaign, step, repository)
         used = find_chains(campaign, step, repository, declared)
         payload_sets = used.digest(present) if step.keys.software else None
@@ -254,7 +237,7 @@ def declare_units(
             recipes=recipes,
             runs=present,
             fingerprints={
-                one.output: _fingerprint(one.digest, source, present, column, payload_sets) for one in recipes
+                one.output: Fingerprints(one.digest, read, column, payload_sets, by_units) for one in recipes
             },
             inputs=column,
             payload_sets=payload_sets,

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from renderer.applications.uproot import VERSION
-from renderer.identity.fingerprint import digest_files, fingerprint, fingerprint_runs, write_recipes
+from renderer.identity.fingerprint import Fingerprints, digest_files, fingerprint, write_recipes
 from renderer.identity.units import declare_units
 from renderer.steering import digest_steering, load_templates
 from schemas.files.canonical import canonical_json, digest
@@ -66,8 +66,10 @@ def test_a_fingerprint_is_the_digest_of_canonical_json(conditions):
 
 
 def test_columns_and_single_values_agree():
-    column = fingerprint_runs("r" * 64, "unit", ["a" * 64, "b" * 64], ["c" * 64, "d" * 64])
-    assert column == [fingerprint("r" * 64, "unit", a * 64, c * 64) for a, c in (("a", "c"), ("b", "d"))]
+    column = Fingerprints("r" * 64, "unit", ["a" * 64, "b" * 64], ["c" * 64, "d" * 64])
+    assert list(column) == [
+        fingerprint("r" * 64, "unit", a * 64, c * 64) for a, c in (("a", "c"), ("b", "d"))
+    ]
 
 
 @pytest.mark.parametrize(

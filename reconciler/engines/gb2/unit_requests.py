@@ -36,7 +36,7 @@ def files_for(
         step=item.step,
         recipes=recipes,
         runs=(item.run,),
-        fingerprints={output: (fingerprint,) for output, fingerprint in item.fingerprints.items()},
+        fingerprints={name: item.units.fingerprints[name].choose((item.index,)) for name in item.names},
         inputs=(),
         payload_sets=None,
         waiting={},

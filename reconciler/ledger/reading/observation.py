@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select
 
+from reconciler.ledger.reading.produced_columns import find_undeclared, read_produced
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
     UNDER_WAY,
@@ -28,6 +29,7 @@ from reconciler.ledger.schema.tables import (
     sites,
 )
 from reconciler.model.plan import Intent, Made, Observed, Unit
+from reconciler.model.produced import find_absent
 from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, OutputState
 from renderer.identity.payloads import Payload
 from renderer.identity.units import StepUnits
@@ -102,19 +104,22 @@ def observe(
     lost = lost or {}
     elsewhere: dict[bytes, str] = {}
     begun: dict[bytes, str] = {}
-    produced = {*connection.scalars(_choose(campaign, "fingerprint"))} - lost.keys()
+    columns = [column for item in units for column in item.fingerprints.values()]
+    produced, count = read_produced(connection, campaign, {one.recipe for one in columns}, lost)
     missing: set[int] = set()
-    current = 0
     for item in units:
+        last: list[int] = []
         for column in item.fingerprints.values():
-            absent = [run for run, value in zip(item.runs, column, strict=True) if value not in produced]
-            missing.update(absent)
-            current += len(column) - len(absent)
-    if not missing and current == len(produced):
+            absent = find_absent(column, produced)
+            if absent != last:  # the outputs of a unit are mostly produced together
+                missing.update([item.runs[index] for index in absent])
+            last = absent
+    others = count - len(produced) + produced.count_others(columns)
+    if not missing and not others:
         return Observed(produced=produced)
-    if current < len(produced):
-        missing.update(_find_undeclared(connection, campaign, units))
-    made = _read_made(connection, campaign, missing, len(produced) + len(lost))
+    if others:
+        missing.update(find_undeclared(connection, campaign, columns))
+    made = _read_made(connection, campaign, missing, count + len(lost))
     former = {one.payload_set for one in made.values() if one.payload_set is not None}
     if reuse:
         elsewhere, begun = _read_elsewhere(connection, campaign, units, storage)
@@ -230,13 +235,6 @@ def read_taken_over(
             heads = [Head(*place, *made, maker=f"{other}/{step}") for place in missing[fingerprint]]
             found.setdefault(fingerprint, heads)
     return [head for heads in found.values() for head in heads]
-
-
-def _find_undeclared(connection: Connection, campaign: str, units: Sequence[StepUnits]) -> set[int]:
-    """The runs with a produced output that is not declared (any more)."""
-    declared = {value for item in units for column in item.fingerprints.values() for value in column}
-    rows = connection.execute(_choose(campaign, "experiment", "run", "fingerprint"))
-    return {run_key(experiment, run) for experiment, run, fingerprint in rows if fingerprint not in declared}
 
 
 def _choose(campaign: str, *columns: str) -> Select[*tuple[Any, ...]]:

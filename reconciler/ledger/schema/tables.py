@@ -228,6 +228,8 @@ outputs = make_numbered(
     UniqueConstraint("campaign", "step", "experiment", "run", "output", "version"),
     index_where("uq_outputs_live", LIVE_OUTPUT, "campaign", "fingerprint", unique=True),
     Index("ix_outputs_run", "campaign", "experiment", "run"),
+    index_where("ix_outputs_made", text("state = 'produced'"), "campaign", "recipe"),
+    index_where("ix_outputs_publishing", text("state = 'publishing'"), "campaign"),
     Index("ix_outputs_produced", "fingerprint", sqlite_where=text("state = 'produced'")),
 )
 # `after` is when a failed job may be tried again, in seconds since 1970. `events` is the registered number of events of

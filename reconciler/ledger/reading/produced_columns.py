@@ -1,0 +1,94 @@
+"""Reads the produced outputs of a campaign as columns, and finds those that it does not declare any more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, and_, func, select
+
+from reconciler.ledger.schema.rows import join_texts
+from reconciler.ledger.schema.tables import outputs, recipes
+from reconciler.model.produced import Keys, ProducedColumns, is_among, pack, pack_text, sort_keys
+from reconciler.model.states import OutputState
+from renderer.identity.fingerprint import Fingerprints
+from schemas.manifest.runs import run_key
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def read_produced(
+    connection: Connection, campaign: str, wanted: Collection[str], lost: Collection[bytes]
+) -> tuple[ProducedColumns, int]:
+    """The produced outputs of a campaign that were made by one of the recipes `wanted`; and the number of all produced outputs.
+
+    The `lost` ones, by fingerprint, do not count.
+    """
+    made = and_(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+    counts = select(outputs.c.recipe, func.count()).where(made).group_by(outputs.c.recipe)
+    numbers: dict[int, int] = {row[0]: row[1] for row in connection.execute(counts)}
+    named = select(recipes.c.id, recipes.c.digest).where(recipes.c.id.in_(numbers))
+    columns: dict[str, Keys] = {}
+    count = 0
+    for recipe, digest in connection.execute(named).all():
+        count += numbers[recipe]
+        if digest in wanted or lost:
+            keys, gone = _read_keys(connection, and_(made, outputs.c.recipe == recipe), lost)
+            count -= gone
+            if digest in wanted:
+                columns[digest] = keys
+    return ProducedColumns(columns), count
+
+
+def _read_keys(
+    connection: Connection, here: ColumnElement[bool], lost: Collection[bytes]
+) -> tuple[Keys, int]:
+    """The keys of outputs of one recipe, and the number of lost ones, which have none."""
+    if not lost:
+        given, payloads = (join_texts(connection, outputs.c[name]) for name in ("input", "conditions"))
+        query = select(given, payloads).where(here)
+        inputs, conditions = connection.execute(query).one()
+        try:
+            return pack_text(inputs or "", conditions), 0
+        except ValueError:  # an input is not a digest: somebody wrote it by hand
+            pass
+    rows = select(outputs.c.fingerprint, outputs.c.input, outputs.c.conditions).where(here)
+    gone = 0
+    kept: list[tuple[str, str | None]] = []
+    for fingerprint, given, payloads in connection.execute(rows):
+        if fingerprint in lost:
+            gone += 1
+        elif _is_sound(given, payloads):
+            kept.append((given, payloads))
+    return _pack(kept), gone
+
+
+def find_undeclared(connection: Connection, campaign: str, columns: Sequence[Fingerprints]) -> set[int]:
+    """The keys of the runs with a produced output that no column has."""
+    query = select(outputs.c.experiment, outputs.c.run, outputs.c.input, outputs.c.conditions)
+    query = query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+    numbers = select(outputs.c.recipe).where(outputs.c.campaign == campaign).distinct()
+    named = select(recipes.c.id, recipes.c.digest).where(recipes.c.id.in_(numbers))
+    found: set[int] = set()
+    for recipe, digest in connection.execute(named).all():
+        rows = connection.execute(query.where(outputs.c.recipe == recipe)).all()
+        declared = [pack(one.inputs, one.conditions) for one in columns if one.recipe == digest]
+        sound = [row for row in rows if declared and _is_sound(*row[2:])]
+        there = set()
+        if sound:
+            known = is_among(_pack([row[2:] for row in sound]), sort_keys(np.concatenate(declared)))
+            there = {run_key(*row[:2]) for row, one in zip(sound, known, strict=True) if one}
+        found.update({run_key(*row[:2]) for row in rows} - there)
+    return found
+
+
+def _is_sound(given: str, payloads: str | None) -> bool:
+    return all(_DIGEST.fullmatch(one) for one in (given, payloads) if one is not None)
+
+
+def _pack(rows: Sequence[Any]) -> Keys:
+    """The keys of rows with input and payload set, which is None in all of them or in none."""
+    with_payloads = bool(rows) and rows[0][1] is not None
+    return pack([given for given, _ in rows], [payloads for _, payloads in rows] if with_payloads else None)
