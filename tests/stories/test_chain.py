@@ -1,4 +1,7 @@
-"""Three campaigns on the demo's sample: convert, reconstruct and skim, each reading what the one before it makes."""
+"""Three campaigns on the demo's sample: convert, reconstruct and skim, each reading what the one before it makes.
+
+What is converted is the detector's raw data, which the second campaign reads without naming the first.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,11 @@ steps:
   {step}
 limits: {{max_units: 9, max_restate: 9}}
 """
-SCRIPT = '{{application: script, script: copy/1, arguments: ["@inputs", "@output:ntuple"], input: {}, outputs: [ntuple]}}'
+SCRIPT = '{{application: script, script: copy/1, arguments: ["@inputs", "@output:{0}"], outputs: [{0}], input: {1}}}'
+CONVERT = SCRIPT.format("raw", "{level: ntuple}, produces: detector/raw")
 CHAIN = {
-    "converted": f"convert: {SCRIPT.format('{level: ntuple}')}",
-    "reconstructed": f"reco: {SCRIPT.format('{dataset: converted/convert/ntuple}')}",
+    "converted": f"convert: {CONVERT}",
+    "reconstructed": f"reco: {SCRIPT.format('ntuple', '{dataset: detector/raw}')}",
     "skimmed": "skims: {application: uproot, input: {dataset: reconstructed/reco/ntuple}, skims: [hlt_hadron]}",
 }
 
@@ -91,6 +95,11 @@ def test_a_chain_is_made_in_one_turn_and_a_replaced_file_goes_through_all_of_it(
     ]
     assert told == [(name, "restate", "12:2") for name in CHAIN]
     assert (produce(call).produced, call("plan", "--exit-code")[0]) == (3, Exit.FINE)
+    code, out = call("dataset", "files", "detector/raw", "--json")
+    files = [json.loads(line) for line in out.splitlines()]
+    assert code == Exit.FINE
+    assert [(one["run"], one["version"]) for one in files] == [("12:1", 1), ("12:2", 2), ("12:3", 1)]
+    assert {one["maker"] for one in files} == {"converted/convert/raw"}
 
 
 def test_a_unit_says_which_unit_of_another_campaign_it_waits_for(call):
