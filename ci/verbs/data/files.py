@@ -31,8 +31,9 @@ from reconciler.run_catalogue.lists.file_lists import find_files, is_event_file,
 from reconciler.run_catalogue.lists.records import SEPARATORS
 from reconciler.run_catalogue.lists.run_lists import RefusedRow
 from reconciler.run_catalogue.run_import import ImportedRuns, replace_quarantine
-from schemas.manifest.dataset import UNASSIGNED, parse_dataset
+from schemas.manifest.dataset import UNASSIGNED, DatasetName, parse_dataset
 from schemas.manifest.runs import format_runs, run_key
+from schemas.repository import Repository
 
 _SHOWN = 50
 """The largest number of lines of one kind that an import prints."""
@@ -126,6 +127,7 @@ def import_event_files(
     sources = tuple(dict.fromkeys(sources))
     level = _choose_level(project, level, dataset)
     read = _read_sources(sources, level, dataset, separator, replicas=replicas)
+    _refuse_made(project, read)
     state = project.state
     single = [os.path.abspath(one) for one in sources if one.is_file() and is_event_file(one.name)]
     with progress("recording", None), opened(state) as engine:
@@ -162,6 +164,28 @@ def import_event_files(
     return Exit.FINDINGS if wrong else Exit.FINE
 
 
+def _tell_maker(repository: Repository, name: DatasetName) -> str | None:
+    """Why no files of others can be in a dataset that a live campaign makes; None if none makes it."""
+    declared = repository.campaigns.get(name.campaign)
+    if declared is None or not declared.campaign.is_live or not declared.campaign.makes(name):
+        return None
+    what = f"{name} is made by the campaign {name.campaign} of this repository"
+    return f"{what}; files of another production need another name"
+
+
+def _refuse_made(project: Project, read: _Sources) -> None:
+    """Refuses the files that a list puts into datasets that live campaigns make."""
+    names = {dataset: parse_dataset(dataset) for dataset in {file.dataset for file in read.found}}
+    if all(name.is_held for name in names.values()):
+        return
+    repository = load_any(project)[0]
+    owned = {dataset: _tell_maker(repository, name) for dataset, name in names.items()}
+    for file in read.found:
+        if (reason := owned[file.dataset]) is not None:
+            read.refuse(RefusedFile(file.path, reason))
+    read.found[:] = [file for file in read.found if owned[file.dataset] is None]
+
+
 def _choose_level(project: Project, level: str | None, dataset: str | None) -> str:
     """The data level of the files: as said, or that of the dataset.
 
@@ -173,10 +197,8 @@ def _choose_level(project: Project, level: str | None, dataset: str | None) -> s
             name = parse_dataset(read_dataset(dataset))
         except ValueError as error:
             raise WrongUse(f"--dataset: {error}") from error
-        declared = load_any(project)[0].campaigns.get(name.campaign)
-        if declared is not None and declared.campaign.is_live and declared.campaign.makes(name):
-            what = f"{dataset} is made by the campaign {name.campaign} of this repository"
-            raise WrongUse(f"{what}; files of another production need another name")
+        if (owned := _tell_maker(load_any(project)[0], name)) is not None:
+            raise WrongUse(owned)
         level = level or (dataset.rpartition("/")[2] if dataset.rpartition("/")[2] in LEVELS else None)
     if level is None:
         raise WrongUse(f"say the data level of the files: --level {' | '.join(LEVELS)}")

@@ -283,6 +283,25 @@ def test_two_live_campaigns_do_not_produce_the_same_runs(world, changes, count):
     assert all("conversion/convert" in one.message and "run 3:3-4" in one.message for one in found)
 
 
+def test_no_file_is_imported_into_a_dataset_that_a_campaign_makes(world, capsys, monkeypatch):
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
+    file = world.root / "old.root"
+    file.write_bytes((world.root / "events/3.root").read_bytes())
+    row = f"{{}},3,1,{file},mdst,9,adler32:00000001,disk,3\n"
+    head = "dataset,experiment,run,path,level,size,checksum,storage,events\n"
+    (world.root / "list.csv").write_text(head + row.format("proc7/reco/mdst"))
+    said = "proc7/reco/mdst is made by the campaign proc7 of this repository"
+    for words in (["old.root", "--dataset", "proc7/reco/mdst"], ["list.csv", "--level", "mdst"]):
+        source = str(world.root / words[0])
+        assert run(["--root", str(world.root), "files", "import", source, *words[1:]]) != 0
+        assert said in capsys.readouterr().err
+    (world.root / "list.csv").write_text(head + row.format("prod6/reco/mdst"))
+    assert (
+        run(["--root", str(world.root), "files", "import", str(world.root / "list.csv"), "--level", "mdst"])
+        == 0
+    )
+
+
 def test_a_site_registers_no_files_in_a_dataset_that_a_campaign_makes(world):
     file = world.root / "productions/sites/local.yaml"
     source = "sources: {{files: [{{folder: /data/mdst, level: mdst, dataset: {}}}]}}\n"
