@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -44,12 +43,14 @@ class TemplateBroken(Exception):
 
 @cache
 def load_templates() -> Mapping[str, Template]:
-    """The steering templates of b2prod by `NAME/VERSION`; they are read once per process.
+    """The steering templates of b2prod by `NAME/VERSION`; each is read when it is asked for, once per process.
+
+    Most commands ask for a few. To read all of them takes longer than to check a repository.
 
     Raises:
-        TemplateBroken: see `read_templates`.
+        TemplateBroken: see `read_templates`; also where a template is asked for.
     """
-    return MappingProxyType(read_templates(TEMPLATES))
+    return _Templates(TEMPLATES)
 
 
 def read_templates(folder: Path) -> dict[str, Template]:
@@ -58,30 +59,57 @@ def read_templates(folder: Path) -> dict[str, Template]:
     Raises:
         TemplateBroken: a description does not satisfy its schema, its text is missing, or it names an unknown era.
     """
-    eras, paths = load_eras(folder), _load_paths(folder)
-    templates: dict[str, Template] = {}
-    for file in sorted(folder.glob("*/*.yaml")):
-        name = f"{file.parent.name}/{file.stem}"
+    return dict(_Templates(folder))
+
+
+class _Templates(Mapping[str, Template]):
+    """The templates of a folder, as `read_templates` gives them; each is read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = {f"{file.parent.name}/{file.stem}": file for file in sorted(folder.glob("*/*.yaml"))}
+        self._known: dict[str, Template] = {}
+
+    def __getitem__(self, name: str) -> Template:
+        if name not in self._known:
+            self._known[name] = self._read(name, self._files[name])
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @cached_property
+    def _eras(self) -> Mapping[str, Era]:
+        return load_eras(self._folder)
+
+    @cached_property
+    def _paths(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        return _load_paths(self._folder)
+
+    def _read(self, name: str, file: Path) -> Template:
         document = _read(file, "template")
         text = file.with_suffix(".py.j2")
         if not text.exists():
             raise TemplateBroken(f"{name}: the text {text.name} is missing")
         named = document.data.get("era", [])
         named = [named] if isinstance(named, str) else named
-        if not set(named) <= eras.keys() or not (named or "releases" in document.data):
+        if not set(named) <= self._eras.keys() or not (named or "releases" in document.data):
             raise TemplateBroken(f"{name}: it names no era of {ERAS}, and no releases")
-        template = read_template(name, document, text.read_text(), [eras[era] for era in named])
-        whole = _join_text(template, folder)
-        modules = _find_modules(whole, [paths.get(era, {}) for era in named])
-        real = any(word in whole for word in _REAL)
-        templates[name] = replace(
+        template = read_template(name, document, text.read_text(), [self._eras[era] for era in named])
+        whole = _join_text(template, self._folder)
+        return replace(
             template,
-            modules=modules,
-            declares_real=real,
+            modules=_find_modules(whole, [self._paths.get(era, {}) for era in named]),
+            declares_real=any(word in whole for word in _REAL),
             holds_payloads=_HELD in whole,
             knows_prescales=_BEFORE in whole,
         )
-    return templates
 
 
 def _load_paths(folder: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:

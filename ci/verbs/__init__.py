@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ class Verbs(click.RichGroup):
         """The verb that the arguments begin with, imported."""
         if args and args[0] in VERBS:
             self.add_command(load_verb(args[0]))
+        if not gc.isenabled():  # see `ci.entry`; what is loaded is never garbage
+            gc.freeze()
+            gc.enable()
         begin()
         return super().resolve_command(ctx, args)
 

@@ -6,7 +6,6 @@ import sys
 import tempfile
 import traceback
 from functools import cache
-from importlib.metadata import version
 
 
 def tell_defect(error: Exception) -> str:
@@ -40,6 +39,8 @@ def _keep(trace: str) -> str:
 
 def _read_version() -> str:
     try:
+        from importlib.metadata import version  # noqa: PLC0415 -- it reads mail, and no command needs it otherwise
+
         return version("b2prod")
     except Exception as error:  # noqa: BLE001 -- the installation itself may be broken
         return f"of an unknown version ({type(error).__name__})"

@@ -24,10 +24,11 @@ from rich.table import Table
 from ci.cli.console import make_table
 from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job
 from schemas.manifest.runs import run_key
-from tests.bench.world import declare, load_repository, write_run_list
+from tests.bench.world import NAME, declare, load_repository, prepare, write_run_list
 
 TIMES = 5
 UNITS = 10
+CAMPAIGNS = 100
 Add = Callable[[str, str, Sequence[float], Sequence[float]], None]
 ROOT = Path(__file__).parents[2]
 
@@ -49,13 +50,37 @@ def measure_waiting() -> Table:
 
     def add(what: str, floor: str, works: Sequence[float], floors: Sequence[float]) -> None:
         work, least = median(works), median(floors)
-        table.add_row(what, f"{work:.2f}", floor, f"{least:.2f}", f"{work / least:.1f}")
+        table.add_row(what, f"{work:.3f}", floor, f"{least:.3f}", f"{work / least:.2f}")
 
     with tempfile.TemporaryDirectory() as name:
         _measure_import(Path(name), add)
         _measure_units(Path(name), add)
+        _measure_commands(Path(name), add)
     _measure_jobs(add)
     return table
+
+
+def _measure_commands(folder: Path, add: Add) -> None:
+    """A plan of a small repository, a check of this one, and what each further campaign costs in a check."""
+    small = make_checkout(folder / "small")
+    prepare(folder, 10, 1.0)
+    (small / f"productions/campaigns/{NAME}/campaign.lock").write_bytes(
+        (folder / "campaign.lock").read_bytes()
+    )
+    large = make_checkout(folder / "large")
+    campaign = (large / f"productions/campaigns/{NAME}/campaign.yaml").read_bytes()
+    for number in range(CAMPAIGNS):
+        (large / f"productions/campaigns/more{number}").mkdir()
+        (large / f"productions/campaigns/more{number}/campaign.yaml").write_bytes(campaign)
+    imports, plans, checks, further = [], [], [], []
+    for _ in range(TIMES):
+        imports.append(clock(sys.executable, "-c", "import click, rich"))
+        plans.append(call(small, "--state", folder, "plan"))
+        checks.append(call(ROOT, "check"))
+        further.append((call(large, "check") - call(small, "check")) / CAMPAIGNS)
+    add("a plan of a small repository", "import click, rich", plans, imports)
+    add("a check of this repository", "import click, rich", checks, imports)
+    add("a check of each further campaign", "import click, rich", further, imports)
 
 
 def _measure_jobs(add: Add) -> None:

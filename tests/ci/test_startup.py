@@ -29,6 +29,10 @@ def test_a_help_and_a_check_load_nothing_that_reads_events_or_the_ledger(module)
     assert not load("ci.command_line", module) & (EVENTS | LEDGER | OTHERS)
 
 
+def test_a_plan_loads_nothing_that_reads_commits_or_runs_jobs():
+    assert not load("ci.verbs.campaigns.plan") & (EVENTS | OTHERS)
+
+
 def test_no_verb_loads_what_reads_events_before_it_comes_to_that():
     modules = {f"ci.verbs.{verb.place.partition(':')[0]}" for verb in VERBS.values()}
     assert not load(*sorted(modules)) & EVENTS

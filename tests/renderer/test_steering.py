@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from renderer import steering
 from renderer.steering import TemplateBroken, load_templates, render_steering
 
 TEMPLATE = load_templates()["raw_to_mdst/1"]
@@ -116,3 +117,14 @@ def test_the_same_bytes_whatever_the_surroundings():
         found.add(run.stdout)
     assert len(found) == 1
     assert json.loads(found.pop())[0].startswith('"""RAW')
+
+
+def test_a_template_is_read_when_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(steering, "TEMPLATES", tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/1.yaml").write_text("schema: template/1\n")
+    templates = load_templates.__wrapped__()
+    assert [*templates] == ["own/1"]
+    assert "own/1" in templates
+    with pytest.raises(TemplateBroken, match="own/1"):
+        templates["own/1"]

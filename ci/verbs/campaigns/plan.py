@@ -1,36 +1,31 @@
-"""Makes and applies plans: plan, apply."""
+"""Makes plans: plan."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from ci.approvals.gate import Gate
 from ci.changes.campaign_faults import load_launchable
-from ci.changes.export import Origin
-from ci.changes.project import Project, pass_project, passes_project
+from ci.changes.project import Project, passes_project
 from ci.cli.console import print_data, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
-from ci.cli.options import EXISTING_FILE, FILE
+from ci.cli.options import FILE
 from ci.reports.plan import format_markdown, format_plan
-from ci.reports.progress import Watching, tell_outcome
-from reconciler.execution.apply import apply_plan
-from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import reading
 from reconciler.model.plan import Plan
 from reconciler.model.states import PlanAction
 from reconciler.outside.clock import CLOCK
-from reconciler.outside.errors import GuardRefused
 from reconciler.planning.views import StateView, read_state_view
-from schemas.files.canonical import digest
 from schemas.findings.finding import Finding, Place
-from schemas.json_schema.validation import load_schema, validate_json
 from schemas.repository import CAMPAIGNS
+
+if TYPE_CHECKING:
+    from ci.changes.export import Origin  # see `ci.changes.project`
 
 
 @click.command()
@@ -98,42 +93,9 @@ def _has_changes(state_view: StateView) -> bool:
     return not state_view.plan.is_empty or any(one.count(*stuck) for one in wanted)
 
 
-@click.command("apply")
-@click.argument("plan", type=EXISTING_FILE)
-@pass_project
-def apply_stored(project: Project, plan: Path) -> int:
-    """Do exactly what a stored plan says; refuse if anything that the plan was made from has changed."""
-    stored = _read_plan(plan)
-    names = [item["campaign"] for item in stored["campaigns"]]
-    choice = load_launchable(project, names)
-    if choice.wrong:
-        raise FoundProblems([finding for found in choice.wrong.values() for finding in found])
-    repository = choice.repository
-    gate = Gate(project, repository)
-    with Watching() as watching:
-        outcome = apply_plan(project.state, repository, stored, watching.begin, TurnOptions(gate))
-    return tell_outcome(outcome)
-
-
 def store_plan(made: Plan, origin: Origin | None = None) -> str:
     """The text of a plan's file; with `origin` if the plan was made from an export of the state."""
     envelope: dict[str, Any] = {"digest": made.digest(), "created": CLOCK.show()}
     if origin is not None:
         envelope["origin"] = origin.data()
     return json.dumps({**made.content(), **envelope}, indent=1) + "\n"
-
-
-def _read_plan(file: Path) -> dict[str, Any]:
-    try:
-        stored = json.loads(file.read_text())
-    except (ValueError, RecursionError) as error:
-        raise WrongUse(f"{file} is not a plan: {error}") from error
-    problems = validate_json(stored, load_schema("plan"))
-    if problems:
-        raise WrongUse(f"{file} is not a plan: {problems[0]}")
-    if "origin" in stored:
-        raise GuardRefused(f"{file} was made from an export of the state; plan again with the ledger")
-    content = {key: value for key, value in stored.items() if key not in ("digest", "created")}
-    if digest(content) != stored["digest"]:
-        raise WrongUse(f"{file} was edited: its content does not match its digest; make a new plan")
-    return {**content, "digest": stored["digest"]}
