@@ -86,6 +86,9 @@ def test_converted_runs_have_the_fingerprints_of_one_campaign_that_converts_and_
     mine, theirs = read("proc7"), read("whole")
     assert len(mine) == 4
     assert {key: mine[key] for key in theirs} == theirs != {}
+    world.change((PRODUCES, ""), campaign="conversion")
+    registered = read("proc7")
+    assert {key: mine[key] for key in registered} == registered != {}, "a conversion restates no other run"
 
 
 def test_a_replaced_sroot_file_restates_only_what_was_made_of_it_and_inside_max_restate(world):
