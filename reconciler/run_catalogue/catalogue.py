@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from reconciler.ledger.schema.file_tables import SIMULATED, removals, replicas
-from reconciler.ledger.schema.rows import divide, join_texts, read_numbers
+from reconciler.ledger.schema.rows import divide, join_texts
 from reconciler.ledger.schema.tables import files, inputs, quarantine, runs
 from reconciler.model.run import NO_BEAM
 from renderer.jobs.job_json import InputFile
@@ -73,9 +71,10 @@ def read_inputs(connection: Connection, dataset: str, experiments: Sequence[int]
         query = select(*texts).where(inputs.c.dataset == dataset, inputs.c.experiment == experiment)
         numbers, digests = connection.execute(query).one()
         if numbers:
-            keys = np.fromstring(numbers, dtype=np.int64, sep=",") | run_key(experiment, 0)
+            base = run_key(experiment, 0)
+            keys = (base | int(number) for number in numbers.split(","))
             each = (digests[place : place + _DIGITS] for place in range(0, len(digests), _DIGITS))
-            found.update(zip(keys.tolist(), each, strict=True))
+            found.update(zip(keys, each, strict=True))
     return found
 
 
@@ -110,38 +109,24 @@ def find_excessive(
 
     If the events of some files of a run are not known, only those of the other files are counted.
     """
+    unit = (inputs.c.dataset, runs.c.experiment, runs.c.run, runs.c.events)
+    here = and_(inputs.c.dataset.in_(sorted(datasets)), inputs.c.experiment.in_(experiments))
+    whole = select(*unit, inputs.c.events).join(inputs, _OF_RUN).where(here, inputs.c.events > runs.c.events)
+    queries = [(whole, "")]
+    uncertain = and_(here, inputs.c.events.is_(None), inputs.c.files > 1)
+    if connection.execute(select(inputs.c.run).where(uncertain).limit(1)).first() is not None:
+        # without such a run, the query below would cost as much as all others of a plan
+        alike = and_(*(files.c[name] == inputs.c[name] for name in ("dataset", "experiment", "run")))
+        counted = func.sum(files.c.events)
+        partly = select(*unit, counted).join(inputs, _OF_RUN).join(files, alike).where(uncertain)
+        partly = partly.where(files.c.events.is_not(None)).group_by(*unit).having(counted > runs.c.events)
+        queries.append((partly, "at least "))
     found: dict[str, dict[int, str]] = {}
-    for experiment in experiments:
-        of_run = select(runs.c.run, runs.c.events).where(runs.c.experiment == experiment)
-        numbers, recorded = read_numbers(connection, of_run.where(runs.c.events.is_not(None)))
-        order = np.argsort(numbers)
-        for dataset in sorted(datasets):
-            here = and_(inputs.c.dataset == dataset, inputs.c.experiment == experiment)
-            counted = select(inputs.c.run, inputs.c.events).where(here, inputs.c.events.is_not(None))
-            for least, (which, there) in (
-                ("", read_numbers(connection, counted)),
-                ("at least ", _count_partly(connection, here)),
-            ):
-                place = np.searchsorted(numbers, which, sorter=order)
-                known = np.flatnonzero(place < len(numbers))
-                known = known[numbers[order[place[known]]] == which[known]]
-                for index in known[there[known] > recorded[order[place[known]]]].tolist():
-                    said = f"registered with {least}{there[index]:,} events, the run itself with {recorded[order[place[index]]]:,}"
-                    key = run_key(experiment, int(which[index]))
-                    found.setdefault(dataset, {})[key] = f"its files in {dataset} are {said}"
+    for query, least in queries:
+        for dataset, experiment, run, recorded, there in connection.execute(query):
+            said = f"registered with {least}{int(there):,} events, the run itself with {recorded:,}"
+            found.setdefault(dataset, {})[run_key(experiment, run)] = f"its files in {dataset} are {said}"
     return found
-
-
-def _count_partly(connection: Connection, here: ColumnElement[bool]) -> list[NDArray[np.int64]]:
-    """Run numbers, and the events of their files, for the runs of which the events of some files are not known."""
-    partly = select(inputs.c.dataset, inputs.c.experiment, inputs.c.run)
-    partly = partly.where(here, inputs.c.events.is_(None), inputs.c.files > 1)
-    if connection.execute(partly.limit(1)).first() is None:  # the join below takes ten times as long
-        return [np.zeros(0, dtype=np.int64)] * 2
-    chosen = partly.subquery()
-    alike = and_(*(files.c[name] == chosen.c[name] for name in ("dataset", "experiment", "run")))
-    counted = select(files.c.run, func.sum(files.c.events)).join(chosen, alike)
-    return read_numbers(connection, counted.where(files.c.events.is_not(None)).group_by(files.c.run))
 
 
 def find_simulated(

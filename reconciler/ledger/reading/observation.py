@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select
 
-from reconciler.ledger.reading.produced_columns import find_undeclared, read_produced
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
     UNDER_WAY,
@@ -29,7 +28,7 @@ from reconciler.ledger.schema.tables import (
     sites,
 )
 from reconciler.model.plan import Intent, Made, Observed, Unit
-from reconciler.model.produced import find_absent
+from reconciler.model.produced import Produced, find_absent
 from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, OutputState
 from renderer.identity.payloads import Payload
 from renderer.identity.units import StepUnits
@@ -105,8 +104,18 @@ def observe(
     elsewhere: dict[bytes, str] = {}
     begun: dict[bytes, str] = {}
     columns = [column for item in units for column in item.fingerprints.values()]
-    produced, count = read_produced(connection, campaign, {one.recipe for one in columns}, lost)
+    produced: Produced = frozenset()
     missing: set[int] = set()
+    count = 0
+    if connection.execute(_choose(campaign, "id").limit(1)).first() is not None:
+        from reconciler.ledger.reading.produced_columns import (  # noqa: PLC0415 -- numpy takes 0.1 s
+            find_undeclared,
+            read_produced,
+        )
+
+        produced, count, others = read_produced(connection, campaign, columns, lost)
+        if others:
+            missing.update(find_undeclared(connection, campaign, columns))
     for item in units:
         last: list[int] = []
         for column in item.fingerprints.values():
@@ -114,11 +123,8 @@ def observe(
             if absent != last:  # the outputs of a unit are mostly produced together
                 missing.update([item.runs[index] for index in absent])
             last = absent
-    others = count - len(produced) + produced.count_others(columns)
-    if not missing and not others:
+    if not missing:
         return Observed(produced=produced)
-    if others:
-        missing.update(find_undeclared(connection, campaign, columns))
     made = _read_made(connection, campaign, missing, count + len(lost))
     former = {one.payload_set for one in made.values() if one.payload_set is not None}
     if reuse:

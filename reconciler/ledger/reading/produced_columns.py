@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from reconciler.ledger.schema.rows import join_texts
 from reconciler.ledger.schema.tables import outputs, recipes
-from reconciler.model.produced import Keys, ProducedColumns, is_among, pack, pack_text, sort_keys
+from reconciler.model.produced_columns import Keys, ProducedColumns, is_among, pack, pack_text, sort_keys
 from reconciler.model.states import OutputState
 from renderer.identity.fingerprint import Fingerprints
 from schemas.manifest.runs import run_key
@@ -20,12 +20,13 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def read_produced(
-    connection: Connection, campaign: str, wanted: Collection[str], lost: Collection[bytes]
-) -> tuple[ProducedColumns, int]:
-    """The produced outputs of a campaign that were made by one of the recipes `wanted`; and the number of all produced outputs.
+    connection: Connection, campaign: str, declared: Sequence[Fingerprints], lost: Collection[bytes]
+) -> tuple[ProducedColumns, int, int]:
+    """The produced outputs of a campaign; the number of all of them; and the number of those that are not `declared`.
 
-    The `lost` ones, by fingerprint, do not count.
+    The columns have only outputs of declared recipes. The `lost` ones, by fingerprint, do not count.
     """
+    wanted = {one.recipe for one in declared}
     made = and_(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
     counts = select(outputs.c.recipe, func.count()).where(made).group_by(outputs.c.recipe)
     numbers: dict[int, int] = {row[0]: row[1] for row in connection.execute(counts)}
@@ -39,7 +40,8 @@ def read_produced(
             count -= gone
             if digest in wanted:
                 columns[digest] = keys
-    return ProducedColumns(columns), count
+    produced = ProducedColumns(columns)
+    return produced, count, count - len(produced) + produced.count_others(declared)
 
 
 def _read_keys(

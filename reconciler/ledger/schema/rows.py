@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Table,
     Text,
     and_,
@@ -94,15 +91,6 @@ def join_texts(connection: Connection, column: ColumnElement[Any], mark: str = "
     if connection.dialect.name == "postgresql":
         return func.string_agg(cast(column, Text), mark)
     return func.group_concat(column, mark)
-
-
-def read_numbers(connection: Connection, query: Select[Any]) -> list[NDArray[np.int64]]:
-    """The columns of a query, which are numbers and never null, as arrays."""
-    rows = query.subquery()
-    joined = (join_texts(connection, column, ",") for column in rows.c)
-    texts = connection.execute(select(*joined)).one()
-    none = np.zeros(0, dtype=np.int64)
-    return [np.fromstring(text, dtype=np.int64, sep=",") if text else none for text in texts]
 
 
 def match_bound(table: Table, names: Iterable[str]) -> ColumnElement[bool]:

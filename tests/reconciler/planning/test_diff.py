@@ -390,6 +390,7 @@ OTHER_STEPS = {
         "application: basf2\n    template: raw_to_mdst/1",
     ),
     "steps/script": ("convert/1", "convert/2"),
+    "steps/produces": ("outputs: [raw]\nlimits", "outputs: [raw]\n    produces: detector/raw\nlimits"),
     "steps/arguments": ('"@inputs"', '"@job"'),
     "steps/input/step": ("{step: reco, level: mdst}", "{level: mdst}"),
     "steps/input/dataset": ("{level: sroot}", "{dataset: detector/sroot}"),

@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.produced import ProducedColumns, find_absent, is_among, pack, sort_keys
+from reconciler.model.produced import find_absent
+from reconciler.model.produced_columns import ProducedColumns, is_among, pack, sort_keys
 from renderer.identity.fingerprint import Fingerprints
 from tests.support.worlds.planned_campaign import PlannedCampaign
 

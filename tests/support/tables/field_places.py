@@ -35,7 +35,7 @@ campaign steps.*.input.dataset reconciler/planning/sources.py
 campaign steps.*.input.skim schemas/manifest/variant.py
 campaign steps.*.input.skims[] schemas/manifest/step.py
 campaign steps.*.outputs[] renderer/identity/fingerprint.py
-campaign steps.*.produces reconciler/planning/sources.py
+campaign steps.*.produces schemas/repository.py
 campaign steps.*.skims[] renderer/identity/fingerprint.py
 campaign steps.*.script renderer/applications/script.py
 campaign steps.*.arguments[] renderer/applications/script.py

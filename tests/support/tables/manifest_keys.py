@@ -73,6 +73,7 @@ EXEMPT = {
     "steps/additional_branches": "as overrides",
     "steps/script": "of no reprocessing: test_scripts",
     "steps/arguments": "as script",
+    "steps/produces": "of conversions, and no output has another content by it: test_produced_datasets",
     "schema": "has one value",
     "steps/application": "another application is another step altogether",
     "steps/input/step": "what counts is the upstream fingerprint: test_fingerprint has the cases",
