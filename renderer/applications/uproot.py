@@ -16,6 +16,8 @@ from schemas.repository import Repository
 VERSION = "uproot/2"
 """The number grows when the content of its outputs changes."""
 
+COMMAND = (PYTHON, "-m", "renderer.skimming", JOB)
+
 
 class UprootApplication(Application):
     """Skims by stored decisions of the HLT and by cuts."""
@@ -34,7 +36,7 @@ class UprootApplication(Application):
     ) -> dict[str, Any]:
         """The command, the skims with their cuts and lines, the parameters, and the branches to keep."""
         return {
-            "command": [PYTHON, "-m", "renderer.skimming", JOB],
+            "command": list(COMMAND),
             "skims": {name: repository.skims[name].describe() for name in step.outputs if name in outputs},
             "parameters": dict(step.parameters),
             **omit_empty({"keep": list(step.keep)}),

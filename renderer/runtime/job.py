@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 import zlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 USED = 75
 ALWAYS = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -40,6 +40,9 @@ BLOCK = 1 << 20
 
 Seen = Tuple[int, int]
 """Size of a file in bytes, and when it was last changed, in nanoseconds since 1970."""
+
+Start = Callable[[List[str], Dict[str, str], List[int]], Any]
+"""Starts an application, by its command, its environment and the files that stay open; returns its process."""
 
 PART = re.compile(r"(.+\.sroot)(?:-([1-9][0-9]*))?(\.gz)?$")
 """Raw data in the DAQ's format: X.sroot, which basf2 continues by X.sroot-1, X.sroot-2 …"""
@@ -209,7 +212,11 @@ def expand_word(word: str, job: Dict[str, Any]) -> List[str]:
     return [places.get(word, word)]
 
 
-def run_application(job: Dict[str, Any]) -> int:
+def start_process(command: List[str], environment: Dict[str, str], kept: List[int]) -> Any:
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=kept, close_fds=True)
+
+
+def run_application(job: Dict[str, Any], start: Start) -> int:
     command = [sys.executable if word == "@python" else word for word in job["command"]]
     command += prepare_script(job)
     environment = {name: os.environ[name] for name in (*ALWAYS, *job["environment"]) if name in os.environ}
@@ -221,13 +228,11 @@ def run_application(job: Dict[str, Any]) -> int:
     lock = os.environ.get("B2PROD_LOCK")
     kept = [int(lock)] if lock else []
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, env=environment, pass_fds=kept, close_fds=True
-        )
+        process = start(command, environment, kept)
     except OSError as error:
         raise Failure("infrastructure", "{} cannot be started: {}".format(command[0], error.strerror))
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.terminate())
-    status = process.wait()
+    status: int = process.wait()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return status
 
@@ -292,13 +297,13 @@ def check_record(report: Dict[str, Any]) -> Dict[str, Any]:
     return found
 
 
-def run_job(job: Dict[str, Any]) -> Dict[str, Any]:
+def run_job(job: Dict[str, Any], start: Start) -> Dict[str, Any]:
     """What the result says of the job: outputs, events read (None: not said), record."""
     check_parts(job)
     seen = check_inputs(job)
     check_testing_payloads(job)
     check_payloads(job)
-    status = run_application(job)
+    status = run_application(job, start)
     check_unchanged(seen)
     report = read_report()
     if report.get("failure"):
@@ -357,7 +362,7 @@ def take_nonce() -> str:
     return nonce
 
 
-def main(attempt: str) -> int:
+def main(attempt: str, start: Start = start_process) -> int:
     try:
         marker = os.open("started", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
@@ -372,7 +377,7 @@ def main(attempt: str) -> int:
     try:
         job = read_json("job.json")
         result["key"] = job["key"]
-        result.update(run_job(job))
+        result.update(run_job(job, start))
     except Failure as failure:
         result["failure"] = describe(failure.kind, str(failure), failure.scope)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from reconciler.engines.local.engine import LocalEngine
+from reconciler.engines.local.prepared_jobs import PreparedJobs
 from schemas.policy.site import Site
 from tests.contract.rig import Rig
 
@@ -17,3 +20,15 @@ class LocalRig(Rig):
 
     def reference_of_nothing(self):
         return "999999999"
+
+
+class PreparedRig(LocalRig):
+    """The same engine, whose jobs are all forked from its prepared process, as skims are."""
+
+    slow = True  # each test starts a prepared process
+
+    @classmethod
+    @contextlib.contextmanager
+    def serving(cls, request, folder, monkeypatch):
+        monkeypatch.setattr(PreparedJobs, "is_prepared", lambda _jobs, _handle: True)
+        yield cls(folder)

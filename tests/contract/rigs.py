@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tests.contract.diracx import DiracxRig
 from tests.contract.gb2 import Gb2Rig
 from tests.contract.htcondor import HtcondorRig
-from tests.contract.local import LocalRig
+from tests.contract.local import LocalRig, PreparedRig
 from tests.contract.lsf import LsfRig
 from tests.contract.rig import Rig
 from tests.contract.slurm import SlurmRig
@@ -20,3 +20,6 @@ RIGS: Mapping[str, type[Rig]] = {
     "diracx": DiracxRig,
     "gb2": Gb2Rig,
 }
+
+ALL_RIGS: Mapping[str, type[Rig]] = {**RIGS, "local, prepared": PreparedRig}
+"""These, and those that start jobs in another way."""

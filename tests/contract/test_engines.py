@@ -1,4 +1,4 @@
-"""What every engine owes: the same behaviours for each entry of `RIGS`, with the real service behind it.
+"""What every engine owes: the same behaviours for each entry of `ALL_RIGS`, with the real service behind it.
 
 A behaviour that needs a fault or a power of the site runs with the rigs that play it (`over`). What is meant by an
 answer is for the core to judge; here it is held that no answer says more than the engine can know.
@@ -18,7 +18,7 @@ import pytest
 from reconciler.ledger.writing.lease import CALL
 from reconciler.model.engine import Accepted, EngineUnavailable, Refused, Sighting, Uncertain
 from tests.contract.rig import OUTPUT, PATIENT, ended, result_of, submitted
-from tests.contract.rigs import RIGS
+from tests.contract.rigs import ALL_RIGS
 from tests.support.worlds.processes import find_processes
 
 UNMOVED = {Sighting.PENDING, Sighting.RUNNING, Sighting.UNKNOWN}
@@ -28,8 +28,8 @@ CALLS = ("submit", "find", "query", "cancel")
 
 def over(*needs):
     """Runs a test with every rig that plays what it needs."""
-    chosen = [name for name, rig in RIGS.items() if rig.plays.issuperset(needs)]
-    marked = [pytest.param(name, marks=[pytest.mark.slow] * RIGS[name].slow) for name in chosen]
+    chosen = [name for name, rig in ALL_RIGS.items() if rig.plays.issuperset(needs)]
+    marked = [pytest.param(name, marks=[pytest.mark.slow] * ALL_RIGS[name].slow) for name in chosen]
     return pytest.mark.parametrize("rig", marked, indirect=True)
 
 
@@ -37,7 +37,7 @@ def over_faults(*faults):
     """Runs a test with each of these faults, for every rig that plays it."""
     pairs = [
         pytest.param(name, fault, marks=[pytest.mark.slow] * rig.slow)
-        for name, rig in RIGS.items()
+        for name, rig in ALL_RIGS.items()
         for fault in faults
         if fault in rig.plays
     ]
@@ -46,7 +46,7 @@ def over_faults(*faults):
 
 @pytest.fixture
 def rig(request, tmp_path, monkeypatch):
-    with RIGS[request.param].serving(request, tmp_path, monkeypatch) as rig:
+    with ALL_RIGS[request.param].serving(request, tmp_path, monkeypatch) as rig:
         yield rig
 
 

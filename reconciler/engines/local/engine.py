@@ -22,6 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler.engines.attempt_folders import start_process, take_lock
+from reconciler.engines.local.prepared_jobs import PreparedJobs, Undecided
 from reconciler.engines.shared_folders import VARIABLES, SharedFolders
 from reconciler.model.engine import (
     Accepted,
@@ -32,6 +33,7 @@ from reconciler.model.engine import (
     Observation,
     Refused,
     Sighting,
+    Uncertain,
 )
 from reconciler.outside.plain_files import NotPlain, read_plain
 from schemas.policy.site import Site
@@ -44,7 +46,7 @@ _PROCESS = re.compile(rb"[1-9][0-9]{0,9}")
 
 
 class LocalEngine(SharedFolders):
-    """Starts the job runtime as a process of its own session, at most `slots` at a time."""
+    """Starts the job runtime as a process of its own session, at most `slots` at a time; that of a skim as a fork, if possible."""
 
     attached = True
     visibility = timedelta(0)
@@ -55,6 +57,7 @@ class LocalEngine(SharedFolders):
         self._launchers = site.launchers
         self._environment = {*VARIABLES, *site.environment}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._prepared = PreparedJobs(self._list_inherited())
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
         """Starts one process for each attempt."""
@@ -92,16 +95,27 @@ class LocalEngine(SharedFolders):
         ]
 
     def _start(self, handle: JobHandle) -> Answer:
-        inherited = {name: os.environ[name] for name in self._environment if name in os.environ}
+        environment = {**self._list_inherited(), "B2PROD_NONCE": handle.nonce}
         command = [sys.executable, str(RUNTIME), handle.name]
+        log = handle.folder / LOG
         try:
             lock = take_lock(handle.folder / LOCK)
-            environment = {**inherited, "B2PROD_LOCK": str(lock), "B2PROD_NONCE": handle.nonce}
-            process = start_process(command, handle.folder, handle.folder / LOG, environment, lock)
+            with contextlib.ExitStack() as stack:
+                stack.callback(os.close, lock)
+                if forked := self._prepared.start(handle, log, environment, lock):
+                    return Accepted(forked)
+                stack.pop_all()
+            environment["B2PROD_LOCK"] = str(lock)
+            process = start_process(command, handle.folder, log, environment, lock)
+        except Undecided:
+            return Uncertain("its process was asked for, and did not answer")
         except OSError as error:
             return Refused(f"the job cannot be started: {error.strerror}")
         self._children[handle.name] = process
         return Accepted(str(process.pid))
+
+    def _list_inherited(self) -> dict[str, str]:
+        return {name: os.environ[name] for name in self._environment if name in os.environ}
 
     def _look(self, handle: JobHandle) -> Observation:
         try:
