@@ -224,8 +224,10 @@ def mutate(data, path):
     ):
         yield "drop", without.text, set()
     else:
-        at = without.spans.get(path[:-1], (1, 1))[0]
-        yield "drop", without.text, {at, at + 1}  # an item of a list is where its first key is
+        at, end = without.spans.get(path[:-1], (1, 1))
+        if key != "dataset":  # without one, a finding is at a key beside it that goes with it
+            end = at + 1  # an item of a list is where its first key is
+        yield "drop", without.text, {*range(at, end + 1)}
 
 
 def schema_of(file: str) -> str | None:

@@ -166,6 +166,8 @@ WRONG = {
 def test_s34_much_that_is_wrong_in_json_costs_as_much_as_a_hundred_things(case):
     read, content = WRONG[case]
     stored = json.dumps(content, separators=(",", ":")).encode()
+    with suppress(Malformed):
+        read(b"{}")  # the schema is prepared once
     begin = time.process_time()
     json.loads(stored)
     parsed = time.process_time()

@@ -30,7 +30,9 @@ def read_produced(
     made = and_(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
     counts = select(outputs.c.recipe, func.count()).where(made).group_by(outputs.c.recipe)
     numbers: dict[int, int] = {row[0]: row[1] for row in connection.execute(counts)}
-    named = select(recipes.c.id, recipes.c.digest).where(recipes.c.id.in_(numbers))
+    named = select(recipes.c.id, recipes.c.digest).where(
+        recipes.c.id.in_(select(outputs.c.recipe).where(made))
+    )
     columns: dict[str, Keys] = {}
     count = 0
     for recipe, digest in connection.execute(named).all():
