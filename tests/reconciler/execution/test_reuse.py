@@ -20,7 +20,7 @@ def test_what_two_campaigns_of_one_plan_would_make_is_made_once(tmp_path, reuse,
     world = World(tmp_path, campaign=ONE_STEP)
     world.write("productions/campaigns/proc8/campaign.yaml", ONE_STEP + reuse)
     world.lock()
-    waiting = ("waiting", "reco", "3:1-2", "proc7/reco makes the same")
+    waiting = ("waiting", "reco", "3:1-2", "proc7/reco is to make the same")
     assert (waiting in world.groups()) == (not reuse)
     world.apply(world.store())
     assert len(world.starts) == starts
