@@ -47,9 +47,9 @@ def load_applications() -> Mapping[str, ApplicationKeys]:
 class StepInput:
     """What a step reads: an output of `step`, the dataset named `dataset`, or the one dataset of the run catalogue of `level`.
 
-    `dataset` may name an edition; with `skims` it names campaign and step. With `skims` the step has a variant for each of them; the input of that variant has the name in `skim`. `complete` says
-    when a run has all its files: `declared`, when there are as many as the run catalogue states, if it does; `registered`,
-    when there are as many as are registered.
+    `dataset` may name an edition; with `skims` it names campaign and step. With `skims` the step has a variant for each of
+    them; the input of that variant has the name in `skim`. `complete` says when a run has all its files: `declared`, when
+    there are as many as the run catalogue states, if it does; `registered`, when there are as many as are registered.
     """
 
     level: str = "skim"

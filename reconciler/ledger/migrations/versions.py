@@ -298,9 +298,12 @@ def add_sources(op: Operations) -> None:
 
 def add_dataset_sums(op: Operations) -> None:
     """0028: what there is of each dataset in numbers; indexes of outputs that are produced, and being published."""
-    for name, columns in (("made", ["campaign", "recipe"]), ("publishing", ["campaign"])):
-        here = text(f"state = '{name.replace('made', 'produced')}'")
-        op.create_index(f"ix_outputs_{name}", "outputs", columns, sqlite_where=here, postgresql_where=here)
+    for name, state, columns in (
+        ("ix_outputs_made", "produced", ["campaign", "recipe"]),
+        ("ix_outputs_publishing", "publishing", ["campaign"]),
+    ):
+        here = text(f"state = '{state}'")
+        op.create_index(name, "outputs", columns, sqlite_where=here, postgresql_where=here)
     counts = [
         Column(name, BigInteger, nullable=False) for name in ("runs", "files", "bytes", "events", "counted")
     ]

@@ -6,12 +6,11 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from reconciler.ledger.schema.rows import join_texts
 from reconciler.ledger.schema.tables import outputs, recipes
-from reconciler.model.produced_columns import Keys, ProducedColumns, is_among, pack, pack_text, sort_keys
+from reconciler.model.produced_columns import Keys, ProducedColumns, pack, pack_text
 from reconciler.model.states import OutputState
 from renderer.identity.fingerprint import Fingerprints
 from schemas.manifest.runs import run_key
@@ -71,21 +70,18 @@ def _read_keys(
 
 def find_undeclared(connection: Connection, campaign: str, columns: Sequence[Fingerprints]) -> set[int]:
     """The keys of the runs with a produced output that no column has."""
-    query = select(outputs.c.experiment, outputs.c.run, outputs.c.input, outputs.c.conditions)
-    query = query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
-    numbers = select(outputs.c.recipe).where(outputs.c.campaign == campaign).distinct()
-    named = select(recipes.c.id, recipes.c.digest).where(recipes.c.id.in_(numbers))
-    found: set[int] = set()
-    for recipe, digest in connection.execute(named).all():
-        rows = connection.execute(query.where(outputs.c.recipe == recipe)).all()
-        declared = [pack(one.inputs, one.conditions) for one in columns if one.recipe == digest]
-        sound = [row for row in rows if declared and _is_sound(*row[2:])]
-        there = set()
-        if sound:
-            known = is_among(_pack([row[2:] for row in sound]), sort_keys(np.concatenate(declared)))
-            there = {run_key(*row[:2]) for row, one in zip(sound, known, strict=True) if one}
-        found.update({run_key(*row[:2]) for row in rows} - there)
-    return found
+    declared: dict[str, set[tuple[str, str | None]]] = {}
+    for one in columns:
+        payload_sets = [None] * len(one) if one.conditions is None else one.conditions
+        declared.setdefault(one.recipe, set()).update(zip(one.inputs, payload_sets, strict=True))
+    about = (outputs.c[name] for name in ("experiment", "run", "input", "conditions"))
+    query = select(recipes.c.digest, *about).join(recipes, recipes.c.id == outputs.c.recipe)
+    made = query.where(outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
+    return {
+        run_key(experiment, run)
+        for recipe, experiment, run, given, payloads in connection.execute(made)
+        if (given, payloads) not in declared.get(recipe, ())
+    }
 
 
 def _is_sound(given: str, payloads: str | None) -> bool:

@@ -14,8 +14,6 @@ from ci.changes.gates import RECONCILER
 from ci.cli.exits import Exit
 from ci.command_line import run
 from reconciler.datasets.editions import (
-    choose_runs,
-    keep_editions,
     make_again,
     parse_edition,
     read_edition,
@@ -26,20 +24,16 @@ from reconciler.ledger.schema.decision_tables import editions
 from reconciler.ledger.schema.tables import outputs, products
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.upkeep.soundness import find_unsound
-from reconciler.ledger.writing.editions import EditionWriter, Frozen
-from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.editions import Frozen
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.planning.declared_heads import read_head
 from reconciler.planning.resolution import refute, resolve
 from schemas.files.canonical import canonical_json
-from schemas.manifest.dataset import parse_dataset
-from schemas.manifest.runs import parse_runs
 from tests.support.inputs.keys import make_key
 from tests.support.worlds import worlds
 from tests.support.worlds.command_world import RealWorld
+from tests.support.worlds.frozen_datasets import RECO, freeze, make_two_of_three
 from tests.support.worlds.worlds import ONE_STEP, WHO, World
 
-RECO = "proc7/reco/mdst"
 READER = (
     ONE_STEP.replace("raw_to_mdst/1", "mdst_to_udst/1")
     .replace("{level: raw}", "{dataset: proc7/reco/mdst}")
@@ -52,23 +46,7 @@ READER = (
 
 @pytest.fixture
 def world(tmp_path):
-    """Three registered runs, of which a campaign took two and made them."""
-    made = World(tmp_path / "checkout", campaign=ONE_STEP, files=(2, 1, 1))
-    assert made.reconcile().produced == 2
-    return made
-
-
-def freeze(world, runs=None, name=RECO, reason=None):
-    """What `b2prod dataset freeze` does."""
-    with reading(world.state) as connection:
-        edition = read_head(connection, world.repository(), parse_dataset(name), world.state)
-    if runs is not None:
-        edition = choose_runs(edition, parse_runs(runs))
-    with opened(world.state) as engine:
-        frozen = EditionWriter(Writer(engine, None), WHO).freeze(name, edition.content, reason)
-    with reading(world.state) as connection:
-        keep_editions(connection, world.state.editions)
-    return frozen, len(edition.runs)
+    return make_two_of_three(tmp_path / "checkout")
 
 
 def list_frozen(world):

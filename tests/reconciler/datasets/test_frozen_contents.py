@@ -23,8 +23,6 @@ from reconciler.datasets.editions import (
     Edition,
     EditionFile,
     EditionRun,
-    choose_runs,
-    keep_editions,
     parse_edition,
 )
 from reconciler.datasets.frozen_contents import stream_frozen
@@ -37,12 +35,13 @@ from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.editions import EditionWriter
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.planning.declared_heads import declare_head, read_head
+from reconciler.planning.declared_heads import declare_head
 from schemas.manifest.dataset import parse_dataset
 from schemas.manifest.runs import format_runs, parse_runs, run_key
+from tests.support.worlds.frozen_datasets import RECO, freeze, make_two_of_three
 from tests.support.worlds.worlds import ONE_STEP, WHO, World
 
-RECO, RAW = "proc7/reco/mdst", "detector/raw"
+RAW = "detector/raw"
 
 DIGESTS = st.binary(min_size=1, max_size=4).map(bytes.hex)
 NAMES = st.sampled_from(['a"fingerprint":"b', 'é/"runs":{}', "v1/x.root", '"input":"', "}", "{}"])
@@ -72,22 +71,7 @@ def test_runs_that_are_read_one_by_one_are_those_of_the_edition(drawn):
 
 @pytest.fixture
 def world(tmp_path):
-    """Three registered runs, of which a campaign took two and made them."""
-    made = World(tmp_path / "checkout", campaign=ONE_STEP, files=(2, 1, 1))
-    assert made.reconcile().produced == 2
-    return made
-
-
-def freeze(world, name=RECO, runs=None, reason=None):
-    with reading(world.state) as connection:
-        edition = read_head(connection, world.repository(), parse_dataset(name), world.state)
-    if runs is not None:
-        edition = choose_runs(edition, parse_runs(runs))
-    with opened(world.state) as engine:
-        frozen = EditionWriter(Writer(engine, None), WHO).freeze(name, edition.content, reason)
-    with reading(world.state) as connection:
-        keep_editions(connection, world.state.editions)
-    return frozen.name
+    return make_two_of_three(tmp_path / "checkout")
 
 
 def read_files(world, edition, runs=None):
@@ -161,7 +145,7 @@ def test_right_after_a_freeze_an_edition_has_the_files_of_the_head(world):
     take_over(world)
     for name, count in ((RECO, 3), (RAW, 4), ("proc8/reco/mdst", 4)):
         head = list_head(world, name)
-        edition = freeze(world, name)
+        edition = freeze(world, name=name)[0].name
         assert read_files(world, edition) == head
         assert len(head) == count
         for runs in ("3:2-3", "3:1,3", "3:7"):
@@ -172,7 +156,7 @@ def test_right_after_a_freeze_an_edition_has_the_files_of_the_head(world):
 
 @pytest.mark.usefixtures("database")
 def test_after_restating_the_old_versions_are_listed_and_it_is_told_what_changed(world):
-    edition = freeze(world)
+    edition = freeze(world)[0].name
     before = read_files(world, edition)
     restate(world)
     assert read_files(world, edition) == before
@@ -180,7 +164,7 @@ def test_after_restating_the_old_versions_are_listed_and_it_is_told_what_changed
     assert {file.version for file in before} == {1}
     assert {file.version for file in list_head(world)} == {2}
     assert compare(world, edition, RECO) == ("", "", {"steering changed": "3:1-2"})
-    second = freeze(world, runs="3:2")
+    second = freeze(world, "3:2")[0].name
     assert compare(world, edition, second) == ("3:1", "", {"steering changed": "3:2"})
     assert compare(world, second, RECO) == ("", "3:1", {})
     with reading(world.state) as connection:
@@ -194,7 +178,7 @@ def test_after_restating_the_old_versions_are_listed_and_it_is_told_what_changed
 
 
 def test_an_output_that_was_lost_and_made_again_is_gone(world):
-    edition = freeze(world)
+    edition = freeze(world)[0].name
     before = read_files(world, edition)
     Path(before[-1].path).unlink()
     assert world.reconcile(refresh=True).produced == 1
@@ -213,7 +197,7 @@ def frozen(tmp_path_factory):
     made.write("productions/campaigns/proc8/campaign.yaml", ONE_STEP)  # a draft that nobody locked
     made.reconcile("proc7")
     freeze(made, reason="for the summer")
-    freeze(made, RAW)
+    freeze(made, name=RAW)
     restate(made)
     freeze(made)
     write(made, update(outputs).where(outputs.c.run == 1, outputs.c.version == 1).values(state="lost"))
