@@ -1,15 +1,13 @@
-"""`nox -s bench`: wall time, CPU time and peak memory of a plan, each in a process of its own; payload sets; the catalogue; the gate;
-publishing; skims; and what people wait for, which alone is measured by `waiting`.
+"""`nox -s bench`: plans; payload sets; the catalogue; the gate; publishing; skims; and what people wait for, which alone is measured
+by `waiting`.
 
-The arguments are numbers of runs; 10,000 and 100,000 when there are none. Payload sets and catalogue are of a million.
+The arguments are numbers of runs of the plans, a million when there are none. Payload sets and catalogue are of a million.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,11 +20,9 @@ from rich.table import Table
 
 from ci.cli.console import make_table, print_table
 from ci.reports.campaign_diff import format_difference
-from ci.reports.plan import format_plan
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_both
-from reconciler.planning.views import read_state_view
 from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from reconciler.run_catalogue.run_import import import_run_list
 from reconciler.run_catalogue.run_selection import select_runs
@@ -38,6 +34,7 @@ from schemas.manifest.runs import RunRange, run_key
 from schemas.repository import read_repository
 from tests.bench.datasets import measure_datasets
 from tests.bench.gate import measure_gate
+from tests.bench.planning import measure_planning, read_peak
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
 from tests.bench.waiting import measure_waiting, render_jobs
@@ -45,67 +42,19 @@ from tests.bench.world import (
     EXPERIMENT,
     NAME,
     declare,
-    load,
     make_tag,
     prepare,
     write_run_list,
 )
 
-SHARES = {"nothing": 0.0, "a tenth": 0.1, "all": 1.0}
-
-
-def measure(folder: Path, count: int) -> dict[str, float]:
-    """Plans once, from the manifests to the text; times in seconds, memory in MB."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    state = State(folder)
-    repository = load(folder, count)
-    with reading(state) as connection:
-        state_view = read_state_view(connection, repository, [NAME], state)
-    text = format_plan(state_view.plan)
-    return {
-        "wall": time.perf_counter() - wall,
-        "cpu": time.process_time() - cpu,
-        "start": cpu,
-        "memory": read_peak(),
-        "size": len(text),
-    }
-
-
-def read_peak() -> float:
-    """This process's peak resident memory in MB; getrusage would count its parent's before the exec."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
-
 
 def main(arguments: list[str]) -> None:
-    """Prepares each world, and plans in a fresh process."""
-    if arguments[:1] == ["--measure"]:
-        print(json.dumps(measure(Path(arguments[1]), int(arguments[2]))))
-        return
+    """Prints one table after the other."""
     if arguments == ["waiting"]:
         print_table(measure_waiting())
         return
-    table = make_table(
-        "runs",
-        "to do",
-        "wall / s",
-        "CPU / s",
-        "imports / s",
-        "peak / MB",
-        title="A plan of one campaign with three outputs a unit",
-        numbers=("runs", "wall / s", "CPU / s", "imports / s", "peak / MB"),
-    )
-    for count in map(int, arguments or ("10000", "100000")):
-        for label, left in SHARES.items():
-            with tempfile.TemporaryDirectory() as folder:
-                prepare(Path(folder), count, left)
-                command = [sys.executable, "-m", "tests.bench", "--measure", folder, str(count)]
-                found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            figures = (found["wall"], found["cpu"], found["start"])
-            table.add_row(
-                f"{count:,}", label, *(f"{value:.2f}" for value in figures), f"{found['memory']:.0f}"
-            )
-    print_table(table)
+    for count in map(int, arguments or ("1000000",)):
+        print_table(measure_planning(count))
     print_table(measure_payloads())
     print_table(measure_catalogue())
     print_table(measure_renders())

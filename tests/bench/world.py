@@ -1,4 +1,4 @@
-"""A campaign of many runs in a scratch state: nothing produced, all of it, or all but a tenth."""
+"""A campaign of many runs in a scratch state, with three outputs or two steps: nothing produced, all of it, or all but a tenth."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from reconciler.ledger.schema import tables
+from reconciler.ledger.schema.rows import insert_rows
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.model.run import File, Run
 from reconciler.planning.resolution import resolve
 from reconciler.planning.views import view_campaign
 from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.run_import import import_runs
+from renderer.identity.units import StepUnits
 from renderer.steering import load_templates
 from schemas.conditions.snapshot import FOREVER, Iov, Snapshot
 from schemas.files.tree import read_tree
@@ -49,8 +51,18 @@ skims:
 }
 
 
-def declare(count: int) -> dict[str, bytes]:
-    """The tree of a repository whose campaign takes `count` runs."""
+OUTPUT_COLUMNS = (
+    *("intent", "campaign", "step", "experiment", "run", "output", "fingerprint", "recipe", "input"),
+    *("state", "version", "storage", "folder"),
+)
+"""The columns of an output that a world fills."""
+
+
+def declare(count: int, chained: bool = False) -> dict[str, bytes]:
+    """The tree of a repository whose campaign takes `count` runs: one step with three outputs, or `chained` two with one each."""
+    first, *others = OUTPUTS
+    made = [first] if chained else OUTPUTS
+    second = f"\n  more: {{application: uproot, input: {{step: skims, skim: {first}}}, skims: [{others[0]}]}}"
     campaign = f"""\
 schema: campaign/1
 title: Many runs
@@ -59,8 +71,8 @@ runs: [{{experiment: {EXPERIMENT}, ranges: "1-{count}"}}]
 site: local
 layout: plain
 steps:
-  skims: {{application: uproot, input: {{level: mdst}}, skims: [{", ".join(OUTPUTS)}]}}
-limits: {{max_units: {count}, max_restate: {count}}}
+  skims: {{application: uproot, input: {{level: mdst}}, skims: [{", ".join(made)}]}}{second if chained else ""}
+limits: {{max_units: {2 * count}, max_restate: {count}}}
 """
     return {
         name: text.encode()
@@ -68,9 +80,9 @@ limits: {{max_units: {count}, max_restate: {count}}}
     }
 
 
-def load(folder: Path, count: int) -> Repository:
+def load(folder: Path, count: int, chained: bool = False) -> Repository:
     """The repository, with the lock that `prepare` wrote."""
-    tree = declare(count)
+    tree = declare(count, chained)
     lock = folder / "campaign.lock"
     if lock.exists():
         tree[f"productions/campaigns/{NAME}/campaign.lock"] = lock.read_bytes()
@@ -111,7 +123,7 @@ def write_run_list(file: Path, count: int) -> None:
             stream.write(f"{EXPERIMENT},{run},{kind},{run % 20000},{start:%FT%TZ},{stop:%FT%TZ},{quality}\n")
 
 
-def prepare(folder: Path, count: int, left: float) -> None:
+def prepare(folder: Path, count: int, left: float, chained: bool = False) -> None:
     """Fills the state in `folder`: `count` runs with a file each, of whose units the share `left` is not produced."""
     state = State(folder)
     numbers = range(1, count + 1)
@@ -119,46 +131,50 @@ def prepare(folder: Path, count: int, left: float) -> None:
         import_runs(engine, [Run(EXPERIMENT, run, "physics", 1000) for run in numbers])
         import_files(engine, [_make_file(run) for run in numbers])
         with reading(state) as connection:
-            repository = load(folder, count)
+            repository = load(folder, count, chained)
             lock, _ = resolve(connection, repository, repository.campaigns[NAME])
         (folder / "campaign.lock").write_text(lock.text())
-        with reading(state) as connection:
-            view = view_campaign(connection, load(folder, count), NAME, state)
         if left == 1.0:
             return
+        with reading(state) as connection:
+            view = view_campaign(connection, load(folder, count, chained), NAME, state)
         every = round(1 / left) if left else count + 1
-        done = [index for index in range(count) if (index + 1) % every]
+        done = [place for place in range(count) if (place + 1) % every]
         with engine.begin() as connection:
             connection.execute(insert(tables.plans).values(digest="bench", content=b"{}", begun="", serial=0))
-            unit = {"campaign": NAME, "step": "skims", "experiment": EXPERIMENT}
-            made = [
-                {"plan": "bench", "state": "produced", "run": index + 1, "id": index + 1, **unit}
-                for index in done
-            ]
-            connection.execute(insert(tables.intents), made)
-            (units,) = view.units
-            for recipe in units.recipes:
-                connection.execute(insert(tables.recipes).values(digest=recipe.digest, content=b"{}"))
-                query = select(tables.recipes.c.id).where(tables.recipes.c.digest == recipe.digest)
-                number = connection.execute(query).scalar_one()
-                column = units.fingerprints[recipe.output]
-                rows = [
-                    {
-                        **unit,
-                        "intent": index + 1,
-                        "run": index + 1,
-                        "output": recipe.output,
-                        "fingerprint": column[index],
-                        "recipe": number,
-                        "input": units.inputs[index],
-                        "state": "produced",
-                        "version": 1,
-                        "storage": str(folder),
-                        "folder": "x",
-                    }
-                    for index in done
-                ]
-                connection.execute(insert(tables.outputs), rows)
+            for index in tables.outputs.indexes:  # made at the end, they take a tenth of the time
+                index.drop(connection)
+            for place, units in enumerate(view.units):
+                _produce(connection, units, done, place * count + 1, str(folder))
+            for index in tables.outputs.indexes:
+                index.create(connection)
+
+
+def _produce(connection: Connection, units: StepUnits, done: Sequence[int], first: int, storage: str) -> None:
+    """Writes what some units of a step made, unit by unit as the reconciler does. `first` is the number of the first intent."""
+    unit = (NAME, units.step.name, EXPERIMENT)
+    made = (("bench", "produced", index + 1, index + first, *unit) for index in done)
+    insert_rows(
+        connection,
+        tables.intents,
+        ("plan", "state", "run", "id", "campaign", "step", "experiment"),
+        made,
+    )
+    columns = []
+    for recipe in units.recipes:
+        connection.execute(insert(tables.recipes).values(digest=recipe.digest, content=b"{}"))
+        query = select(tables.recipes.c.id).where(tables.recipes.c.digest == recipe.digest)
+        number = connection.execute(query).scalar_one()
+        columns.append((recipe.output, number, list(units.fingerprints[recipe.output])))
+    rows = (
+        (
+            *(index + first, *unit, index + 1, output, column[index], number, units.inputs[index]),
+            *("produced", 1, storage, "x"),
+        )
+        for index in done
+        for output, number, column in columns
+    )
+    insert_rows(connection, tables.outputs, OUTPUT_COLUMNS, rows)
 
 
 def _make_file(run: int) -> File:
