@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
     CollectionStartEvent,
@@ -21,6 +19,8 @@ from ruamel.yaml.events import (
 )
 
 from schemas.findings.finding import Finding, Lines, Place
+from schemas.yaml.layout import DEPTH_LIMIT, Span, check_continuation, check_layout
+from schemas.yaml.quick_events import Doubtful, parse_quickly
 from schemas.yaml.scalars import (
     Raw,
     code_points,
@@ -30,15 +30,6 @@ from schemas.yaml.scalars import (
     quote,
     resolve_plain,
     show,
-)
-from schemas.yaml.syntax import (
-    DEPTH_LIMIT,
-    BoundedScanner,
-    Span,
-    TooDeep,
-    check_continuation,
-    check_layout,
-    explain_error,
 )
 
 NODE_LIMIT = 50_000
@@ -105,27 +96,39 @@ class Composer:
         self.stack: list[_Open] = []
         self.spans: list[Span] = []
 
+    def read_quickly(self) -> bool:
+        """Reads a sound text; False if the text is for `read` of another composer, and then nothing of this one counts."""
+        try:
+            sound = self.consume(parse_quickly(self.text))
+        except Doubtful:
+            return False
+        self.check_layout(len(self.text))
+        return sound and not self.findings
+
     def read(self) -> bool:
         """Reads the text; True if it could be read to its end and is one document."""
+        from schemas.yaml import syntax  # noqa: PLC0415 -- most texts are sound
+
         complete, end = False, len(self.text)
-        yaml = YAML(typ="safe", pure=True)
-        yaml.Scanner = BoundedScanner
         try:
-            complete = self.consume(yaml.parse(self.text))
-        except TooDeep as error:
+            complete = self.consume(syntax.parse_exactly(self.text))
+        except syntax.TooDeep as error:
             self.refuse_depth(error.mark)
             end = error.mark.index
-        except MarkedYAMLError as error:
-            end = self.report(error)
-        except (YAMLError, ValueError) as error:
+        except syntax.MarkedYAMLError as error:
+            end = self.report(*syntax.explain_error(error, self.lines), str(error.problem))
+        except (syntax.YAMLError, ValueError) as error:
             # the scanner passes the number of an escape to chr() without a check
             huge = _HUGE_ESCAPE.search(self.text)
             message = "an escape that names no character" if huge else f"not YAML: {show(str(error))}"
             end = huge.start() if huge else 0
             self.add(self.locate(end), "BP102", message, "write the character itself" if huge else "")
+        self.check_layout(end)
+        return complete
+
+    def check_layout(self, end: int) -> None:
         for index, code, message, hint in islice(check_layout(self.text, self.spans, end), LAYOUT_LIMIT):
             self.add(self.locate(index), code, message, hint)
-        return complete
 
     def consume(self, events: Iterator[Any]) -> bool:
         documents = nodes = 0
@@ -166,7 +169,7 @@ class Composer:
         if event.anchor is not None:
             hint = "remove it, and write out what its aliases stand for"
             self.add(_at(event), "BP105", f"an anchor, {show('&' + str(event.anchor))}", hint)
-        if event.ctag is not None:
+        if event.tag is not None:
             index = event.start_mark.index
             written = re.match(r"(&\S+\s+)?(\S*)", self.text[index : index + 80])
             message = f"a tag, {show(written[2] if written else '')}"
@@ -194,14 +197,13 @@ class Composer:
         message = f"nested at least {DEPTH_LIMIT + 1} levels deep; at most {DEPTH_LIMIT} are read"
         self.add((mark.line + 1, mark.column + 1), "BP107", message, "write it flatter")
 
-    def report(self, error: MarkedYAMLError) -> int:
-        """Adds the finding of a syntax error; returns the index at which reading stopped."""
-        mark, message, hint = explain_error(error, self.lines)
+    def report(self, mark: Any, message: str, hint: str, problem: str) -> int:
+        """Adds the finding of a syntax error, whose `problem` is in the parser's words; returns the index at which reading stopped."""
         line, column = mark.line + 1, mark.column + 1
         template = _TEMPLATE.search(self.lines[mark.line]) if mark.line < len(self.lines) else None
         if template and template.start() < column:
             self.refuse_template((line, template.start() + 1), template[0])
-        elif "<stream end>" in str(error.problem) and self.stack and self.stack[-1].flow:
+        elif "<stream end>" in problem and self.stack and self.stack[-1].flow:
             node = self.stack[-1].node
             message = "the bracket that opens here is not closed"
             self.add((node.line, node.column), "BP102", message, "close it")
@@ -270,7 +272,7 @@ class Composer:
     # ── scalars ──
 
     def take_scalar(self, event: Any) -> None:
-        text, plain, at = event.value, event.style is None, _at(event)
+        text, plain, at = event.value, not event.style, _at(event)
         self.check_text(event)
         value = resolve_plain(text) if plain else text
         ambiguous = plain and isinstance(value, str) and self.check_plain(event) and is_ambiguous(text)
@@ -318,7 +320,7 @@ class Composer:
         self.refuse()
 
     def take_key(self, event: Any) -> None:
-        key, plain, at = event.value, event.style is None, _at(event)
+        key, plain, at = event.value, not event.style, _at(event)
         parent = self.stack[-1]
         if plain and key == "<<":
             self.add(at, "BP105", "a merge key, `<<`", "write out the keys that it brings in")

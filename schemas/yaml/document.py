@@ -11,8 +11,8 @@ from typing import Any
 from schemas.files.tree import SIZE_LIMITS
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.yaml.composer import Composer, Node, Path
+from schemas.yaml.layout import find_comments
 from schemas.yaml.scalars import Raw, code_points, is_forbidden
-from schemas.yaml.syntax import find_comments
 
 SIZE_LIMIT = SIZE_LIMITS[".yaml"]
 """The largest size of one file in bytes."""
@@ -116,7 +116,10 @@ def read_yaml(file: str, content: bytes) -> tuple[Document | None, tuple[Finding
         return None, (decoded,)
     text, findings = _replace_forbidden(file, decoded.replace("\r\n", "\n"))
     composer = Composer(file, text)
-    complete = composer.read()
+    complete = composer.read_quickly()
+    if not complete:
+        composer = Composer(file, text)
+        complete = composer.read()
     every = limit_findings((*findings, *composer.findings))
     if not complete:
         return None, every

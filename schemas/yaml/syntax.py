@@ -1,4 +1,4 @@
-"""The syntax of YAML: errors in plain words, and rules of the standard that the parser does not check."""
+"""The parser in Python, which says where and why a text is wrong; and its errors in plain words."""
 
 from __future__ import annotations
 
@@ -6,23 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import yaml.events
+from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scanner import Scanner
 
+from schemas.yaml.layout import DEPTH_LIMIT
 from schemas.yaml.scalars import show
-
-DEPTH_LIMIT = 20
-"""The largest depth of nested collections."""
-
-Span = tuple[int, int, str | None]
-"""A scalar in its text: first index, index after the last, and style (None, `'`, `"`, `|`, `>`)."""
-
-_BETWEEN = re.compile(
-    r"(?P<comment>(?<![^ \t\n])#[^\n]*)|(?P<tight>#)|(?P<tab>\t)|(?P<directive>^%)", re.MULTILINE
-)
-_HEADER = re.compile(r"[|>][0-9+-]* +(?P<comment>#[^\n]*)")
-_TAB_INDENT = re.compile(r"\n *\t")
-_TAB_HINT = "use blanks"
 
 
 class TooDeep(YAMLError):
@@ -42,61 +32,30 @@ class BoundedScanner(Scanner):
         super().fetch_flow_collection_start(TokenClass, to_push)
 
 
-def check_layout(text: str, spans: Sequence[Span], end: int) -> Iterator[tuple[int, str, str, str]]:
-    """Index, code, message and hint of each problem between and around the scalars of `text[:end]`.
+def parse_exactly(text: str) -> Iterator[Any]:
+    """Yields the events of a text by YAML 1.2, as those of `yaml.events`.
 
-    These are tabs outside of texts and comments, comments without a blank before them, and directives.
+    Raises:
+        TooDeep: too many open brackets.
+        YAMLError: the text is not YAML; ruamel's error, with a mark if there is a place.
+        ValueError: an escape names no character.
     """
-    for found in _find_between(text, spans, end):
-        if found.lastgroup == "tight" and text[max(found.start() - 1, 0)] == "{":
-            hint = "write the value itself: values are literal, nothing is filled in"
-            yield found.start() - 1, "BP110", "template or shell text `{#`", hint
-        elif found.lastgroup == "tight":
-            yield found.start(), "BP102", "a comment touches what it follows", "write a blank before `#`"
-        elif found.lastgroup == "tab":
-            yield found.start(), "BP102", "a tab outside of a quoted text", _TAB_HINT
-        elif found.lastgroup == "directive":
-            yield found.start(), "BP102", "a directive, `%`", "remove the line: a manifest has no directives"
-    for first, last, style in spans:
-        if style not in ("|", ">"):  # the header may contain a comment, which the scanner has checked
-            for tab in _TAB_INDENT.finditer(text, first, last):
-                yield tab.end() - 1, "BP102", "a line begins with a tab", _TAB_HINT
+    parser = YAML(typ="safe", pure=True)
+    parser.Scanner = BoundedScanner
+    for event in parser.parse(text):
+        name = type(event).__name__
+        attributes = {one: getattr(event, one) for one in _ATTRIBUTES.get(name, ())}
+        kind = getattr(yaml.events, name)
+        yield kind(**attributes, start_mark=event.start_mark, end_mark=event.end_mark)
 
 
-def find_comments(text: str, spans: Sequence[Span]) -> Iterator[tuple[int, str]]:
-    """Index and text of every comment, with its `#`, between and around the scalars of a text."""
-    for found in _find_between(text, spans, len(text)):
-        if found.lastgroup == "comment":
-            yield found.start(), found[0]
-    for first, last, style in spans:
-        header = _HEADER.match(text, first, last) if style in ("|", ">") else None
-        if header is not None:
-            yield header.start("comment"), header["comment"]
-
-
-def _find_between(text: str, spans: Sequence[Span], end: int) -> Iterator[re.Match[str]]:
-    """Each comment and each forbidden item between and around the scalars of `text[:end]`."""
-    start = 0
-    for first, last, _ in (*spans, (end, end, None)):
-        yield from _BETWEEN.finditer(text, start, max(start, first))
-        start = last
-
-
-def check_continuation(lines: Sequence[str], first: int, last: int, block: int) -> Iterator[int]:
-    """Numbers of the lines after `first`, up to and including `last`, that are not indented deeper than their block.
-
-    Lines count from 1; `block` is the column, from 1, of the enclosing block collection, 0 for none. Blank lines and
-    comments may have any indentation; a closing bracket may be right below the block, as many people write it.
-    """
-    for number in range(first + 1, last + 1):
-        line = lines[number - 1]
-        bare = line.lstrip(" ")
-        indent = len(line) - len(bare)
-        closes = bare[:1] in ("]", "}")
-        if bare and not bare.startswith("#") and indent < block and not (closes and indent >= block - 1):
-            yield number
-
-
+_COLLECTION = ("anchor", "tag", "implicit", "flow_style")
+_ATTRIBUTES = {
+    "AliasEvent": ("anchor",),
+    "MappingStartEvent": _COLLECTION,
+    "ScalarEvent": ("anchor", "tag", "implicit", "value", "style"),
+    "SequenceStartEvent": _COLLECTION,
+}
 _PROBLEMS = {
     "mapping values are not allowed here": "a `:` that does not belong here; begin a new line with the key, indented as its neighbours, or quote the text",
     "sequence entries are not allowed here": "a `-` that does not belong here; begin a new line with it",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from schemas.findings.finding import MOST, Finding, Lines, Place, limit_findings
-from schemas.yaml.composer import DEPTH_LIMIT, NODE_LIMIT
+from schemas.yaml.composer import NODE_LIMIT
 from schemas.yaml.document import SIZE_LIMIT, read_yaml
+from schemas.yaml.layout import DEPTH_LIMIT
 from schemas.yaml.scalars import is_ambiguous, plain_form, resolve_plain, show
 
 GOOD = {
