@@ -11,9 +11,6 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
-
 from schemas.files.canonical import digest
 from schemas.json_schema.validation import load_schema, validate
 from schemas.manifest.deviation import Parameter
@@ -185,42 +182,12 @@ def digest_steering(text: str) -> str:
 
 
 def _render(name: str, source: str, settings: Mapping[str, Parameter]) -> str:
+    from renderer.filled_text import fill_text  # noqa: PLC0415 -- jinja2 loads slowly, and most commands render nothing
+
     try:
-        return _environment().from_string(source).render(settings)
-    except (
-        jinja2.TemplateError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
-        line = getattr(error, "lineno", None)
-        raise TemplateBroken(f"{name}{f', line {line}' if line else ''}: {error}") from error
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.sandbox.ImmutableSandboxedEnvironment(
-        loader=jinja2.FileSystemLoader(TEMPLATES / "bases"),
-        undefined=jinja2.StrictUndefined,
-        finalize=_spell,
-        autoescape=False,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _spell(value: Any) -> Any:
-    """The Python literal of a value, in ASCII."""
-    if isinstance(value, jinja2.Undefined):
-        return value
-    if isinstance(value, list | tuple) and all(isinstance(item, str | int | float | bool) for item in value):
-        return f"[{', '.join(map(ascii, value))}]"
-    if isinstance(value, str | int | float | bool):
-        return ascii(value)
-    raise jinja2.TemplateRuntimeError(f"a {type(value).__name__} cannot be put into a steering script")
+        return fill_text(source, settings, TEMPLATES / BASES)
+    except ValueError as error:
+        raise TemplateBroken(f"{name}{error}") from error
 
 
 def _placeholder(value: Parameter) -> Parameter:

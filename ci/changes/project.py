@@ -17,7 +17,6 @@ from ci.cli.exits import FoundProblems, WrongUse
 from ci.cli.options import FILE, refuse_unknown_name
 from reconciler.ledger.store.state import State, check_address
 from reconciler.outside.defects import note_defect
-from reconciler.planning.pinning import compare_locks, pin_campaign
 from renderer.steering import load_templates
 from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place, limit_findings
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from ci.changes.commits import Commit
     from ci.changes.export import Origin
 
-# Modules that read commits and exports are imported only when needed: git and the ledger load slower than a check.
+# Modules that read commits and exports, and that compute locks, are imported only when needed: they load slower than a check.
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _Verb = Callable[..., int | None]
@@ -285,6 +284,8 @@ def choose_locked(repository: Repository, names: Sequence[str]) -> list[Declared
         WrongUse: there is no campaign of that name, or it is stopped.
         FoundProblems: a lock is stale or missing.
     """
+    from reconciler.planning.pinning import compare_locks, pin_campaign  # noqa: PLC0415 -- see above
+
     chosen = choose_campaigns(repository, names)
     findings: list[Finding] = []
     for declared in chosen:

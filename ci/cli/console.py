@@ -123,7 +123,7 @@ class _Deaf:
 
 def print_table(table: Table) -> None:
     """Writes a table to stdout, at most 100 columns wide."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     console.print(table)
 

@@ -107,7 +107,9 @@ class Composer:
 
     def read(self) -> bool:
         """Reads the text; True if it could be read to its end and is one document."""
-        from schemas.yaml import syntax  # noqa: PLC0415 -- most texts are sound
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415 -- most texts are sound
+
+        from schemas.yaml import syntax  # noqa: PLC0415 -- as above
 
         complete, end = False, len(self.text)
         try:
@@ -115,9 +117,9 @@ class Composer:
         except syntax.TooDeep as error:
             self.refuse_depth(error.mark)
             end = error.mark.index
-        except syntax.MarkedYAMLError as error:
+        except MarkedYAMLError as error:
             end = self.report(*syntax.explain_error(error, self.lines), str(error.problem))
-        except (syntax.YAMLError, ValueError) as error:
+        except (YAMLError, ValueError) as error:
             # the scanner passes the number of an escape to chr() without a check
             huge = _HUGE_ESCAPE.search(self.text)
             message = "an escape that names no character" if huge else f"not YAML: {show(str(error))}"

@@ -44,11 +44,12 @@ def parse_quickly(text: str) -> Iterator[Any]:
 
 
 def _judge(event: Any, text: str) -> None:
+    start: int = event.start_mark.index
     if isinstance(event, yaml.AliasEvent) or event.anchor is not None or event.tag is not None:
         raise Doubtful
     if not isinstance(event, yaml.ScalarEvent):
         return
     if not event.value and not event.style:  # the parsers place an empty value differently
         raise Doubtful
-    if event.style in ("|", ">") and not _BLOCK.match(text, event.start_mark.index):
+    if event.style in ("|", ">") and not _BLOCK.match(text, start):
         raise Doubtful

@@ -10,11 +10,28 @@ from hypothesis import strategies as st
 
 from schemas.yaml.composer import Composer
 from schemas.yaml.layout import find_comments
-from tests.schemas.test_document import GOOD
 
 PRODUCTIONS = Path(__file__).parents[2] / "productions"
 MANIFESTS = sorted(PRODUCTIONS.rglob("*.yaml"))
-TEXTS = [text for text, _ in GOOD.values() if "\r" not in text] + [file.read_text() for file in MANIFESTS]
+STYLES = """\
+---
+a: [
+  b, {c: "d", e: 'f'},  # g
+]
+h: |
+  i # j
+
+  k
+l: >-
+  m
+  n
+'o': p
+  q
+r:
+- s: -1.5e3
+  t: "\\u00e9"
+"""
+TEXTS = [STYLES, *(file.read_text() for file in MANIFESTS)]
 PIECES = [
     *"\n\t#:-?|>{}[],\"'&*!%@\\~1aé",
     *(" ", "---", "...", ": ", "- ", "? ", " #", "\n  ", "\n\n", "0x", "|-", ">+", "|2", '"\\x41"', "''"),
