@@ -23,7 +23,7 @@ Key = tuple[str, int | None]
 class Notation:
     """How an engine writes the ids of a batch's jobs: formats for `one` element and for `some`, which count from `first`.
 
-    `reference` matches an id; its groups are job and element. `plain`: a batch of one attempt has no elements.
+    `reference` matches an id; its groups are job and element. `plain`: a batch of one job has no elements.
     """
 
     reference: re.Pattern[str]
@@ -56,7 +56,8 @@ class Notation:
         """One answer for each attempt of a batch, from the answer for the whole batch, which has the job's id."""
         if not isinstance(answer, Accepted):
             return [answer] * len(handles)
-        elements = [None] if self.plain and len(handles) == 1 else [handle.index for handle in handles]
+        whole = self.plain and handles[-1].index == 0
+        elements = [None if whole else handle.index for handle in handles]
         return [Accepted(self.write(answer.reference, element)) for element in elements]
 
     def select(self, live: Iterable[tuple[Key, bool]]) -> list[str]:

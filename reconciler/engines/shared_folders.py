@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from reconciler.ledger.writing.lease import PROMPT
-from reconciler.model.engine import Complaint, JobHandle, Refused
+from reconciler.model.engine import Batch, Complaint, JobHandle, Refused
 from schemas.policy.site import Site
 
 VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -51,15 +51,16 @@ class BatchSystem(SharedFolders):
         return [name for name in (*VARIABLES, *self._site.environment) if name in os.environ]
 
     def _list_options(
-        self, names: Sequence[str], memory: int | None, unit: str = ""
+        self, names: Sequence[str], batch: Batch | None, unit: str = ""
     ) -> Iterator[tuple[str, str | None]]:
         """Name and value of the options in the site's file: queue, account, minutes, memory (as `names`), and others.
 
-        `memory` (MB) is asked for instead of the site's; None: the site's.
+        What a batch asks for is asked for instead of the site's.
         """
         settings = self._settings
-        asked = memory or settings.memory
-        values = (self._queue, settings.account, settings.minutes, asked and f"{asked}{unit}")
+        memory = (batch and batch.memory) or settings.memory
+        minutes = (batch and batch.minutes) or settings.minutes
+        values = (self._queue, settings.account, minutes, memory and f"{memory}{unit}")
         yield from (
             (name, str(value)) for name, value in zip(names, values, strict=True) if value is not None
         )

@@ -210,7 +210,7 @@ class Launcher:
     def _can_begin(self) -> bool:
         """Whether a unit or a job is ready for a site that has room for it."""
         return any(
-            queue and self._count_room(site, queued=False) > 0 for site, queue in self._jobs.items()
+            queue and self._capacity.count_next(site, queue) > 0 for site, queue in self._jobs.items()
         ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
 
     def _list_pauses(self) -> tuple[Pause, ...]:
@@ -269,7 +269,7 @@ class Launcher:
     def _submit(self, site: str, approve: Approve) -> int:
         """Submits the jobs that wait for a site, in batches of similar jobs of one step. Returns the number of attempts."""
         queue, submitted = self._jobs.get(site, deque()), 0
-        while queue and (room := self._count_room(site, queued=False)) > 0:
+        while queue and (room := self._capacity.count_next(site, queue)) > 0:
             if not self._readiness.allow(site, self._capacity.live[site]):
                 self._capacity.close(site, self._readiness.tell(site))
                 break
@@ -363,9 +363,9 @@ class Launcher:
             self._attempts.ask_end([one.id for one in mine if not one.cancel], "interrupted")
             self._rest(moved=False)
 
-    def _count_room(self, site: str, *, queued: bool = True) -> int:
-        """How many more attempts a site takes now. If `queued`, the jobs that wait for it are subtracted."""
-        return self._capacity.count_room(site, len(self._jobs.get(site, ())) if queued else 0)
+    def _count_room(self, site: str) -> int:
+        """How many more attempts a site takes now, beside the jobs that wait for it."""
+        return self._capacity.count_room(site, len(self._jobs.get(site, ())))
 
     def _tell_rest(self) -> None:
         """Counts, by reason, the units that were ready and did not begin."""

@@ -59,7 +59,8 @@ class JobHandle:
     """One attempt as an engine needs it.
 
     `name` is unique for ever. `folder` belongs to the attempt alone and holds job.json and more. `batch` is the name of the
-    batch that the attempt is submitted in, `index` its place there, from 0. `begun` is when the intent was written, UTC as
+    batch that the attempt is submitted in, `index` the place of its job there, from 0: the attempts of a bundle share one
+    job. `begun` is when the intent was written, UTC as
     `2019-02-07T12:00:00Z`: no engine knows the attempt from an earlier time. `reference` is the engine's id, None until it
     is known. `home` is the batch's own folder, None if that is not known.
     """
@@ -80,15 +81,21 @@ class Batch:
 
     `name` is computed from the ordered attempts, so that the batch can be found by its name after a crash. `folder` belongs
     to the batch alone; it exists unless the engine is attached. It holds `job.py`, `member.py`, and `members.json`,
-    which lists folder, name and nonce of each member: `python3 member.py INDEX` runs the member of that index, from 0,
-    in its folder, with stdout and stderr in the file `log` there. `memory` is how many MB each of its jobs asks for, None:
-    as many as the site's file says.
+    which lists folder, name and nonce of each member: `python3 member.py INDEX` runs the members of that index, from 0, one
+    after the other, each in its folder, with stdout and stderr in the file `log` there. The handles are in the order of their
+    indices. `memory` (MB) and `minutes` are what each of its jobs asks for, None: what the site's file says.
     """
 
     name: str
     folder: Path
     handles: tuple[JobHandle, ...]
     memory: int | None = None
+    minutes: int | None = None
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs it has."""
+        return self.handles[-1].index + 1
 
 
 @dataclass(frozen=True, slots=True)

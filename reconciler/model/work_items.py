@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from reconciler.model.bundles import UNTIMED, Duration
 from reconciler.model.engine import JobHandle
 from reconciler.model.states import AttemptState
 from renderer.identity.fingerprint import Recipe
@@ -17,7 +18,7 @@ from schemas.conditions.snapshot import Snapshot
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.layout import Layout
 from schemas.manifest.runs import format_run
-from schemas.manifest.step import Step
+from schemas.manifest.step import Bundle, Step
 
 Address = tuple[str, str, int]
 """Campaign, step and run key."""
@@ -47,7 +48,7 @@ class WorkItem:
     release, as approved), `declared` (all units of the campaign) and `claimed` (another campaign of the plan is to make the
     same, and this unit is made only if that one does not begin).
     Preparation adds the `jobs`; `layout`, `storage` and `place` (the layout's fields that the run and the global tag give)
-    for its outputs; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
+    for its outputs; `bundle` (None if its site runs each job by itself) and the `duration` of its jobs; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
     that it uses); `approval` (digest of the approvals under which it is made); `engine` (what takes its jobs); and `memory`
     (MB that its first attempts ask for, as earlier jobs took; None: as the site says). Only items with equal `alike` go into
     one batch.
@@ -71,6 +72,8 @@ class WorkItem:
     approval: str | None = None
     engine: str | None = None
     memory: int | None = None
+    bundle: Bundle | None = None
+    duration: Duration = UNTIMED
     intent: int | None = None
 
     @property
@@ -129,6 +132,11 @@ class WorkItem:
         (job,) = self.jobs
         return job
 
+    @property
+    def minutes(self) -> float | None:
+        """The minutes that its only job takes, by the duration of earlier ones; None if they are not known."""
+        return self.duration.tell(self.job.events)
+
     def split(self) -> tuple[WorkItem, ...]:
         """One item for each of its jobs, in their order."""
         return tuple(replace(self, jobs=(job,)) for job in self.jobs)
@@ -157,6 +165,7 @@ class Attempt:
 
     `release` and `commit` are those of its application, as approved; None if there is none or it is not known.
     `batch` is the batch that it was submitted in, `place` its index there, `engine` what took it, None if not known.
+    `index` is the place of its job in the batch; `bundle` is how many attempts share that job, with it.
     `events` is the registered number of events of its input files when its intent was written. `failures` counts the
     earlier failed attempts of its job since a person last allowed a new start. `memory` is how many MB it asked for, where
     that is less than the site's file says.
@@ -186,6 +195,8 @@ class Attempt:
     commit: str | None = None
     failures: int = 0
     memory: int | None = None
+    index: int = 0
+    bundle: int = 1
 
     def make_handle(self, folder: Path, home: Path) -> JobHandle:
         """The attempt's handle for engines; `folder` is the attempt's own folder, `home` the folder of its batch."""
@@ -194,7 +205,7 @@ class Attempt:
             nonce=self.nonce,
             folder=folder,
             batch=self.batch,
-            index=self.place,
+            index=self.index,
             begun=self.begun,
             reference=self.reference,
             home=home,

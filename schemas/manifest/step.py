@@ -103,6 +103,14 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """How many units of a step go into one job: at most so many runs, or as many as take so many minutes. One of them is set."""
+
+    runs: int | None = None
+    minutes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One transformation. `outputs` are data levels, or with `skims` the names of skims.
 
@@ -131,6 +139,7 @@ class Step:
     script: str | None = None
     arguments: tuple[str, ...] = ()
     produces: str | None = None
+    bundle: Bundle | None = None
 
     @property
     def path(self) -> str:

@@ -19,6 +19,8 @@ NOMINAL = ("schema", "title", "description", "ticket", "contact", "state", "runn
 """Keys of a manifest that are in no scope, because they decide neither the data nor how much is launched. Nobody signs the
 begin or the end of a hold, or the end of a campaign: what is launched afterwards was approved before.
 """
+NOMINAL_OF_STEPS = ("bundle",)
+"""The same for keys of steps: how units share jobs, as queue and priority are the site's business."""
 CAPS = ("max_runs", "until")
 """Upper limits of an open selection; they count as limits, as `max_units` does."""
 DEVIATING = ("overrides", "testing_payloads", "scan", "additional_branches")
@@ -35,12 +37,15 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
 
     *release*: release, templates, scripts, how every output is made, deviations. *calibration*: global tags with the digests
     of their payloads, the run selection without its caps, testing payloads, deviations. *everything*: the whole lock and the
-    manifest with its limits and without `NOMINAL` keys; and the generations of the last changes of the other scopes.
+    manifest with its limits and without nominal keys; and the generations of the last changes of the other scopes.
     """
     pinned = lock.pinned()
-    steps = {
-        name: {key: value for key, value in step.items() if key != "title"}
+    titled = {
+        name: {key: value for key, value in step.items() if key not in NOMINAL_OF_STEPS}
         for name, step in manifest["steps"].items()
+    }
+    steps = {
+        name: {key: value for key, value in step.items() if key != "title"} for name, step in titled.items()
     }
     deviations = {
         name: deviating
@@ -56,7 +61,10 @@ def describe_scopes(lock: Lock, campaign: Campaign, manifest: Mapping[str, Any])
         CALIBRATION: {**_take(pinned, _CALIBRATED), "selectors": selectors, "deviations": deviations},
         EVERYTHING: {
             "lock": pinned,
-            "manifest": {key: value for key, value in manifest.items() if key not in NOMINAL},
+            "manifest": {
+                **{key: value for key, value in manifest.items() if key not in NOMINAL},
+                "steps": titled,
+            },
             "since": {name: since for name, since in lock.since if name in PARTS},
         },
     }

@@ -34,12 +34,13 @@ class EngineTraits:
     `attached`: jobs are processes of the reconciler's own machine and user. `runtime`: jobs start with b2prod's runtime,
     which compares input with the registered values and can give jobs a local database; otherwise the system starts basf2
     itself. `logical_paths`: jobs get their input by logical paths. Historic layouts define these, so the lock pins the
-    layouts, and units share a batch only if their paths have the same fields.
+    layouts, and units share a batch only if their paths have the same fields. `bundles`: one job can run several units.
     """
 
     attached: bool
     runtime: bool
     logical_paths: bool
+    bundles: bool
 
 
 @cache

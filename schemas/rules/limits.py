@@ -33,6 +33,22 @@ def check_ceilings(repository: Repository) -> Iterator[Finding]:
             yield document.report(("limits", "max_units"), "BP701", message, f"write {steps} or more")
 
 
+def check_bundles(repository: Repository) -> Iterator[Finding]:
+    """Ensure that the site of a step with a bundle can run several units in one job; `local` needs none."""
+    for campaign, document, step in repository.list_steps():
+        site = repository.sites.get(campaign.site)
+        if step.bundle is None or site is None or site.traits.bundles or site.traits.attached:
+            continue
+        why = _SEPARATE.get(site.engine, "which gets each unit as a job of its own")
+        message = f"`bundle` means nothing at {site.name}: its engine is {site.engine}, {why}"
+        hint = "remove it, or choose a site whose engine is slurm or lsf"
+        yield document.report_clash(("steps", step.name, "bundle"), ("site",), message, hint, "BP511")
+
+
+_SEPARATE = {"gb2": "where the production system itself divides a production into jobs"}
+"""Why an engine runs no bundles, where there is more to say."""
+
+
 def check_restating(repository: Repository) -> Iterator[Finding]:
     """Ensure that restating has a layout with versions and stays within the limits."""
     for campaign, document in repository.list_campaigns():

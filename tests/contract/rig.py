@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reconciler.engines.local.engine import RUNTIME
+from reconciler.model.bundles import find_place
 from reconciler.model.engine import (
     Accepted,
     Batch,
@@ -101,8 +102,14 @@ class Rig:
         """How many calls the service has had from engines (power `count`)."""
         raise NotImplementedError
 
-    def make_batch(self, *codes: str, name: str | None = None, environment: Sequence[str] = ()) -> Batch:
-        """A batch with an attempt for each piece of Python that is its application."""
+    def make_batch(
+        self,
+        *codes: str,
+        name: str | None = None,
+        environment: Sequence[str] = (),
+        bundles: Sequence[int] = (),
+    ) -> Batch:
+        """A batch with an attempt for each piece of Python that is its application; `bundles` are the sizes of its jobs."""
         self._batches += 1
         name = name or f"b2p-test-{time.time_ns():x}-{self._batches}"
         handles = []
@@ -113,12 +120,15 @@ class Rig:
             described = job(self.folder, ["@python", "-c", code], environment=list(environment))
             (folder / "job.json").write_text(json.dumps(described))
             begun = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            handles.append(JobHandle(attempt, f"nonce-of-{index}", folder, name, index, begun))
+            job_index = find_place(bundles, index).job
+            handles.append(JobHandle(attempt, f"nonce-of-{index}", folder, name, job_index, begun))
         folder = self.folder / "batches" / name
         folder.mkdir(parents=True)
         for file in ("job.py", "member.py"):
             shutil.copy(RUNTIME.with_name(file), folder)
-        members = [[str(one.folder), one.name, one.nonce] for one in handles]
+        members = [
+            [str(one.folder), one.name, one.nonce, *([one.index] if bundles else [])] for one in handles
+        ]
         (folder / "members.json").write_text(json.dumps(members))
         return Batch(name, folder, tuple(handles))
 

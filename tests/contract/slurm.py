@@ -56,6 +56,7 @@ POWERS = (
     "hold",
     "forget",
     "foreign",
+    "bundles",
     "twice",
     "restart",
     "count",

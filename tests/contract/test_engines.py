@@ -101,6 +101,42 @@ def test_a_batch_of_one(rig):
     ended(rig, engine, submitted(engine, rig.make_batch(OUTPUT)))
 
 
+@over("bundles")
+def test_the_members_of_a_bundle_share_a_job_and_each_ends_with_its_own_result(rig):
+    engine = rig.make_engine()
+    codes = [OUTPUT, FAILING, OUTPUT, OUTPUT, OUTPUT]
+    handles = submitted(engine, rig.make_batch(*codes, bundles=[3, 2]))
+    assert [len({one.reference for one in some}) for some in (handles, handles[:3], handles[3:])] == [2, 1, 1]
+    ended(rig, engine, handles)
+    found = [result_of(engine, handle)["failure"] is None for handle in handles]
+    assert found == [True, False, True, True, True]
+
+
+@over("bundles")
+def test_one_bundle_alone_is_a_plain_job_and_is_found_by_each_of_its_members(rig):
+    engine = rig.make_engine()
+    handles = submitted(engine, rig.make_batch(PATIENT, OUTPUT, bundles=[2]))
+    rig.wait_for(engine, handles, Sighting.RUNNING)
+    assert find(rig, engine, handles) == {one.name: [one.reference] for one in handles}
+    (handles[0].folder / "go").touch()
+    ended(rig, engine, handles)
+
+
+@over("bundles", "processes")
+def test_a_bundle_that_is_cancelled_begins_no_other_member(rig):
+    engine = rig.make_engine()
+    handles = submitted(engine, rig.make_batch(OUTPUT, PATIENT, OUTPUT, PATIENT, bundles=[3, 1]))
+    rig.wait(lambda: all((handles[number].folder / "started").exists() for number in (1, 3)))
+    rig.wait_for(engine, handles, Sighting.RUNNING)
+    rig.end(engine, handles[:3])
+    rig.wait(lambda: find_processes(handles[1].folder) == [])
+    assert result_of(engine, handles[0])["failure"] is None
+    assert not (handles[2].folder / "started").exists()
+    assert set(rig.see(engine, handles[3:]).values()) <= UNMOVED
+    (handles[3].folder / "go").touch()
+    ended(rig, engine, handles[3:])
+
+
 @over("runtime")
 def test_a_member_runs_where_its_folder_is_and_nowhere_else(rig):
     engine = rig.make_engine()

@@ -276,6 +276,9 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
 def _format_attempt(tried: Mapping[str, Any]) -> Iterator[str]:
     """The lines of an attempt: how it ended, and what it used."""
     yield f"    attempt {tried['name']}: {tried['state']}{': ' + tried['reason'] if tried['reason'] else ''}"
+    if shared := tried["bundle"]:
+        job = f" {tried['reference']}" if tried["reference"] else ""
+        yield f"      in place {shared['place']} of a bundle of {shared['attempts']}, which share the job{job}"
     wall, read = tried["wall_seconds"], tried["events_read"]
     if wall is not None:
         memory = "" if tried["peak_memory"] is None else f", {tried['peak_memory'] / 1e6:,.0f} MB of memory"

@@ -65,11 +65,11 @@ class LsfEngine(BatchSystem):
     visibility = timedelta(minutes=2)
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """Submits one array, or a plain job for a single attempt."""
+        """Submits one array, or a plain job for a single attempt or bundle."""
         return JOBS.name_members(self._submit(batch), batch.handles)
 
     def _submit(self, batch: Batch) -> Answer:
-        count, script = len(batch.handles), name_script(batch.folder)
+        count, script = batch.jobs, name_script(batch.folder)
         words = ["/bin/sh", str(script), self._settings.python, str(script.with_name("member.py"))]
         # LSF passes the command to a shell, and also writes it in places where quotes break
         for word in (batch.name, *words):
@@ -78,7 +78,7 @@ class LsfEngine(BatchSystem):
         if refused := write_file(script, SCRIPT):
             return refused
         name = f"{batch.name}[1-{count}]{self._most}" if count > 1 else batch.name
-        options = self._options(script.parent, batch.memory)
+        options = self._options(script.parent, batch)
         reply = self._call(["bsub", "-J", name, *options, *words], self._seconds)
         return read_submission(reply, count)
 
@@ -158,11 +158,11 @@ class LsfEngine(BatchSystem):
             what = f"{self._settings.python} holds characters that LSF cannot be trusted with"
             yield Complaint(what, "write a plain `python` into `batch`")
 
-    def _options(self, folder: Path, memory: int | None) -> Iterator[str]:
+    def _options(self, folder: Path, batch: Batch) -> Iterator[str]:
         yield "-rn"  # a folder can be used only once, but queues may start jobs again
         yield from ("-env", ", ".join(self._list_variables()))
         yield from ("-cwd", str(folder), "-o", str(folder / "output"))
-        for name, value in self._list_options(("q", "P", "W", "M"), memory, unit="MB"):
+        for name, value in self._list_options(("q", "P", "W", "M"), batch, unit="MB"):
             yield from (f"-{name}",) if value is None else (f"-{name}", value)
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:

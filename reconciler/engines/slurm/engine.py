@@ -67,11 +67,11 @@ class SlurmEngine(BatchSystem):
     """Submits to one partition."""
 
     def submit(self, batch: Batch) -> Sequence[Answer]:
-        """Submits one array, or a plain job for a single attempt."""
+        """Submits one array, or a plain job for a single attempt or bundle."""
         return JOBS.name_members(self._submit(batch), batch.handles)
 
     def _submit(self, batch: Batch) -> Answer:
-        count, script = len(batch.handles), name_script(batch.folder)
+        count, script = batch.jobs, name_script(batch.folder)
         # with such a character the rows of the queue cannot be read, and jobs are not found again
         if not _WRITABLE.fullmatch(str(script)):
             return Refused(f"{script} holds a character that Slurm's tables have no place for")
@@ -79,7 +79,7 @@ class SlurmEngine(BatchSystem):
             return refused
         array = [f"--array=0-{count - 1}{self._most}"] if count > 1 else []
         command = ["sbatch", "--parsable", f"--job-name={batch.name}", *array]
-        command += [*self._options(script.parent, batch.memory)]
+        command += [*self._options(script.parent, batch)]
         command += [str(script), self._settings.python, str(script.with_name("member.py"))]
         return read_submission(self._call(command, self._seconds), count)
 
@@ -230,7 +230,7 @@ class SlurmEngine(BatchSystem):
             remedy = "see that it is on the nodes, or write another `python` into `batch`"
             yield Complaint(what, remedy, fatal=False)
 
-    def _options(self, folder: Path, memory: int | None = None) -> Iterator[str]:
+    def _options(self, folder: Path, batch: Batch | None = None) -> Iterator[str]:
         """The options of every submission, without name and array."""
         yield "--no-requeue"  # a folder can be used only once
         yield f"--export={','.join(self._list_variables())}"
@@ -238,7 +238,7 @@ class SlurmEngine(BatchSystem):
         yield f"--output={folder}/output"
         yield "--open-mode=append"
         yield "--input=/dev/null"
-        for name, value in self._list_options(("partition", "account", "time", "mem"), memory):
+        for name, value in self._list_options(("partition", "account", "time", "mem"), batch):
             yield f"--{name}" if value is None else f"--{name}={value}"
 
     def _call(self, command: Sequence[str], seconds: float) -> Reply:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.publication import Publisher
+from reconciler.model.bundles import find_least
+from reconciler.model.work_items import WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from schemas.repository import Repository
 
@@ -37,6 +41,15 @@ class Capacity:
             self.close(site, str(error))
             return 0
         return engine.slots - self.live[site] - waiting
+
+    def count_next(self, site: str, queue: Sequence[WorkItem]) -> int:
+        """How many attempts of the jobs in a site's queue may begin now; none before there is room for a whole bundle."""
+        room = self.count_room(site)
+        if room <= 0 or not queue or queue[0].bundle is None:
+            return max(0, room)
+        slots = self.site_engines.engine(site).slots
+        alike = takewhile(queue[0].joins, islice(queue, slots))
+        return room if room >= find_least(slots, queue[0].bundle, sum(1 for _ in alike)) else 0
 
     def tell(self, site: str) -> str:
         """Why nothing more begins at a site."""

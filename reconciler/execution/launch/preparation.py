@@ -13,10 +13,11 @@ from reconciler.conditions.metadata_file import write_metadata
 from reconciler.engines import FILES_FOR
 from reconciler.execution.sites.site_engines import contain
 from reconciler.ledger.reading.observation import find_files
-from reconciler.ledger.reading.statistics import measure_jobs
+from reconciler.ledger.reading.statistics import JobStatistics, measure_jobs
 from reconciler.ledger.store.database import State, reading
+from reconciler.model.bundles import UNTIMED, Duration, choose_minutes
 from reconciler.model.states import MAKING
-from reconciler.model.work_items import WorkItem
+from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
 from reconciler.run_catalogue.catalogue import find_energies, read_files
@@ -69,7 +70,7 @@ class WorkPreparation:
         self._payloads: PayloadSet | None = None
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
         self._energies: dict[int, Mapping[int, str]] = {}
-        self._memory: dict[tuple[str, str], int | None] = {}
+        self._used: dict[tuple[str, str], JobStatistics] = {}
 
     def prepare(
         self, items: Iterable[WorkItem], approvals: Mapping[str, str]
@@ -78,7 +79,7 @@ class WorkPreparation:
 
         If the input is not in the storage of the item's site, the prepared item has no jobs.
         """
-        self._memory.clear()  # more jobs may have ended since the last call
+        self._used.clear()  # more jobs may have ended since the last call
         with reading(self._state) as connection:
             for item in items:
                 trouble: str | None = None
@@ -116,6 +117,8 @@ class WorkPreparation:
             approval=approval,
             engine=site.service,
             memory=self._choose_memory(connection, item, site),
+            bundle=step.bundle if site.traits.bundles else None,
+            duration=self._measure_duration(connection, item, site),
         )
 
     def render(self, item: WorkItem, most_events: int | None = None) -> dict[str, bytes]:
@@ -179,14 +182,36 @@ class WorkPreparation:
         scouts, most = site.batch.scouts, site.batch.memory
         if scouts is None or most is None:
             return None
+        used = self._measure(connection, item).peak_memory
+        enough = used is not None and used.count >= scouts
+        wanted = 100 * math.ceil(MARGIN * used.most / (1 << 20) / 100) if used and enough else most
+        return wanted if wanted < most else None
+
+    def _measure_duration(self, connection: Connection, item: WorkItem, site: Site) -> Duration:
+        """How long the step's jobs take, where they are bundled: as earlier ones did, else as its manifest expects of an event."""
+        if item.step.bundle is None or not site.traits.bundles:
+            return UNTIMED
+        used = self._measure(connection, item)
+        if used.wall_seconds is None:
+            expected = item.step.expected.cpu_seconds
+            return Duration(None if expected is None else expected / 60)
+        rate = used.seconds_per_event
+        return Duration(None if rate is None else rate / 60, used.wall_seconds.median / 60)
+
+    def _measure(self, connection: Connection, item: WorkItem) -> JobStatistics:
+        """What earlier jobs of an item's step used; asked once for all its items of a call."""
         key = item.address[:2]
-        if key not in self._memory:
+        if key not in self._used:
             recipes = [output.recipe.digest for output in item.outputs]
-            used = measure_jobs(connection, recipes).peak_memory
-            enough = used is not None and used.count >= scouts
-            wanted = 100 * math.ceil(MARGIN * used.most / (1 << 20) / 100) if used and enough else most
-            self._memory[key] = wanted if wanted < most else None
-        return self._memory[key]
+            self._used[key] = measure_jobs(connection, recipes)
+        return self._used[key]
+
+    def choose_minutes(self, site: str, made: Iterable[tuple[Attempt, WorkItem]]) -> int | None:
+        """How many minutes each job of a batch asks for, as its bundles need; None: as the site's file says."""
+        bundles: dict[int, list[float | None]] = {}
+        for attempt, item in made:
+            bundles.setdefault(attempt.index, []).append(item.minutes)
+        return choose_minutes(self._repository.sites[site], bundles.values())
 
     def _collect_payloads(self, units: StepUnits, index: int) -> PayloadSet | None:
         if units.payload_sets is None:

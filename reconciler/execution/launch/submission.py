@@ -48,7 +48,8 @@ class Submitter:
         """
         name = made[0][0].batch
         handles = tuple(self.workspace.make_handle(attempt) for attempt, _ in made)
-        batch = Batch(name, self.workspace.batches / name, handles, made[0][0].memory)
+        minutes = self.preparation.choose_minutes(site, made)
+        batch = Batch(name, self.workspace.batches / name, handles, made[0][0].memory, minutes)
         for attempt, item in made:
             try:
                 files = self.preparation.render(item)

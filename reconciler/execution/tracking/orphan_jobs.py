@@ -64,8 +64,9 @@ def _read_members(home: Path) -> list[JobHandle]:
     try:
         members = json.loads(read_plain(home / "members.json", MEMBERS))
         return [
-            JobHandle(str(name), "", Path(str(folder)), home.name, index, LONG_AGO, home=home)
-            for index, (folder, name, _) in enumerate(members)
+            JobHandle(str(name), "", Path(str(folder)), home.name, int(place[0]), LONG_AGO, home=home)
+            for index, (folder, name, _, *shared) in enumerate(members)
+            for place in [shared or [index]]
         ]
     except (OSError, NotPlain, ValueError, TypeError):
         return []

@@ -15,6 +15,7 @@ from reconciler.execution.sites.site_engines import SiteEngines, contain
 from reconciler.execution.tracking.alarms import Alarm, Alarms
 from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.publication import EndedUnit
+from reconciler.execution.tracking.shared_jobs import SharedJobs
 from reconciler.execution.tracking.workspace import Failed, Workspace
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
@@ -58,6 +59,10 @@ class Tracker:
     ages: Ages
     troubles: dict[str, None] = field(default_factory=dict)
     _poll: Poll = field(default_factory=Poll)
+    _shared: SharedJobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._shared = SharedJobs(self.workspace)
 
     def resume(self) -> None:
         """Continues what an earlier process did not finish: submissions and publishing."""
@@ -122,10 +127,12 @@ class Tracker:
             if not group and not returning:
                 return
             group = self._adopt(engine, group)
+            self._shared = SharedJobs(self.workspace, group)
+            group = [attempt for attempt in group if not self._withdraw(attempt)]
             known = [attempt for attempt in group if attempt.state != AttemptState.UNCERTAIN]
-            ending = [self.workspace.make_handle(attempt) for attempt in known if attempt.cancel]
-            if ending:
-                self._cancel(site, engine, ending)
+            ended = [one for one in known if one.cancel and not self._shared.goes_on(one)]
+            if ended:
+                self._cancel(site, engine, [self.workspace.make_handle(attempt) for attempt in ended])
             asked = [self.workspace.make_handle(attempt) for attempt in (*known, *returning)]
             seen = engine.query(asked) if asked else {}
         except (EngineUnavailable, SourceUnavailable) as error:
@@ -147,8 +154,17 @@ class Tracker:
             if begins and self.attempts.is_awaited(attempt, alone=True):
                 self.attempts.record_returned(attempt)
                 self._poll.live.append(replace(attempt, state=AttemptState.RUNNING))
+            elif attempt.bundle > 1:  # its job may go on for others
+                self.workspace.ask_end(attempt.name)
             else:  # also if the job can no longer begin
                 self._cancel(attempt.site, engine, [self.workspace.make_handle(attempt)])
+
+    def _withdraw(self, attempt: Attempt) -> bool:
+        """Ends an attempt, as asked, whose job goes on for others. Returns true if it has ended, as it cannot begin any more."""
+        if attempt.cancel is None or not self._shared.withdraw(attempt):
+            return False
+        self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+        return True
 
     def _cancel(self, site: str, engine: Engine, handles: Sequence[JobHandle]) -> bool:
         """Asks for the end of jobs; returns false if the engine refuses, which does not stop the poll."""
@@ -222,7 +238,9 @@ class Tracker:
                 elif observation.sighting is Sighting.ENDED:
                     self._settle(engine, attempt, observation)
                 elif observation.sighting is not Sighting.ABSENT:
-                    if observation.sighting is Sighting.RUNNING and attempt.state == AttemptState.SUBMITTED:
+                    if attempt.bundle > 1 and self._take_result(attempt):
+                        continue
+                    if observation.sighting is Sighting.RUNNING and self._shared.begins(attempt):
                         running.append(attempt.id)
                     if attempt.absences or attempt.unknown:
                         again.append(attempt.id)
@@ -271,6 +289,8 @@ class Tracker:
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
             self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+        elif self._shared.spares(attempt):
+            self._spare(attempt, observation.reason)
         elif observation.failure is not None:
             self._fail(attempt, *_judge_failure(attempt, observation.failure, observation.reason))
         elif engine.shared and self.workspace.bury(attempt.name):
@@ -278,6 +298,11 @@ class Tracker:
             self._fail(attempt, FailureClass.INFRASTRUCTURE, reason)
         else:
             self._fail(attempt, FailureClass.TRANSIENT, WITHOUT_RESULT)
+
+    def _spare(self, attempt: Attempt, reason: str | None) -> None:
+        """Records an attempt whose job ended before its turn came: no failure of its own."""
+        told = f"its bundle ended before it began: {reason or 'the engine does not say why'}"
+        self.recorder.lose(attempt, AttemptState.LOST, told)
 
     def _fail(self, attempt: Attempt, failure: FailureClass, reason: str) -> None:
         self.recorder.fail(attempt, Failed(failure, reason))
@@ -295,6 +320,8 @@ class Tracker:
         has_begun = engine.shared and not self.workspace.bury(attempt.name)
         if attempt.cancel:
             self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
+        elif self._shared.spares(attempt):
+            self._spare(attempt, observation.reason)
         elif has_begun and (attempt.reference is None or engine.attached):
             self._fail(attempt, FailureClass.TRANSIENT, WITHOUT_RESULT)
         elif has_begun:
@@ -353,8 +380,10 @@ class Tracker:
 
 
 def _judge_failure(attempt: Attempt, failure: FailureClass, reason: str | None) -> tuple[FailureClass, str]:
-    """The class and the reason of a failure that an engine tells of. With all of the site's memory it may not fail again."""
+    """The class and the reason of a failure that an engine tells of. With all of the site's memory it may not fail again, nor alone."""
     told = reason or "the engine says it failed"
+    if failure is FailureClass.PERMANENT and attempt.bundle > 1:
+        return FailureClass.TRANSIENT, f"{told}; {attempt.bundle} shared the job: it is tried again alone"
     if attempt.memory is None or failure is not FailureClass.PERMANENT:
         return failure, told
     again = "what is tried again asks for all that the site gives"

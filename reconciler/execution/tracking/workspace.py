@@ -24,7 +24,7 @@ from schemas.files.canonical import clean_text
 from schemas.files.strict_json import parse_json
 from schemas.json_schema.validation import check_rendered, load_schema, validate_json
 
-STARTED, RESULT = "started", "result.json"
+STARTED, RESULT, END = "started", "result.json", "end"
 SUPERSEDED = "superseded"
 LOG = "log"
 LOG_END = 1 << 18
@@ -107,7 +107,9 @@ class Workspace:
         Raises:
             SourceUnavailable: the folder cannot be written.
         """
-        members = [[str(handle.folder), handle.name, handle.nonce] for handle in batch.handles]
+        members: list[list[str | int]] = [[str(one.folder), one.name, one.nonce] for one in batch.handles]
+        if batch.jobs < len(members):  # bundles
+            members = [[*member, one.index] for member, one in zip(members, batch.handles, strict=True)]
         files = {name: ((RUNTIME / name).read_bytes(), 0o644) for name in ("job.py", "member.py")}
         files["members.json"] = json.dumps(members).encode(), 0o600  # secret, because it has nonces
         _make_folder(batch.folder, files)
@@ -127,6 +129,15 @@ class Workspace:
             except FileExistsError:
                 return not self.was_started(name)
         return True
+
+    def ask_end(self, name: str) -> None:
+        """Asks the job of an attempt to end, by a file in its folder: so a member of a bundle is ended, and the others are not.
+
+        Raises:
+            SourceUnavailable: the folder cannot be written.
+        """
+        with foreseeing(f"{self.path(name)} cannot be written"):
+            (self.path(name) / END).touch()
 
     def collect(self, attempt: Attempt, due: Mapping[str, str | None]) -> Verified | Failed | None:
         """The result of an attempt that has ended; None if it left no result.

@@ -58,11 +58,15 @@ class OutputStatistics:
 
 @dataclass(frozen=True, slots=True)
 class JobStatistics:
-    """The latest verified jobs with some recipes: wall time of a job in seconds, peak memory in bytes. None: not known of any."""
+    """The latest verified jobs with some recipes: wall time of a job in seconds, peak memory in bytes. None: not known of any.
+
+    `seconds_per_event` is the wall time for an event that is read, over all jobs of which both are known.
+    """
 
     jobs: int
     wall_seconds: Spread | None
     peak_memory: Spread | None
+    seconds_per_event: float | None
 
 
 def measure_jobs(connection: Connection, recipe_digests: Collection[str]) -> JobStatistics:
@@ -71,15 +75,19 @@ def measure_jobs(connection: Connection, recipe_digests: Collection[str]) -> Job
     made = (outputs.c.state == OutputState.PRODUCED, outputs.c.recipe.in_(chosen))
     latest = select(outputs.c.intent).where(*made).order_by(outputs.c.id.desc()).limit(LATEST).subquery()
     query = (
-        select(attempts.c.wall_seconds, attempts.c.peak_memory)
+        select(attempts.c.wall_seconds, attempts.c.peak_memory, attempts.c.events_read)
         .join(jobs, jobs.c.id == attempts.c.job)
         .where(jobs.c.intent.in_(select(latest.c.intent)), attempts.c.state == AttemptState.VERIFIED)
     )
     rows = connection.execute(query).all()
+    timed = [row for row in rows if row.wall_seconds is not None and row.events_read]
     return JobStatistics(
         jobs=len(rows),
         wall_seconds=Spread.of(row.wall_seconds for row in rows if row.wall_seconds is not None),
         peak_memory=Spread.of(row.peak_memory for row in rows if row.peak_memory is not None),
+        seconds_per_event=sum(row.wall_seconds for row in timed) / sum(row.events_read for row in timed)
+        if timed
+        else None,
     )
 
 

@@ -21,6 +21,7 @@ from reconciler.ledger.schema.tables import (
     recipes,
     registrations,
 )
+from reconciler.model.bundles import find_place
 from reconciler.model.states import AttemptState
 from reconciler.model.work_items import USAGE
 from schemas.manifest.runs import split_key
@@ -68,7 +69,7 @@ def list_attempts(connection: Connection, campaign: str, step: str, key: int) ->
 _SAME = ("input", "conditions", "produced", "events_read", "events")
 """The columns of an output that are shown unchanged, after its recipe."""
 
-_TOLD = ("name", "state", "begun", "ended", "reason", "events_read", *USAGE, "kept")
+_TOLD = ("name", "state", "begun", "ended", "reason", "reference", "place", "events_read", *USAGE, "kept")
 """The columns of an attempt that are shown."""
 
 
@@ -108,13 +109,19 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
                     dict(one)
                     for one in connection.execute(known.where(registrations.c.output == row.id)).mappings()
                 ],
-                "attempts": [
-                    {**item, **{key: json.loads(item[key] or "{}") for key in ("origin", "kept")}}
-                    for item in connection.execute(tried).mappings()
-                ],
+                "attempts": [_describe_attempt(item) for item in connection.execute(tried).mappings()],
             }
         )
     return history
+
+
+def _describe_attempt(item: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row of an attempt as JSON data; `bundle`: how many attempts share its job, and its place among them, from 1; or None."""
+    told = dict(item)
+    place, origin = told.pop("place") or 0, json.loads(told.pop("origin") or "{}")
+    shared = find_place(origin.pop("bundles", ()), place)
+    bundle = {"attempts": shared.size, "place": shared.place + 1} if shared.size > 1 else None
+    return {**told, "bundle": bundle, "origin": origin, "kept": json.loads(told["kept"] or "{}")}
 
 
 def _read_record(connection: Connection, intent: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import and_, exists, func, select
@@ -10,6 +12,7 @@ from sqlalchemy import and_, exists, func, select
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, batches, intents, jobs, outputs
 from reconciler.ledger.writing.journal import Journal
+from reconciler.model.bundles import find_place
 from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, OutputState
 from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.installation import find_tool
@@ -44,21 +47,35 @@ _SAME = (
 
 def make_attempt(row: Any) -> Attempt:
     """An attempt from a row of `ATTEMPTS`."""
-    origin = json.loads(row.origin or "{}")
+    release, commit, memory, bundles = _read_origin(row.origin)
+    shared = find_place(bundles, row.place or 0)
     return Attempt(
         **{name: getattr(row, name) for name in _SAME},
         address=(row.campaign, row.step, run_key(row.experiment, row.run)),
         state=AttemptState(row.state),
         place=row.place or 0,
-        release=origin.get("release"),
-        commit=origin.get("commit"),
-        memory=origin.get("memory"),
+        release=release,
+        commit=commit,
+        memory=memory,
+        index=shared.job,
+        bundle=shared.size,
     )
 
 
-def describe_origin(item: WorkItem, memory: int | None) -> str:
-    """JSON text on how the jobs of a batch are made: this b2prod, the approved release and its commit, and the memory asked for."""
-    told = {"release": item.release, "commit": item.commit, "memory": memory}
+@lru_cache(maxsize=64)
+def _read_origin(text: str | None) -> tuple[str | None, str | None, int | None, tuple[int, ...]]:
+    """Release, commit, memory and the sizes of the bundles of a batch; it is the same text for all its attempts."""
+    told = json.loads(text or "{}")
+    return told.get("release"), told.get("commit"), told.get("memory"), tuple(told.get("bundles", ()))
+
+
+def describe_origin(item: WorkItem, memory: int | None, bundles: Sequence[int]) -> str:
+    """JSON text on how the jobs of a batch are made: this b2prod, the approved release and its commit, and the memory asked for.
+
+    Also the sizes of its bundles, if one of them has several attempts.
+    """
+    told: dict[str, Any] = {"release": item.release, "commit": item.commit, "memory": memory}
+    told["bundles"] = list(bundles) if max(bundles) > 1 else None
     known = {key: value for key, value in told.items() if value is not None}
     return canonical_json({"tool": find_tool().describe(), **known}).decode()
 

@@ -36,6 +36,7 @@ from reconciler.ledger.writing.leftovers import Leftovers
 from reconciler.ledger.writing.tallies import Tallies, sum_read
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import is_under_way, quarantine
+from reconciler.model.bundles import BundledJob, divide_jobs
 from reconciler.model.names import name_attempt, name_batch
 from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
 from reconciler.model.work_items import UNMEASURED, Attempt, Product, Usage, WorkItem
@@ -55,6 +56,7 @@ class AttemptLedger:
     def begin(self, items: Sequence[WorkItem]) -> list[tuple[Attempt, WorkItem]]:
         """Makes a new attempt for each item, which has an intent and one job; all are in one batch. Returns attempts and items.
 
+        They are bundled as the first item says; a job that has failed is not bundled, so that it takes no other one down.
         There is none for a job that is verified or has a live attempt, or whose unit was stopped or settled after its intent was
         written.
         """
@@ -75,7 +77,8 @@ class AttemptLedger:
             digest = sha256("\n".join(names).encode()).hexdigest()
             batch = name_batch(ledger, first.campaign.name, first.step, digest)
             memory = first.memory if all(number == 1 for *_, number in chosen) else None
-            origin = describe_origin(first, memory)
+            waiting = (BundledJob(item.run, item.minutes, row.failures > 0) for row, item, _ in chosen)
+            origin = describe_origin(first, memory, divide_jobs(waiting, first.bundle))
             row = {"name": batch, "site": site, "engine": first.engine, "origin": origin}
             (number_of_batch,) = journal.insert(batches, [row])
             values = [

@@ -203,6 +203,13 @@ def test_how_a_batch_is_submitted(site, tmp_path):
     assert options["-env"].split(", ")[0] == "PATH"
     assert (options["-q"], options["-W"], options["-M"]) == ("l", "2400", "4000MB")
     assert said[-4:] == ["/bin/sh", f"{folder}/element.sh", "/usr/bin/python3", f"{folder}/member.py"]
+    bundles = tuple(handle(None, index=index) for index in (0, 0, 1))
+    answers = engine.submit(Batch("b2-4f1c", folder, bundles, minutes=4000))
+    assert [one.reference for one in answers] == ["101[1]", "101[1]", "101[2]"]
+    said = site.calls.read_text().splitlines()
+    last = len(said) - said[::-1].index("-J")
+    assert said[last] == "b2-4f1c[1-2]%50"
+    assert said[said.index("-W", last) + 1] == "4000"
 
 
 @pytest.mark.parametrize("name", ["b2 4f1c", 'b2"4f1c', "b2\\4f1c", "b2$(id)", "b2;id", "b2\n#BSUB -q s"])

@@ -150,6 +150,13 @@ def test_b25_how_a_batch_is_submitted(tmp_path, monkeypatch):
     assert not {line.split("=")[0] for line in (tmp_path / "environment").read_text().splitlines()} & {
         "SBATCH_REQUEUE", "SBATCH_ARRAY_INX", "SLURM_JOB_ID",
     }  # fmt: skip
+    bundles = tuple(handle(None, index=index) for index in (0, 0, 0, 1, 1))
+    answers = engine.submit(Batch("b2p-y", tmp_path, bundles, memory=2000, minutes=150))
+    assert [one.reference for one in answers] == ["7_0", "7_0", "7_0", "7_1", "7_1"]
+    said = (tmp_path / "said").read_text().splitlines()
+    assert {"--array=0-1%20", "--time=150", "--mem=2000"} <= set(said)
+    assert [one.reference for one in engine.submit(Batch("b2p-z", tmp_path, bundles[:3]))] == ["7", "7", "7"]
+    assert not [word for word in (tmp_path / "said").read_text().splitlines() if word.startswith("--array")]
 
 
 def test_limits_of_time():

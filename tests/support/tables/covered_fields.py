@@ -61,6 +61,8 @@ TOLD = {
         "campaign",
         "running_jobs",
     ): "what becomes of the jobs of a stopped campaign; needs no signature, as `b2prod cancel` needs none",
+    ("campaign", "steps.*.bundle.runs"): "how units share jobs, which is in no data",
+    ("campaign", "steps.*.bundle.minutes"): "as `runs`",
     ("layouts", "layouts.*.title"): "told to people",
     ("releases", "releases.*.date"): "rules and reviews",
     ("releases", "releases.*.recommended_tag"): "rules and reviews",

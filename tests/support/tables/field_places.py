@@ -51,6 +51,8 @@ campaign steps.*.scan schemas/manifest/deviation.py
 campaign steps.*.scan.*.values schemas/manifest/variant.py:points
 campaign steps.*.expected renderer/jobs/requests.py
 campaign steps.*.split renderer/jobs/job_json.py
+campaign steps.*.bundle.runs reconciler/model/bundles.py
+campaign steps.*.bundle.minutes reconciler/model/bundles.py
 campaign canary.runs reconciler/execution/launch/admission.py
 campaign canary.then reconciler/execution/launch/admission.py:hold
 campaign limits.max_units reconciler/planning/planner.py

@@ -57,6 +57,7 @@ FLIPS = {
         '    skims: [hlt_hadron, hlt_bhabha]\n    keep: ["n*"]',
     ),
     "steps/split": (OUTPUTS, f"{OUTPUTS}    split: run\n"),
+    "steps/bundle": (OUTPUTS, f"{OUTPUTS}    bundle: {{runs: 50}}\n"),
     "steps/expected": (OUTPUTS, f"{OUTPUTS}    expected: {{cpu_seconds: 2.7}}\n"),
     "limits/max_units": ("max_units: 4000", "max_units: 4001"),
     "limits/max_restate": ("max_restate: 0", "max_restate: 1"),
