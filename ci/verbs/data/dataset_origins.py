@@ -38,7 +38,6 @@ from reconciler.ledger.reading.editions import StoredEdition, list_editions
 from reconciler.ledger.reading.statistics import measure_outputs
 from reconciler.ledger.store.database import State, reading
 from reconciler.planning.declared_heads import list_parts
-from reconciler.planning.production import read_production
 from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import format_runs
@@ -135,6 +134,8 @@ def _tell(connection: Connection, repository: Repository, name: DatasetName, sta
     if declared is not None:
         told["selected"] = declared.selected
     else:
+        from reconciler.planning.production import read_production  # noqa: PLC0415 -- a list of datasets plans nothing
+
         production = read_production(connection, repository, name.campaign, state)
         chosen = production.selected if production is not None else None
         told["selected"] = None if chosen is None else len(chosen)

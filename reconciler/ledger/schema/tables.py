@@ -125,11 +125,11 @@ files = make_numbered(
     UniqueConstraint("dataset", "experiment", "run", "name"),
     Index("ix_files_checksum", "checksum"),
     # Every plan asks for simulated files, and they are few.
-    Index(
+    index_where(
         "ix_files_simulated",
+        text("simulated IS 1"),
         *("dataset", "experiment", "run"),
-        sqlite_where=text("simulated IS 1"),
-        postgresql_where=text("simulated IS true"),
+        postgresql=text("simulated IS true"),
     ),
 )
 # Sums over the files of one dataset of one run, so that a plan reads one row for each run.
