@@ -211,8 +211,29 @@ def load_any(project: Project) -> tuple[Repository, tuple[Finding, ...]]:
 
     For operator actions and verbs that only read: a broken checkout must not keep people from stopping jobs.
     """
+    return _load_readable(lambda: load(project))
+
+
+def load_campaigns(project: Project) -> Repository:
+    """Returns what the manifests of campaigns declare, and nothing else of the repository, in half the time of all.
+
+    It prints a line about what cannot be read.
+    """
+
+    def read() -> tuple[Repository, tuple[Finding, ...]]:
+        tree, unread = project.read_files()
+        manifests = {file: content for file, content in tree.items() if file.endswith("/campaign.yaml")}
+        repository, findings = read_repository(manifests, load_templates())
+        return repository, (*unread, *(one for one in findings if one.place.file in manifests))
+
+    return _load_readable(read)[0]
+
+
+def _load_readable(
+    read: Callable[[], tuple[Repository, tuple[Finding, ...]]],
+) -> tuple[Repository, tuple[Finding, ...]]:
     try:
-        repository, findings = load(project)
+        repository, findings = read()
     except Exception as error:  # noqa: BLE001 -- a defect of a reader must not disable the emergency stop
         say(f"what is declared cannot be read, and this goes by the ledger alone: {note_defect(error)}")
         return NOTHING, ()

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.skims.cut import (
+from schemas.skims.cut_tree import (
     And,
     Condition,
     Cut,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from renderer.event_data.trigger_results import BEFORE_PRESCALE, FINAL
-from schemas.skims.cut import Cut, parse_cut
+from schemas.skims.cut import parse_cut
 from schemas.skims.cut_error import CutSyntaxError
+from schemas.skims.cut_tree import Cut
 
 
 class SkimError(Exception):

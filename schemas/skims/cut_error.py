@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from lark import Token
+if TYPE_CHECKING:
+    from lark import Token  # the parser loads slowly, and most commands read no cut
 
 MAX_BRACKETS = 64
 """The largest number of brackets that are open at once."""

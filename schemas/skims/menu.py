@@ -10,8 +10,8 @@ from typing import Any
 from schemas.conditions.iov import Interval, merge_intervals, parse_iov, subtract_all
 from schemas.findings.finding import Finding
 from schemas.json_schema.values import read_value
-from schemas.skims.cut import Cut, canonical, parse_cut
 from schemas.skims.cut_error import CutSyntaxError
+from schemas.skims.cut_tree import Cut, canonical
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document, find_value
 from schemas.yaml.scalars import show
@@ -97,6 +97,8 @@ class Skim:
 
 def read_skims(document: Document) -> tuple[tuple[Skim, ...], tuple[Finding, ...]]:
     """The skims of a menu that the schema `skims/1` has accepted, without their `members`, and the findings."""
+    from schemas.skims.cut import parse_cut  # noqa: PLC0415 -- the parser loads slowly, and most commands read no cut
+
     skims: list[Skim] = []
     findings: list[Finding] = []
     whole = _read_validity(document, (), findings)

@@ -11,19 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderer.skims.cut_evaluation import select
-from schemas.skims.cut import (
-    And,
-    Arithmetic,
-    Cut,
-    Negative,
-    Not,
-    Number,
-    Or,
-    Relation,
-    Truth,
-    Variable,
-    parse_cut,
-)
+from schemas.skims.cut import parse_cut
+from schemas.skims.cut_tree import And, Arithmetic, Cut, Negative, Not, Number, Or, Relation, Truth, Variable
 from tests.support.inputs.cut_trees import conditions
 
 

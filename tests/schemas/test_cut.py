@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from renderer.skims.cut_evaluation import select
-from schemas.skims.cut import (
-    MAX_LENGTH,
+from schemas.skims.cut import MAX_LENGTH, parse_cut
+from schemas.skims.cut_error import MAX_BRACKETS, MAX_INTEGER, CutSyntaxError
+from schemas.skims.cut_tree import (
     And,
     Arithmetic,
     Cut,
@@ -23,9 +24,7 @@ from schemas.skims.cut import (
     Truth,
     Variable,
     canonical,
-    parse_cut,
 )
-from schemas.skims.cut_error import MAX_BRACKETS, MAX_INTEGER, CutSyntaxError
 from tests.support.inputs.cut_trees import conditions, write
 
 TALK = {

@@ -12,7 +12,8 @@ from renderer.steering import load_templates
 from schemas.files.tree import read_tree
 from schemas.repository import LAYOUTS, RELEASES, SKIMS, Repository, read_repository
 from schemas.rules import check_repository
-from schemas.skims.cut import canonical, parse_cut
+from schemas.skims.cut import parse_cut
+from schemas.skims.cut_tree import canonical
 from schemas.yaml.document import read_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.changes.campaign_faults import load_produced
-from ci.changes.project import Project, load_any, pass_project
+from ci.changes.project import Project, load_any, load_campaigns, pass_project
 from ci.cli.console import count_things, print_data, print_json, print_rows, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
@@ -50,7 +50,7 @@ def list_all(project: Project, as_json: bool) -> None:
     Of what a campaign made, the newest version of each run counts; what it takes over from others is shown by `dataset show`,
     and so are its editions.
     """
-    repository, _ = load_any(project)
+    repository = load_campaigns(project)
     editions: dict[str, list[StoredEdition]] = {}
     with reading(project.state) as connection:
         found = summarize_datasets(connection, repository.list_produced())

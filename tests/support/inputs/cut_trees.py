@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from schemas.skims.cut import And, Arithmetic, Negative, Not, Number, Or, Relation, Truth, Variable, parse_cut
+from schemas.skims.cut import parse_cut
 from schemas.skims.cut_error import MAX_INTEGER
+from schemas.skims.cut_tree import And, Arithmetic, Negative, Not, Number, Or, Relation, Truth, Variable
 
 finite = st.floats(allow_nan=False, allow_infinity=False, min_value=0).map(
     lambda value: Number(canonical_number(value))
