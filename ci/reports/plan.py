@@ -58,7 +58,7 @@ def _merge_alike(groups: Sequence[Group]) -> list[Group]:
 
     merged = []
     for alike in gather_alike(groups, lambda one: one.reason, keep_apart):
-        runs = tuple(sorted(run for one in alike for run in one.runs))
+        runs = alike[0].runs if len(alike) == 1 else tuple(sorted(run for one in alike for run in one.runs))
         merged.append(replace(alike[0], reason=tell_alike(one.reason for one in alike), runs=runs))
     return merged
 

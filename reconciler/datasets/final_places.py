@@ -56,8 +56,7 @@ def find_taken(
             runs: Sequence[int] = wanted.get(name, ())
             if len(runs) > FEW:
                 fields = campaign.describe_output(item.step, output)
-                present = _list_present(storage, layout_folder, fields)
-                runs = [run for run in runs if run in present]
+                runs = sorted(_list_present(storage, layout_folder, fields).intersection(runs))
             if not runs:
                 continue
             versions = _read_versions(connection, campaign.name, name, output, runs)

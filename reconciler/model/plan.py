@@ -114,10 +114,10 @@ class CampaignPlan:
         """How many units have one of the actions."""
         return sum(len(group.runs) for group in self.groups if group.action in actions)
 
-    def list_making(self, step: str) -> set[int]:
-        """The run keys of a step that are submitted or restated."""
-        making = (one.runs for one in self.groups if one.step == step and one.action in MAKING)
-        return set().union(*making)
+    def list_making(self, step: str) -> tuple[int, ...]:
+        """The sorted run keys of a step that are submitted or restated."""
+        making = [one.runs for one in self.groups if one.step == step and one.action in MAKING]
+        return making[0] if len(making) == 1 else tuple(sorted(set().union(*making)))
 
     def data(self) -> dict[str, Any]:
         """The campaign's plan as JSON data."""

@@ -11,65 +11,73 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from renderer.identity.digest_columns import WIDTH, DigestColumn
 from renderer.identity.fingerprint import Fingerprints
 
 Keys = NDArray[np.uint64]
 """Two numbers for each output, as rows of an array."""
 
-_WIDTH = 64
-"""The hexadecimal digits of a digest."""
+_SIZE = WIDTH // 2
+"""The bytes of a digest."""
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 """A factor that keeps all bits; without one, two equal numbers could cancel each other."""
 
 
 class ProducedColumns:
-    """The produced outputs of a campaign: digest of a recipe → the keys of the outputs that were made by it, in any order."""
+    """The produced outputs of a campaign: digest of a recipe → the keys of the outputs that were made by it, in any order.
+
+    Outputs of a step are mostly made together: columns with equal keys are kept and compared once.
+    """
 
     def __init__(self, columns: Mapping[str, Keys]) -> None:
-        self._columns = columns
-        self._sorted: dict[str, Keys] = {}
+        self._columns: dict[str, Keys] = {}
+        for recipe, keys in columns.items():
+            alike = (one for one in self._columns.values() if np.array_equal(one, keys))
+            self._columns[recipe] = next(alike, keys)
         self._packed: dict[tuple[int, int], tuple[Fingerprints, Keys]] = {}
-        self._absent: dict[tuple[str, int, int], list[int]] = {}
+        self._absent: dict[tuple[int, int, int], Sequence[int]] = {}
 
     def __len__(self) -> int:
         return sum(len(keys) for keys in self._columns.values())
 
-    def find_absent(self, column: Fingerprints) -> list[int]:
-        """The indices of the outputs of a column that are not produced. A second call costs nothing."""
+    def find_absent(self, column: Fingerprints) -> Sequence[int]:
+        """The sorted indices of the outputs of a column that are not produced. A second call costs nothing."""
+        made = self._columns.get(column.recipe)
+        if made is None or not len(made):
+            return range(len(column))
         place = id(column.inputs), id(column.conditions)
-        if (column.recipe, *place) not in self._absent:
+        asked = (id(made), *place)
+        if asked not in self._absent:
             if place not in self._packed:  # outputs of a step have the same inputs
                 self._packed[place] = column, pack(column.inputs, column.conditions)
-            self._absent[column.recipe, *place] = self._compare(column.recipe, self._packed[place][1])
-        return self._absent[column.recipe, *place]
+            self._absent[asked] = _compare(self._packed[place][1], made)
+        return self._absent[asked]
 
     def count_others(self, columns: Sequence[Fingerprints]) -> int:
         """The number of the produced outputs that no column has. If columns have equal outputs, it may only be not zero."""
         there = sum(len(one) - len(self.find_absent(one)) for one in columns)
         return len(self) - there
 
-    def _compare(self, recipe: str, keys: Keys) -> list[int]:
-        made = self._columns.get(recipe)
-        if made is None or not len(made):
-            return list(range(len(keys)))
-        if np.array_equal(made, keys):  # outputs are mostly written in the order of runs
-            return []
-        if recipe not in self._sorted:
-            self._sorted[recipe] = sort_keys(made)
-        return np.flatnonzero(~is_among(keys, self._sorted[recipe])).tolist()
+
+def _compare(keys: Keys, made: Keys) -> Sequence[int]:
+    if np.array_equal(made, keys):  # both are mostly in the order of runs
+        return ()
+    found: list[int] = np.flatnonzero(~is_among(keys, sort_keys(made))).tolist()
+    return found
 
 
 def pack(inputs: Sequence[str], conditions: Sequence[str] | None = None) -> Keys:
     """The keys of outputs with these inputs and payload sets, in their order."""
-    return pack_text("".join(inputs), None if conditions is None else "".join(conditions))
+    given = inputs.packed if isinstance(inputs, DigestColumn) else bytes.fromhex("".join(inputs))
+    return pack_bytes(given, None if conditions is None else bytes.fromhex("".join(conditions)))
 
 
-def pack_text(inputs: str, conditions: str | None = None) -> Keys:
-    """The same, of digests that are written one behind the other."""
+def pack_bytes(inputs: bytes, conditions: bytes | None = None) -> Keys:
+    """The same, of digests that are written one behind the other; 32 bytes without a bit say that there is no payload set."""
     keys = _read(inputs)
     if conditions is not None:
-        keys = keys + _read(conditions) * _ODD
+        keys += _read(conditions) * _ODD
     return keys
 
 
@@ -78,16 +86,18 @@ def sort_keys(keys: Keys) -> Keys:
     return keys[np.argsort(keys[:, 0], kind="stable")]
 
 
-def _read(digests: str) -> Keys:
-    """Two numbers for each of the hexadecimal digests that are written one behind the other.
+def _read(digests: bytes) -> Keys:
+    """Two numbers for each digest of 32 bytes.
 
     Raises:
-        ValueError: a digest has another length, or other characters.
+        ValueError: a digest has another length.
     """
-    if len(digests) % _WIDTH:
-        raise ValueError("a digest does not have 64 hexadecimal digits")
-    numbers = np.frombuffer(bytes.fromhex(digests), dtype=np.uint64).reshape(-1, 4)
-    return numbers[:, :2] + numbers[:, 2:] * _ODD
+    if len(digests) % _SIZE:
+        raise ValueError("a digest does not have 32 bytes")
+    numbers = np.frombuffer(digests, dtype=np.uint64).reshape(-1, 4)
+    keys = numbers[:, 2:] * _ODD
+    keys += numbers[:, :2]
+    return keys
 
 
 def is_among(keys: Keys, made: Keys) -> NDArray[np.bool_]:

@@ -114,7 +114,7 @@ def _judge(
 def _find_tapes(connection: Connection, view: View) -> Iterator[str]:
     """The steps that would read files that are not on disk, in words."""
     for units in view.units:
-        wished = view.plan.list_making(units.step.name)
+        wished = {*view.plan.list_making(units.step.name)}
         if units.registered is None or not wished:
             continue
         away, there, count = count_away(connection, units.registered, wished)

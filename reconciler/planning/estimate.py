@@ -40,7 +40,7 @@ def estimate_cost(connection: Connection, view: View, like: Sequence[str] = ()) 
 
     If a recipe was never used, the estimate uses the cost of the same step in the campaigns `like`.
     """
-    making = ((units, view.plan.list_making(units.step.name)) for units in view.units)
+    making = ((units, {*view.plan.list_making(units.step.name)}) for units in view.units)
     return tuple(_estimate_step(connection, view, units, runs, like) for units, runs in making if runs)
 
 

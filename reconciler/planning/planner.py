@@ -5,12 +5,12 @@ Of a million units most are new, and nothing is known about them. These are judg
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import cached_property
 from hashlib import sha256
-from operator import eq
 from typing import Any
 
 from reconciler.model.deviations import tell_deviations
@@ -18,6 +18,7 @@ from reconciler.model.plan import CampaignPlan, Group, Observed
 from reconciler.model.produced import find_absent
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.planning.claims import CLAIMING
+from renderer.identity.digest_columns import choose, write
 from renderer.identity.fingerprint import name_changes
 from renderer.identity.payloads import Walk, name_payload_changes
 from renderer.identity.units import StepUnits, tell_wait
@@ -85,7 +86,9 @@ class _Planning:
     done: int = 0
     rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = field(default_factory=dict)
     coming: dict[str, dict[int, PlanAction]] = field(default_factory=dict)
-    """Step → run → action, for the units that are not done; a step of another campaign has its campaign's name before it."""
+    """Step → run → action, for the units that are not done; those to submit may be left out, since they can be a million.
+
+    A step of another campaign has its campaign's name before it."""
     walks: dict[int, Walk] = field(default_factory=dict)
     """Place of a chain → the walk along it; for the step that is judged now."""
     named: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -95,40 +98,63 @@ class _Planning:
         self, action: PlanAction, step: str, outputs: tuple[str, ...], reason: str, runs: Collection[int]
     ) -> None:
         self.rows.setdefault((action, step, outputs, reason), []).extend(runs)
-        self.coming.setdefault(step, {}).update(dict.fromkeys(runs, action))
+        if action is not PlanAction.SUBMIT:
+            self.coming.setdefault(step, {}).update(dict.fromkeys(runs, action))
 
     def add(self, units: StepUnits) -> None:
         name, elsewhere = units.step.name, self.observed.elsewhere
-        missing: dict[str, set[int]] = {}  # output → the runs that lack it
-        taken: dict[str, set[int]] = {}  # the same for outputs that another campaign made
-        lacking, last = set[int](), list[int]()
-        for output, column in units.fingerprints.items():
-            absent = find_absent(column, self.observed.produced)
-            if absent != last:  # the outputs of a unit are mostly produced together
-                lacking, last = {units.runs[one] for one in absent}, absent
-            there = {units.runs[one] for one in absent if elsewhere and column[one] in elsewhere}
-            if there:
-                taken[output] = there
-            if len(there) < len(absent):
-                missing[output] = lacking - there if there else lacking
+        columns = units.fingerprints
+        absent = {output: find_absent(column, self.observed.produced) for output, column in columns.items()}
         for run, reason in units.waiting.items():
             action = PlanAction.BLOCKED if run in self.refused else PlanAction.WAITING
-            self.put(action, name, tuple(units.fingerprints), self.refused.get(run, reason), (run,))
+            self.put(action, name, tuple(columns), self.refused.get(run, reason), (run,))
+        indices, *others = absent.values()
+        known = self.find_known(units) if any(absent.values()) else set()
+        if known is None or elsewhere or any(one != indices for one in others):
+            self.add_apart(units, absent, known)
+            return
+        # the outputs of a unit are mostly produced together
+        self.done += len(units.runs) - len(indices)
+        runs = units.runs if len(indices) == len(units.runs) else [units.runs[index] for index in indices]
+        if new := [run for run in runs if run not in known] if known else runs:
+            self.put(PlanAction.SUBMIT, name, tuple(columns), NEW, new)
+        if known:
+            self.walks.clear()
+            for index, run in zip(indices, runs, strict=True):
+                if run in known:
+                    self.judge(units, run, tuple(columns), index)
+
+    def add_apart(
+        self, units: StepUnits, absent: Mapping[str, Sequence[int]], known: AbstractSet[int] | None
+    ) -> None:
+        """Adds the units of a step of which some lack other outputs than others, or outputs that another campaign made."""
+        name, elsewhere = units.step.name, self.observed.elsewhere
+        missing: dict[str, set[int]] = {}  # output → the runs that lack it
+        taken: dict[str, set[int]] = {}  # the same for outputs that another campaign made
+        for output, indices in absent.items():
+            column = units.fingerprints[output]
+            there = {units.runs[one] for one in indices if elsewhere and column[one] in elsewhere}
+            if there:
+                taken[output] = there
+            if len(there) < len(indices):
+                missing[output] = {units.runs[one] for one in indices} - there
         lacking = set().union(*missing.values())
         reused = set().union(*taken.values()) - lacking
         self.done += len(units.runs) - len(lacking) - len(reused)
-        if new := self.find_new(units, missing):
-            self.put(PlanAction.SUBMIT, name, tuple(missing), NEW, new)
-        single = reused or lacking - new
-        place = {run: index for index, run in enumerate(units.runs)} if single else {}
+        new = set[int]()
+        if missing and known is not None:
+            new = set.intersection(*missing.values()) - known
+        if new:
+            self.put(PlanAction.SUBMIT, name, tuple(missing), NEW, sorted(new))
         for run in sorted(reused):
             outputs = _list_outputs(taken, run)
-            makers = {elsewhere[units.fingerprints[output][place[run]]] for output in outputs}
+            place = bisect_left(units.runs, run)
+            makers = {elsewhere[units.fingerprints[output][place]] for output in outputs}
             self.put(PlanAction.REUSE, name, outputs, f"taken over from {', '.join(sorted(makers))}", (run,))
         if lacking - new:
             self.walks.clear()
             for run in sorted(lacking - new):
-                self.judge(units, run, _list_outputs(missing, run), place[run])
+                self.judge(units, run, _list_outputs(missing, run), bisect_left(units.runs, run))
 
     def name(self, step: str) -> str:
         return f"{self.campaign.name}/{step}"
@@ -145,21 +171,24 @@ class _Planning:
     def claim(self, units: StepUnits) -> None:
         """Notes what the units of a step are to make, if other steps would make the same."""
         step = units.step.name
-        coming = self.coming.get(step, {})
-        for recipe in units.recipes:
-            if recipe.digest in self.repeated:
-                for run, value in zip(units.runs, units.fingerprints[recipe.output], strict=True):
-                    if coming.get(run) in CLAIMING:
-                        self.claims.setdefault(value, self.name(step))
+        shared = [recipe.output for recipe in units.recipes if recipe.digest in self.repeated]
+        claiming = [
+            runs for (action, name, *_), runs in self.rows.items() if name == step and action in CLAIMING
+        ]
+        making = set().union(*claiming) if shared else set[int]()
+        for output in shared:
+            for run, value in zip(units.runs, units.fingerprints[output], strict=True):
+                if run in making:
+                    self.claims.setdefault(value, self.name(step))
 
-    def find_new(self, units: StepUnits, missing: Mapping[str, set[int]]) -> set[int]:
-        """The runs to submit without further checks: they lack every missing output, and the ledger knows nothing about them.
+    def find_known(self, units: StepUnits) -> AbstractSet[int] | None:
+        """The runs that may be submitted only after further checks, since something is known about them; None if all are such.
 
-        `missing` maps each output to the runs that lack it. Sets are used because there may be a million such runs.
+        Others lack only an output. They are handled together, since there may be a million.
         """
         step, observed = units.step, self.observed
-        if not missing or self.campaign.state == "held" or observed.unknown or observed.lost:
-            return set()
+        if self.campaign.state == "held" or observed.unknown or observed.lost:
+            return None
         known = {run for name, _, run in observed.made if name == step.name}
         known |= self.refused.keys() | units.refused.keys()
         known |= {run for name, run in observed.intents if name == step.name}
@@ -167,7 +196,7 @@ class _Planning:
         claimed = self.claims.keys() | self.rivals.keys()
         for column in units.fingerprints.values() if claimed else ():
             known |= {run for run, value in zip(units.runs, column, strict=True) if value in claimed}
-        return set.intersection(*missing.values()) - known
+        return known
 
     def judge(self, units: StepUnits, run: int, outputs: tuple[str, ...], index: int) -> None:
         """Gives an action and a reason to one unit that is not done."""
@@ -312,26 +341,27 @@ def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[
     if column is None or any(output not in column.units.fingerprints for output in outputs):
         return ""
     units = column.units
-    whole = len(runs) == len(units.runs) and all(map(eq, runs, units.runs))
-    there = range(len(runs)) if whole else [column.place[run] for run in runs if run in column.place]
+    whole = len(runs) == len(units.runs) and runs == tuple(units.runs)
     found = sha256("".join(one.digest for one in units.recipes if one.output in outputs).encode())
+    there = [] if whole else [place for place in map(column.find, runs) if place is not None]
     for values in (units.inputs, units.payload_sets or ()):
-        if values:
-            found.update("".join([values[place] for place in there]).encode())
+        for text in write(values if whole or not values else choose(values, there)):
+            found.update(text.encode())
     return found.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
 class _Column:
-    """The units of a step, and the index of each run in their columns."""
+    """The units of a step, whose indices are found by run."""
 
-    def __init__(self, units: StepUnits) -> None:
-        self.units = units
+    units: StepUnits
 
-    @cached_property
-    def place(self) -> dict[int, int]:
-        """Run key → its index in the columns."""
-        return {run: index for index, run in enumerate(self.units.runs)}
+    def find(self, run: int) -> int | None:
+        """The index of a run in the columns; None if it has none."""
+        runs = self.units.runs
+        place = bisect_left(runs, run)
+        return place if place < len(runs) and runs[place] == run else None
 
     def declares(self, run: int) -> bool:
         """Whether the run is declared, even if its input does not exist yet."""
-        return run in self.place or run in self.units.waiting
+        return self.find(run) is not None or run in self.units.waiting

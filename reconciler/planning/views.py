@@ -31,6 +31,7 @@ from schemas.conditions.snapshot import name_number
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
+from schemas.manifest.runs import list_experiments
 from schemas.repository import Repository
 
 
@@ -120,7 +121,7 @@ class _Reader:
             raise ValueError(f"{name} has no lock")
         chosen = choose_runs(connection, campaign, lock)
         runs = chosen.runs
-        experiments = sorted({key >> 32 for key in runs})
+        experiments = list_experiments(runs)
         reader = SourceReader(connection, repository, state, self.read_units)
         sources = reader.read(campaign, lock, experiments)
         chains, ignored = choose_chains(connection, repository, campaign)
@@ -144,7 +145,7 @@ class _Reader:
             )
 
         plan = plan_units(units)
-        making = {item.step.name: sorted(plan.list_making(item.step.name)) for item in units}
+        making = {item.step.name: plan.list_making(item.step.name) for item in units}
         wanted = {} if state.copy is not None else {step: found for step, found in making.items() if found}
         if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
             units = tuple(
@@ -173,7 +174,7 @@ def _find_pathless(
         return dict.fromkeys(runs, f"the number of {tag} is not known: `b2prod gt pull {tag}` tells it")
     if not layout.needs("energy"):
         return {}
-    known = find_energies(connection, sorted({key >> 32 for key in runs}))
+    known = find_energies(connection, list_experiments(runs))
     reason = "its beam energy is not known: import it with `b2prod runs import`"
     return {key: reason for key in runs if key not in known}
 

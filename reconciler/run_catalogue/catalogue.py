@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from reconciler.ledger.schema.file_tables import SIMULATED, removals, replicas
-from reconciler.ledger.schema.rows import divide, join_texts
+from reconciler.ledger.schema.rows import divide, join_rows
 from reconciler.ledger.schema.tables import files, inputs, quarantine, runs
 from reconciler.model.run import NO_BEAM
+from renderer.identity.digest_columns import WIDTH, DigestColumn, RunDigests
 from renderer.jobs.job_json import InputFile
 from schemas.manifest.dataset import DETECTOR
 from schemas.manifest.layout import COSMICS
@@ -21,9 +23,6 @@ RAW = f"{DETECTOR}/raw"
 
 RANGES = 200
 """The largest number of ranges of runs that a query has."""
-
-_DIGITS = 64
-"""The length of a digest."""
 
 _OF_RUN = and_(inputs.c.experiment == runs.c.experiment, inputs.c.run == runs.c.run)
 
@@ -63,19 +62,25 @@ def find_removed_runs(connection: Connection, asked: RunSet) -> dict[int, str]:
     }
 
 
-def read_inputs(connection: Connection, dataset: str, experiments: Sequence[int]) -> dict[int, str]:
+def read_inputs(connection: Connection, dataset: str, experiments: Iterable[int]) -> RunDigests:
     """Run key → digest of the files that a dataset has of it."""
-    found: dict[int, str] = {}
-    texts = (join_texts(connection, inputs.c.run, ","), join_texts(connection, inputs.c.digest))
-    for experiment in experiments:
-        query = select(*texts).where(inputs.c.dataset == dataset, inputs.c.experiment == experiment)
-        numbers, digests = connection.execute(query).one()
-        if numbers:
-            base = run_key(experiment, 0)
-            keys = (base | int(number) for number in numbers.split(","))
-            each = (digests[place : place + _DIGITS] for place in range(0, len(digests), _DIGITS))
-            found.update(zip(keys, each, strict=True))
-    return found
+    keys, packed = array("q"), list[bytes]()
+    for experiment in sorted(experiments):
+        base = run_key(experiment, 0)
+        here = (inputs.c.dataset == dataset, inputs.c.experiment == experiment)
+        query = select(inputs.c.run, inputs.c.digest).where(*here)
+        for numbers, digests in join_rows(connection, query, (",", "")):
+            keys.extend(_read_numbers(numbers, base, len(digests) // WIDTH))
+            packed.append(bytes.fromhex(digests))
+    return RunDigests(keys, DigestColumn(b"".join(packed)))
+
+
+def _read_numbers(text: str, base: int, count: int) -> Iterable[int]:
+    """So many sorted numbers of a text, each plus `base`. Numbers that follow each other need not be read one by one."""
+    first, last = int(text.partition(",")[0]), int(text.rpartition(",")[2])
+    if last - first == count - 1:
+        return range(base + first, base + last + 1)
+    return [base + int(number) for number in text.split(",")]
 
 
 def find_incomplete(connection: Connection, experiments: Sequence[int]) -> dict[int, str]:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, overload
 
 from renderer.applications import APPLICATIONS
+from renderer.identity.digest_columns import DigestColumn, choose
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
@@ -112,9 +113,11 @@ class Fingerprints(Sequence[bytes]):
 
     def choose(self, indices: Iterable[int]) -> Fingerprints:
         """The fingerprints at some indices."""
-        listed = list(indices)
+        listed = indices if isinstance(indices, range) else list(indices)
         conditions = None if self.conditions is None else [self.conditions[index] for index in listed]
         made = None if self.made is None else [self.made[index] for index in listed]
-        return replace(
-            self, inputs=[self.inputs[index] for index in listed], conditions=conditions, made=made
-        )
+        return replace(self, inputs=choose(self.inputs, listed), conditions=conditions, made=made)
+
+    def pack(self) -> DigestColumn:
+        """All of them, as the inputs of units that read these outputs."""
+        return DigestColumn(b"".join(self))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from renderer.identity.digest_columns import RunDigests
 from renderer.identity.fingerprint import Fingerprints, Recipe, write_recipes
 from renderer.identity.payloads import digest_runs
 from schemas.conditions.local_database import settle_overlaps
@@ -210,17 +211,17 @@ def declare_units(
                 step.input.source, Source(step.input.source, nothing=tell_nothing(step.input.source))
             )
             partial = source.partial if step.input.complete == "declared" else {}
-            present = [run for run in runs if run in source.inputs and run not in partial]
-            there, absent = set(present), {**source.waiting, **partial}
-            waiting = {run: absent.get(run, source.nothing) for run in runs if run not in there}
-            column = [source.inputs[run] for run in present]
+            present, column = _choose_inputs(source.inputs, runs, partial)
+            absent = {**source.waiting, **partial}
+            lacking = set(runs).difference(present) if len(present) < len(runs) else ()
+            waiting = {run: absent.get(run, source.nothing) for run in sorted(lacking)}
             refused, simulated = dict(source.refused), source.simulated
         else:
             upstream = made[step.input.step]
-            present = list(upstream.runs)
+            present = upstream.runs
             waiting = dict.fromkeys(upstream.waiting, tell_wait(step.input.step))
             refused, simulated = {}, upstream.simulated
-            column = [value.hex() for value in upstream.fingerprints[step.input.output]]
+            column = upstream.fingerprints[step.input.output].pack()
         template = repository.templates.get(step.template or "")
         if simulated and template is not None and template.declares_real:
             for run, why in simulated.items():
@@ -248,3 +249,17 @@ def declare_units(
             simulated=simulated,
         )
     return tuple(made.values())
+
+
+def _choose_inputs(
+    inputs: Mapping[int, str], runs: Sequence[int], partial: Collection[int]
+) -> tuple[Sequence[int], Sequence[str]]:
+    """Those of the sorted `runs` that have an input and are not `partial`, and their inputs."""
+    if isinstance(inputs, RunDigests):
+        present, column = inputs.choose(runs)
+        if not partial:
+            return present, column
+        whole = [index for index, run in enumerate(present) if run not in partial]
+        return [present[index] for index in whole], column.choose(whole)
+    present = [run for run in runs if run in inputs and run not in partial]
+    return present, [inputs[run] for run in present]

@@ -10,6 +10,7 @@ from schemas.manifest.runs import (
     format_run,
     format_runs,
     gather_runs,
+    list_experiments,
     parse_ranges,
     parse_runs,
     run_key,
@@ -27,6 +28,11 @@ def test_format_and_parse_are_inverse(runs):
 @given(keys, keys)
 def test_keys_sort_as_experiment_and_run_do(a, b):
     assert (a < b) == (split_key(a) < split_key(b))
+
+
+@given(st.lists(keys, unique=True).map(sorted))
+def test_experiments_are_those_of_the_runs(runs):
+    assert list_experiments(runs) == sorted({split_key(run)[0] for run in runs})
 
 
 def test_a_run_is_written_as_people_write_it():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select
 
+from reconciler.ledger.reading.other_campaigns import name_campaigns, read_elsewhere
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
     UNDER_WAY,
@@ -66,8 +67,7 @@ def read_plan(connection: Connection, digest: str) -> StoredPlan | None:
 
 def list_campaigns(connection: Connection) -> list[str]:
     """The campaigns with a produced output, sorted by name."""
-    query = select(outputs.c.campaign).where(outputs.c.state == OutputState.PRODUCED).distinct()
-    return list(connection.scalars(query.order_by(outputs.c.campaign)))
+    return name_campaigns(connection, OutputState.PRODUCED)
 
 
 def list_begun(connection: Connection) -> list[str]:
@@ -103,32 +103,36 @@ def observe(
     lost = lost or {}
     elsewhere: dict[bytes, str] = {}
     begun: dict[bytes, str] = {}
-    columns = [column for item in units for column in item.fingerprints.values()]
     produced: Produced = frozenset()
     missing: set[int] = set()
+    made: Mapping[tuple[str, str, int], Made] = {}
     count = 0
-    if connection.execute(_choose(campaign, "id").limit(1)).first() is not None:
+    before = connection.execute(_choose(campaign, "id").limit(1)).first() is not None
+    if before:
         from reconciler.ledger.reading.produced_columns import (  # noqa: PLC0415 -- numpy takes 0.1 s
             find_undeclared,
             read_produced,
         )
 
-        produced, count, others = read_produced(connection, campaign, columns, lost)
+        produced, count, others = read_produced(connection, campaign, units, lost)
         if others:
-            missing.update(find_undeclared(connection, campaign, columns))
+            missing.update(find_undeclared(connection, campaign, units))
+    complete = not missing
     for item in units:
-        last: list[int] = []
+        last: Sequence[int] = ()
         for column in item.fingerprints.values():
             absent = find_absent(column, produced)
-            if absent != last:  # the outputs of a unit are mostly produced together
+            complete = complete and not absent
+            if before and absent != last:  # the outputs of a unit are mostly produced together
                 missing.update([item.runs[index] for index in absent])
             last = absent
-    if not missing:
+    if complete:
         return Observed(produced=produced)
-    made = _read_made(connection, campaign, missing, count + len(lost))
+    if before:
+        made = _read_made(connection, campaign, missing, count + len(lost))
     former = {one.payload_set for one in made.values() if one.payload_set is not None}
     if reuse:
-        elsewhere, begun = _read_elsewhere(connection, campaign, units, storage)
+        elsewhere, begun = read_elsewhere(connection, campaign, units, storage)
     return Observed(
         produced=produced,
         elsewhere=elsewhere,
@@ -249,36 +253,6 @@ def _choose(campaign: str, *columns: str) -> Select[*tuple[Any, ...]]:
     return select(*(outputs.c[name] for name in columns)).where(*mine)
 
 
-def _read_elsewhere(
-    connection: Connection, campaign: str, units: Sequence[StepUnits], storage: str
-) -> tuple[dict[bytes, str], dict[bytes, str]]:
-    """What other campaigns made with the recipes of the units, and what they are making: fingerprint → campaign and step.
-
-    Of several that made the same, the first one is named.
-    """
-    wanted = [recipe.digest for item in units for recipe in item.recipes]
-    columns = (outputs.c[name] for name in ("fingerprint", "campaign", "step", "state", "intent"))
-    query = (
-        select(*columns)
-        .join(recipes, recipes.c.id == outputs.c.recipe)
-        .where(recipes.c.digest.in_(wanted), outputs.c.campaign != campaign)
-        .where(outputs.c.storage == storage, outputs.c.state.in_(CLAIMING))
-        .order_by(outputs.c.id)
-    )
-    made: dict[bytes, str] = {}
-    begun: dict[bytes, str] = {}
-    live: set[int] | None = None
-    for fingerprint, other, step, state, intent in connection.execute(query):
-        if state == OutputState.PRODUCED:
-            made.setdefault(fingerprint, f"{other}/{step}")
-            continue
-        if live is None:
-            live = {*connection.scalars(UNDER_WAY)}
-        if state == OutputState.PUBLISHING or intent in live:
-            begun.setdefault(fingerprint, f"{other}/{step}")
-    return made, begun
-
-
 def find_stored(connection: Connection, storage: str, fingerprints: Iterable[bytes]) -> set[bytes]:
     """Those of the fingerprints of which an output was produced at a storage."""
     return _find_outputs(connection, storage, fingerprints, outputs.c.state == OutputState.PRODUCED)
@@ -356,10 +330,11 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
             live.add(intent)
         elif state in (AttemptState.FAILED, AttemptState.LOST):
             failures[intent] = reason or state
-    publishing = select(outputs.c.intent).where(
-        outputs.c.campaign == campaign, outputs.c.state == OutputState.PUBLISHING
-    )
-    live.update(connection.scalars(publishing))
+    if campaign in name_campaigns(
+        connection, OutputState.PUBLISHING
+    ):  # else all its outputs might be looked at
+        publishing = and_(outputs.c.campaign == campaign, outputs.c.state == OutputState.PUBLISHING)
+        live.update(connection.scalars(select(outputs.c.intent).where(publishing)))
     found: dict[Unit, Intent] = {}
     stops: dict[Unit, list[tuple[frozenset[bytes], str]]] = {}
     for row in connection.execute(select(intents).where(pending).order_by(intents.c.id)):

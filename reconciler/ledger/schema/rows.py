@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Table,
     Text,
     and_,
@@ -27,6 +28,9 @@ CHUNK = 500
 
 PARAMETERS = 900
 """Values in one statement; SQLite before 3.32 accepts 999."""
+
+JOINED = 1 << 16
+"""Rows that are read as one text. More at a time take as long, and more memory."""
 
 COPIED = 5000
 """Rows that are read, inserted or copied at a time."""
@@ -91,6 +95,24 @@ def join_texts(connection: Connection, column: ColumnElement[Any], mark: str = "
     if connection.dialect.name == "postgresql":
         return func.string_agg(cast(column, Text), mark)
     return func.group_concat(column, mark)
+
+
+def join_rows(connection: Connection, query: Select[Any], marks: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The columns of a query, each as one text with its mark between the values, for `JOINED` rows at a time.
+
+    The first column has different whole numbers, by which the rows are sorted. No value is null.
+    """
+    number = query.selected_columns[0]
+    ordered = query.order_by(number).limit(JOINED)
+    last: int | None = None
+    while True:
+        part = (ordered if last is None else ordered.where(number > last)).subquery()
+        columns = list(part.c)
+        texts = (join_texts(connection, *one) for one in zip(columns, marks, strict=True))
+        last, *found = connection.execute(select(func.max(columns[0]), *texts)).one()
+        if last is None:
+            return
+        yield tuple(found)
 
 
 def match_bound(table: Table, names: Iterable[str]) -> ColumnElement[bool]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 
 from reconciler.ledger.schema.columns import StateText, describe_run, identity, index_where
-from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentState, OutputState
+from reconciler.model.states import AttemptState, FailureClass, IntentState, OutputState
 
 metadata = MetaData(
     naming_convention={
@@ -289,8 +289,8 @@ attempts = make_numbered(
 UNIT_ATTEMPTS = attempts.join(jobs).join(intents)
 """Attempts joined with their jobs and intents."""
 
-UNDER_WAY = select(jobs.c.intent).select_from(attempts.join(jobs)).where(attempts.c.state.in_(LIVE))
-"""The intents with a live attempt."""
+UNDER_WAY = select(jobs.c.intent).select_from(attempts.join(jobs)).where(LIVE_ATTEMPT)
+"""The intents with a live attempt, which an index lists."""
 
 # The files of an output; `path` is below the output's folder, `kind` events or event list, `rows` the entries of its tree.
 products = Table(
