@@ -50,13 +50,17 @@ def tell_time() -> datetime:
 
 
 class Gate:
-    """Permits launches that are approved by the pinned policy. `repository` is what would be launched."""
+    """Permits launches that are approved by the pinned policy. `repository` is what would be launched.
+
+    `proofs` are those of earlier gates for the same repository: lock and catalogue → what is wrong; empty if nothing is.
+    """
 
     def __init__(
         self,
         project: Project,
         repository: Repository,
         clock: Callable[[], datetime] = tell_time,
+        proofs: dict[tuple[str, ...], str] | None = None,
     ) -> None:
         self._project = project
         self._repository = repository
@@ -65,7 +69,7 @@ class Gate:
         self._source: tuple[str | None, Tree] = (None, {})
         self._seen: set[str] = set()
         self._looked_back = False
-        self._proofs: dict[tuple[str, int], str] = {}
+        self._proofs = {} if proofs is None else proofs
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:
         """Campaign → digest of the approvals for the plan's actions. Campaigns without actions are left out.
@@ -179,12 +183,13 @@ class Gate:
         before = past.launch
         if lock is None or (before and (lock.generation, lock.digest()) == (before.generation, before.lock)):
             return ""
-        catalogue = read_identity(connection).catalogue_serial
-        if (name, catalogue) not in self._proofs:
-            signed = bool(require_roles(policy, declared, site))
+        seen, signed = read_identity(connection), bool(require_roles(policy, declared, site))
+        # editions are named by the ledger, and the others by the catalogue
+        key = (name, seen.ledger, str(seen.serial), str(seen.catalogue_serial), str(signed))
+        if key not in self._proofs:
             found = refute(connection, declared, self._repository, whole=signed)
-            self._proofs[name, catalogue] = f"{found}; run `b2prod resolve {name}`" if found else ""
-        return self._proofs[name, catalogue]
+            self._proofs[key] = f"{found}; run `b2prod resolve {name}`" if found else ""
+        return self._proofs[key]
 
     def judge_retirement(self, retirement: Retirement) -> Verdict:
         """The verdict on a retirement, as it is committed.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
@@ -23,6 +24,7 @@ from reconciler.ledger.store.database import State, has_database, opened, readin
 from reconciler.ledger.writing.trust import Root, list_roots, pin_root
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.tree import Tree, read_tree
+from schemas.findings.finding import Finding
 from schemas.json_schema.validation import read_valid
 from schemas.policy.policy import SITES, Policy, read_policy
 from schemas.policy.roles import ADMINISTRATOR
@@ -34,6 +36,12 @@ FOLDER = "productions/trust"
 
 SUBJECT = "trust/root"
 """The subject of statements about roots, and of the ledger's record about them."""
+
+Files = tuple[tuple[str, bytes], ...]
+"""The paths and contents of the files of a root."""
+
+_ROOTS = 4
+"""The number of roots whose files stay read: every turn, and every verdict, reads the same one."""
 
 UNPINNED = "no trust root is pinned here: look at productions/roles.yaml, then run `b2prod trust pin`"
 
@@ -85,14 +93,17 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
     except GuardRefused:
         return {}
     _read(root)  # refuses a root with another digest
+    return dict(_read_sites(tuple(root.files.items())))
+
+
+@lru_cache(maxsize=_ROOTS)
+def _read_sites(files: Files) -> Mapping[str, Site]:
     found: dict[str, Site] = {}
-    for file, content in root.files.items():
+    for file, content in files:
         if file.startswith(f"{SITES}/") and file.endswith(".yaml"):
             name = file.removeprefix(f"{SITES}/").removesuffix(".yaml")
             document = read_valid(file, content, "site")
-            if (
-                document is not None
-            ):  # `check` reports a site that this version cannot read; the others are used
+            if document is not None:  # `check` reports a site that cannot be read; the others are used
                 found[name] = read_site(name, document)
     return found
 
@@ -231,8 +242,13 @@ def _keep_revocations(one: Evidence) -> Evidence:
 
 
 def _read(root: Root) -> Policy:
-    policy, findings = read_policy(root.files)
+    policy, findings = _read_files(tuple(root.files.items()))
     if policy is None or policy.root != root.digest:
         why = findings[0] if findings else "its digest is another one"
         raise SourceUnavailable(f"the pinned trust root {root.digest[:16]} cannot be read: {why}")
     return policy
+
+
+@lru_cache(maxsize=_ROOTS)
+def _read_files(files: Files) -> tuple[Policy | None, tuple[Finding, ...]]:
+    return read_policy(dict(files))

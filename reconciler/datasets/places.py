@@ -11,9 +11,10 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, exists, insert, select
 
 from reconciler.datasets.markers import BrokenMarker, Marker, Standing, judge_place, read_marker, write_marker
+from reconciler.ledger.reading.event_log import has_entry, read_last_entry
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.schema.decision_tables import places
-from reconciler.ledger.schema.tables import events, outputs
+from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State
 from reconciler.ledger.upkeep.succession import list_formers
 from reconciler.ledger.writing.transaction import Writer
@@ -52,13 +53,17 @@ def look_at_place(connection: Connection, kind: str, path: str) -> StoragePlace:
         found = read_marker(path)
     except BrokenMarker as error:
         return StoragePlace(kind, path, Standing.FOREIGN if known else Standing.NEW, None, str(error))
-    filled = is_filled(connection, path) if kind == STORAGE else known is not None
+    filled = known is not None
+    if (
+        kind == STORAGE
+    ):  # the ledger is asked only where the answer matters: it may have to look at all outputs
+        filled = filled and found is None and is_filled(connection, path)
     if kind == STATE and known is None:
         other = connection.execute(select(places).where(places.c.kind == STATE)).first()
         if other is not None and (found is None or found.id != other.id):  # otherwise the folder was moved
             reason = f"the ledger works with the state folder {other.path}"
             return StoragePlace(kind, path, Standing.FOREIGN, found, reason)
-    remembered = found is None or _remembers(connection, found)
+    remembered = found is None or has_entry(connection, found.entry, found.digest)
     standing, reason = judge_place(
         found, known, identity.ledger, identity.serial, formers, filled=filled, remembered=remembered
     )
@@ -72,19 +77,6 @@ def _find_known(connection: Connection, kind: str, path: str) -> str | None:
     at = (places.c.kind == kind, places.c.path == path)
     known: str | None = connection.execute(select(places.c.id).where(*at)).scalar()
     return known
-
-
-def _remembers(connection: Connection, marker: Marker) -> bool:
-    """Whether the journal has the entry that was the last one when a marker was written."""
-    mine = select(events.c.digest).where(events.c.id == marker.entry)
-    return marker.entry == 0 or connection.execute(mine).scalar() == marker.digest
-
-
-def _read_last(connection: Connection) -> tuple[int, str]:
-    """The number and the digest of the journal's last entry; 0 and an empty text if it has none."""
-    last = select(events.c.id, events.c.digest).order_by(events.c.id.desc()).limit(1)
-    row = connection.execute(last).first()
-    return (row.id, row.digest) if row is not None else (0, "")
 
 
 def is_filled(connection: Connection, storage: str) -> bool:
@@ -172,7 +164,7 @@ class Places:
             SourceUnavailable: it cannot be written.
         """
         with self._writer.reading() as connection:
-            identity, last = read_identity(connection), _read_last(connection)
+            identity, last = read_identity(connection), read_last_entry(connection)
         if self._marker is None or self._marker.serial == identity.serial:
             return
         marker = Marker(self._marker.id, identity.ledger, identity.serial, *last)
@@ -182,7 +174,12 @@ class Places:
 
     def mark_storages(self) -> None:
         """Writes the ledger's serial into the markers of the storages that were checked in this turn and hold outputs."""
+        with self._writer.reading() as connection:
+            identity, last = read_identity(connection), read_last_entry(connection)
         for storage, place in self._seen.items():
+            found = place.marker
+            if found is not None and found == Marker(found.id, identity.ledger, identity.serial, *last):
+                continue  # nothing was written since
             if place.is_right and self.is_filled(storage):
                 with contextlib.suppress(OSError):  # publishing reports a storage that cannot be written
                     mark_place(self._writer, STORAGE, storage)
@@ -198,7 +195,7 @@ def mark_place(writer: Writer, kind: str, path: str, *, anew: bool = False) -> M
         OSError: the marker cannot be written.
     """
     with writer.reading() as connection:
-        identity, last = read_identity(connection), _read_last(connection)
+        identity, last = read_identity(connection), read_last_entry(connection)
         known = _find_known(connection, kind, path)
     found = None
     if not anew:

@@ -22,6 +22,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.planning.plan_memory import PlanMemory
 from reconciler.planning.views import StateView, read_lost, read_state_view
 from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository
@@ -83,10 +84,12 @@ def reconcile(
     turn_options: TurnOptions = PLAIN,
     *,
     refresh: bool = False,
+    memory: PlanMemory | None = None,
 ) -> Outcome:
     """Runs one turn: finishes what an earlier turn left, makes a plan, stores it, applies exactly that plan; returns the outcome.
 
-    A campaign that cannot be read completely is left out, and the outcome names it.
+    A campaign that cannot be read completely is left out, and the outcome names it. `memory` is that of the turns before, if
+    there were any; with `refresh` it is not used.
 
     Raises:
         GuardRefused: an approval is missing, a place belongs to another ledger, or another apply is running.
@@ -103,7 +106,10 @@ def reconcile(
         if names and not left:
             _refuse_storages(away, barred)
         with reading(state) as connection:
-            state_view = read_state_view(connection, repository, left, state, refresh=refresh, spare=True)
+            if refresh or memory is None:
+                state_view = read_state_view(connection, repository, left, state, refresh=refresh, spare=True)
+            else:
+                state_view = memory.read(connection, repository, left, state)
         launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, state_view)

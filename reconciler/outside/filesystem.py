@@ -42,12 +42,12 @@ def find_type(folder: Path) -> str | None:
         lines = MOUNTS.read_text().splitlines()
     except OSError:
         return None
-    here = Path(os.path.realpath(folder))
+    here = f"{os.path.realpath(folder)}/"
     best, found = -1, None
     for line in lines:
         mounted, _, rest = line.partition(" - ")
         # mountinfo writes blanks and some other characters as octal numbers
-        point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), mounted.split()[4]))
-        if here.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), rest.split()[0]
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), mounted.split()[4])
+        if here.startswith(point.rstrip("/") + "/") and len(point) >= best:
+            best, found = len(point), rest.split()[0]
     return found

@@ -39,7 +39,8 @@ from schemas.repository import Repository
 class View:
     """One campaign at one moment: what it declares, unit by unit, and what was produced.
 
-    `entrants` are the runs that its open selections take in for the first time.
+    `entrants` are the runs that its open selections take in for the first time. `searched` says whether the storage was
+    searched for outputs that the ledger does not know.
     """
 
     campaign: Campaign
@@ -48,6 +49,7 @@ class View:
     observed: Observed
     plan: CampaignPlan
     entrants: tuple[int, ...] = ()
+    searched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class _Reader:
                 replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
             )
             plan = plan_units(units)
-        return View(campaign, lock, units, observed, plan, chosen.entrants)
+        return View(campaign, lock, units, observed, plan, chosen.entrants, bool(wanted))
 
     def _tell_coming(self, units: Sequence[StepUnits]) -> dict[str, dict[int, PlanAction]]:
         """The actions on the units of other campaigns that are read and not done: campaign and step → run → action."""

@@ -38,6 +38,7 @@ from tests.bench.planning import measure_planning, read_peak
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
 from tests.bench.waiting import measure_waiting, render_jobs
+from tests.bench.watching import measure_watching
 from tests.bench.world import (
     EXPERIMENT,
     NAME,
@@ -64,6 +65,7 @@ def main(arguments: list[str]) -> None:
     print_table(measure_skims())
     print_table(measure_datasets())
     print_table(measure_waiting())
+    print_table(measure_watching())
 
 
 def measure_difference() -> Table:

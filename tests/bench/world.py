@@ -129,7 +129,7 @@ def prepare(folder: Path, count: int, left: float, chained: bool = False) -> Non
     numbers = range(1, count + 1)
     with opened(state) as engine:
         import_runs(engine, [Run(EXPERIMENT, run, "physics", 1000) for run in numbers])
-        import_files(engine, [_make_file(run) for run in numbers])
+        import_files(engine, [make_file(run) for run in numbers])
         with reading(state) as connection:
             repository = load(folder, count, chained)
             lock, _ = resolve(connection, repository, repository.campaigns[NAME])
@@ -145,7 +145,7 @@ def prepare(folder: Path, count: int, left: float, chained: bool = False) -> Non
             for index in tables.outputs.indexes:  # made at the end, they take a tenth of the time
                 index.drop(connection)
             for place, units in enumerate(view.units):
-                _produce(connection, units, done, place * count + 1, str(folder))
+                _produce(connection, units, done, place * count + 1, str(folder / "data"))
             for index in tables.outputs.indexes:
                 index.create(connection)
 
@@ -177,6 +177,7 @@ def _produce(connection: Connection, units: StepUnits, done: Sequence[int], firs
     insert_rows(connection, tables.outputs, OUTPUT_COLUMNS, rows)
 
 
-def _make_file(run: int) -> File:
+def make_file(run: int) -> File:
+    """The registered file of a run."""
     name = f"mdst.physics.{EXPERIMENT:04d}.{run:05d}.root"
     return File(EXPERIMENT, run, "mdst", name, f"/data/{name}", 10**9 + run, f"adler32:{run:08x}", 1000)

@@ -18,6 +18,7 @@ from ci.approvals.root import check_anchor, remember
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.follow import Followed, fetch_head, mark_applied, read_applied, read_followed
 from ci.changes.project import Project, pass_project
+from ci.changes.turn_memory import TurnMemory
 from ci.cli.console import count_things, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import FILE, FiniteRange
@@ -224,7 +225,7 @@ def _watch(
     manager = ServiceManager()
     manager.ready()
     tokens = SourceTokens(os.environ.get(RUNDB_TOKEN) or None, os.environ.get(CONDITIONS_TOKEN) or None)
-    sources = SourceWatch(project.state, tokens)
+    sources, memory = SourceWatch(project.state, tokens), TurnMemory()
     said: list[str] = []
     while not stopped.is_set():
         pause = interval
@@ -235,7 +236,7 @@ def _watch(
             here, _, closed = _read_head(project, followed)
             bound = min(interval, lease / 3)
             options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
-            outcome, trouble = _turn(here, names, options, state_views.append, sources)
+            outcome, trouble = _turn(here, names, options, state_views.append, sources, memory)
             if closed is not None:
                 trouble.append(closed)
             else:
@@ -283,18 +284,20 @@ def _turn(
     turn_options: TurnOptions,
     see: Callable[[StateView], None],
     sources: SourceWatch,
+    memory: TurnMemory,
 ) -> tuple[Outcome, list[str]]:
     """Makes a turn with the campaigns that are in order; what came of it, and what is wrong with the others.
 
-    It begins with what watched sources answered.
+    It begins with what watched sources answered. What `memory` has of the turns before is not read again.
     """
-    choice = load_launchable(project, names)
+    choice = memory.load(project, names)
     repository = choice.repository
-    gate = Gate(project, repository)
+    gate = Gate(project, repository, proofs=memory.proofs)
     for text in sources.step(gate.find_sites(repository), list_followed(repository), turn_options.lease):
         say(text)
     permitted, refused = gate.sort(choice.chosen)
-    outcome = reconcile(project.state, repository, permitted, see, replace(turn_options, permits=gate))
+    options = replace(turn_options, permits=gate)
+    outcome = reconcile(project.state, repository, permitted, see, options, memory=memory.plans)
     told = [*choice.describe(), *(f"{name} is left out: {text}" for name, text in refused.items())]
     return outcome, [*told, *_register(project, repository, gate.find_sites(repository), permitted)]
 

@@ -67,6 +67,19 @@ def find_last(connection: Connection) -> int:
     return connection.execute(select(func.max(events.c.id))).scalar() or 0
 
 
+def read_last_entry(connection: Connection) -> tuple[int, str]:
+    """The number and the digest of the journal's last entry; 0 and an empty text if it has none."""
+    last = select(events.c.id, events.c.digest).order_by(events.c.id.desc()).limit(1)
+    row = connection.execute(last).first()
+    return (row.id, row.digest) if row is not None else (0, "")
+
+
+def has_entry(connection: Connection, entry: int, digest: str) -> bool:
+    """Whether the journal has an entry with this number and digest; it always has entry 0, its beginning."""
+    mine = select(events.c.digest).where(events.c.id == entry)
+    return entry == 0 or connection.execute(mine).scalar() == digest
+
+
 def read_events(connection: Connection, after: int, limit: int = 10_000) -> tuple[list[LogEvent], int]:
     """Reads at most `limit` entries after entry `after`. Returns their events and the number of the last entry read."""
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)

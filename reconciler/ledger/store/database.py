@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.pool import NullPool
 
 from reconciler.ledger.store.privacy import close_state
 from reconciler.ledger.store.schema_versions import (
@@ -172,8 +174,25 @@ def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Eng
     url = URL.create("sqlite", database=str(state.database))
     if query_only and not _may_write(state.database):
         url = _find_file(state.database)
+    if query_only:
+        return _prepare_reading(url)
     engine = create_engine(url)
+    _configure(engine, query_only=False, enforcing=enforcing)
+    return engine
 
+
+@lru_cache(maxsize=8)
+def _prepare_reading(url: URL) -> Engine:
+    """An engine to read a file, kept with the statements that it has translated; that takes longer than most reads.
+
+    It keeps no connection open: each place of `reading` has one, and closes it.
+    """
+    engine = create_engine(url, poolclass=NullPool)
+    _configure(engine, query_only=True, enforcing=True)
+    return engine
+
+
+def _configure(engine: Engine, *, query_only: bool, enforcing: bool) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # only the BEGIN below is used
@@ -188,8 +207,6 @@ def _make_file_engine(state: State, *, query_only: bool, enforcing: bool) -> Eng
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN" if query_only else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _find_file(file: Path) -> URL:

@@ -113,7 +113,7 @@ class AttemptLedger:
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
         """Records that the engine took none of these attempts, because it takes nothing now. They do not count."""
         values = {"state": AttemptState.DEFERRED, "reason": reason[:2000], "ended": self._writer.clock.show()}
-        self._change(numbers, attempts.c.state == AttemptState.INTENT, values)
+        self._change(numbers, attempts.c.state == AttemptState.INTENT, values, polling=False)
 
     def record_uncertain(self, numbers: Iterable[int], reason: str) -> None:
         """Records that it is not known whether the engine took these attempts; it is asked for their names later."""
@@ -296,10 +296,17 @@ class AttemptLedger:
         query = select(attempts.c.id).where(attempts.c.job == job, attempts.c.state == AttemptState.VERIFIED)
         return self._writer.find(query) is not None
 
-    def _change(self, numbers: Iterable[int], where: ColumnElement[bool], values: Mapping[str, Any]) -> None:
+    def _change(
+        self,
+        numbers: Iterable[int],
+        where: ColumnElement[bool],
+        values: Mapping[str, Any],
+        *,
+        polling: bool = True,
+    ) -> None:
         if not (listed := sorted(numbers)):
             return
-        with self._writer.writing(polling=True) as journal:
+        with self._writer.writing(polling=polling) as journal:
             for part in divide(listed):
                 journal.update(attempts, and_(attempts.c.id.in_(part), where), values)
 

@@ -76,8 +76,10 @@ class Ledger:
         self._writer.plan = None
 
     def admit(self, campaign: str, entrants: Sequence[int]) -> None:
-        """Records runs that open selections of a campaign have taken in."""
-        with self._writer.writing(polling=True) as journal:
+        """Records runs that open selections of a campaign have taken in. Plans depend on it: fewer others are taken in."""
+        if not entrants:
+            return
+        with self._writer.writing() as journal:
             admit_runs(journal.connection, campaign, entrants)
 
     def keep_snapshots(self, found: Iterable[Snapshot]) -> None:
@@ -152,8 +154,9 @@ class Ledger:
 
     def list_publishing(self) -> tuple[int, ...]:
         """The intents whose outputs are being published."""
-        query = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING).distinct()
-        return tuple(row.intent for row in self._writer.read(query.order_by(outputs.c.intent)))
+        # sorted here: with `distinct` or `order by`, SQLite reads all outputs by another index
+        query = select(outputs.c.intent).where(outputs.c.state == OutputState.PUBLISHING)
+        return tuple(sorted({row.intent for row in self._writer.read(query)}))
 
     def list_open(self, campaigns: Sequence[str]) -> set[Address]:
         """The units of campaigns that have an open intent."""

@@ -36,6 +36,7 @@ from reconciler.model.engine import Batch
 from reconciler.model.states import LIVE
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
+from reconciler.planning.plan_memory import PlanMemory
 from reconciler.planning.views import read_state_view
 from schemas.manifest.runs import run_key
 from schemas.repository import Repository
@@ -121,6 +122,7 @@ class Production:
         self.cluster = Cluster(self.folder / "site", lambda: self.steady, shared=shared, attached=attached)
         self.cluster.watch = self._watch
         self.approvals = Approvals()
+        self.memory: PlanMemory | None = None
         self.clock = Clock(lambda: BEGIN + self.steady + self.offset, lambda: self.steady, self._sleep)
         self.files: dict[str, bytes] = {}
         self.deleted: Counter[str] = Counter()
@@ -142,7 +144,9 @@ class Production:
         turn_options = TurnOptions(
             self.approvals, patient=patient, bound=bound, lease=LEASE, clock=self.clock
         )
-        return reconcile(self.state, self.repository, (NAME,), QUIET, turn_options, refresh=refresh)
+        return reconcile(
+            self.state, self.repository, (NAME,), QUIET, turn_options, refresh=refresh, memory=self.memory
+        )
 
     def process(self, **when: int) -> SimulatedProcess:
         """A turn as a process."""

@@ -1,0 +1,73 @@
+"""What a watching process keeps of its last plan: a turn in which nothing moved takes it, instead of making it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from reconciler.ledger.reading.event_log import has_entry, read_last_entry
+from reconciler.ledger.reading.observation import Identity, read_identity
+from reconciler.ledger.store.database import State
+from reconciler.planning.views import StateView, read_state_view
+from schemas.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A state view, and all that it was made from: a plan is a function of the repository and of what the serials tell.
+
+    `entry` are number and digest of the journal's last entry: a copy of the ledger that was put back may come to the same
+    serial in another way. `file` tells one SQLite file from another at the same place.
+    """
+
+    repository: Repository
+    names: tuple[str, ...]
+    state: State
+    file: tuple[int, int]
+    identity: Identity
+    entry: tuple[int, str]
+    state_view: StateView
+
+
+class PlanMemory:
+    """The state view of the last turn. It belongs to the one process that watches, and begins empty."""
+
+    def __init__(self) -> None:
+        self._kept: _Kept | None = None
+
+    def read(
+        self, connection: Connection, repository: Repository, names: Sequence[str], state: State
+    ) -> StateView:
+        """The views and the plan of the named campaigns, as `read_state_view` with `spare` gives them.
+
+        Those of the last call are returned if it was given the same `repository`, names and state, and the ledger's serials are
+        the same. What depends on more than these is not kept: a campaign that could not be read, runs that are not admitted
+        yet, and units for whose outputs the storage was searched.
+
+        Raises:
+            SourceUnavailable: no campaign can be planned.
+        """
+        now, file = read_identity(connection), _find_file(state)
+        kept = self._kept
+        if (
+            kept is not None
+            and kept.repository is repository
+            and (kept.names, kept.state, kept.file, kept.identity) == (tuple(names), state, file, now)
+            and has_entry(connection, *kept.entry)
+        ):
+            return kept.state_view
+        self._kept = None
+        found = read_state_view(connection, repository, names, state, spare=True)
+        if not found.absent and not any(view.entrants or view.searched for view in found.views):
+            entry = read_last_entry(connection)
+            self._kept = _Kept(repository, tuple(names), state, file, now, entry, found)
+        return found
+
+
+def _find_file(state: State) -> tuple[int, int]:
+    if state.server is not None:
+        return 0, 0
+    found = state.database.stat()
+    return found.st_dev, found.st_ino
