@@ -114,7 +114,9 @@ def reconcile(
         launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, state_view)
         digest = state_view.plan.digest()
-        if not state_view.plan.is_empty:
+        # a claimed unit begins in this turn if the unit that was to make the same does not: it may be in flight already
+        claimed = any(group.claimed for one in state_view.plan.campaigns for group in one.groups)
+        if claimed or not state_view.plan.is_empty:
             launcher.ledger.begin_plan(digest, {**state_view.plan.content(), "digest": digest})
         outcome = _launch(launcher, state_view, announce)
         outcome.troubles = (*outcome.troubles, *_keep_editions(state))
