@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ci.changes.campaign_faults import Choice, choose_launchable
 from ci.changes.project import Project, judge_files
-from reconciler.planning.plan_memory import PlanMemory
+from reconciler.execution.plan_memory import PlanMemory
 from schemas.files.tree import Tree
 from schemas.findings.finding import Finding
 

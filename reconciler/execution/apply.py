@@ -12,6 +12,7 @@ from reconciler.datasets.places import ForeignPlace
 from reconciler.datasets.verification.rounds import find_lost, list_published
 from reconciler.execution.launch.preparation import list_work
 from reconciler.execution.outcome import Outcome
+from reconciler.execution.plan_memory import PlanMemory
 from reconciler.execution.tracking.alarms import Alarm
 from reconciler.execution.turn import Launcher, Report
 from reconciler.execution.turn_options import PLAIN, TurnOptions
@@ -22,7 +23,6 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.plan_memory import PlanMemory
 from reconciler.planning.views import StateView, read_lost, read_state_view
 from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from reconciler.ledger.reading.observation import Head, list_campaigns, read_heads, read_taken_over
 from reconciler.ledger.store.database import State
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.declaration import choose_units
 from reconciler.planning.views import View, view_campaign
 from reconciler.run_catalogue.run_selection import choose_runs, read_admissions
 from renderer.identity.units import StepUnits
@@ -101,21 +102,8 @@ def read_stopped(connection: Connection, repository: Repository, name: str, stat
     except TemplateBroken as error:
         raise SourceUnavailable(f"{name} cannot be read completely: {error}") from error
     wanted = frozenset(_list_selected(connection, declared) or ())
-    return replace(view, units=tuple(_narrow(units, wanted) for units in view.units), entrants=())
-
-
-def _narrow(units: StepUnits, wanted: frozenset[int]) -> StepUnits:
-    """The units of some runs: an open selection would take in others, which came after the campaign ended."""
-    kept = [index for index, run in enumerate(units.runs) if run in wanted]
-    payload_sets = units.payload_sets
-    return replace(
-        units,
-        runs=[units.runs[index] for index in kept],
-        fingerprints={output: column.choose(kept) for output, column in units.fingerprints.items()},
-        inputs=[units.inputs[index] for index in kept],
-        payload_sets=None if payload_sets is None else [payload_sets[index] for index in kept],
-        waiting={run: reason for run, reason in units.waiting.items() if run in wanted},
-    )
+    # an open selection would take in others, which came after the campaign ended
+    return replace(view, units=tuple(choose_units(units, wanted) for units in view.units), entrants=())
 
 
 def _find_lacking(repository: Repository, declared: Declared) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from reconciler.model.states import PlanAction
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
+from reconciler.planning.declaration import Declaration, choose_units
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
 from reconciler.planning.sources import SourceReader, list_coming
@@ -32,7 +33,7 @@ from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import list_experiments
-from schemas.repository import Repository
+from schemas.repository import Declared, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class View:
 
     campaign: Campaign
     lock: Lock
+    declaration: Declaration
     units: tuple[StepUnits, ...]
     observed: Observed
     plan: CampaignPlan
@@ -87,7 +89,8 @@ def view_campaign(
 class _Reader:
     """Reads views at one moment, each once: a campaign's view needs those of the campaigns whose datasets it reads.
 
-    `lost` has the lost outputs by campaign. `planned` are the campaigns that are planned together.
+    `lost` has the lost outputs by campaign. `planned` are the campaigns that are planned together. `former` are views of an
+    earlier moment, and `changed` the run keys of each campaign of which the ledger has something new since.
     """
 
     connection: Connection
@@ -95,6 +98,8 @@ class _Reader:
     state: State
     lost: Mapping[str, Mapping[bytes, str]]
     planned: frozenset[str]
+    former: Mapping[str, View] = field(default_factory=dict)
+    changed: Mapping[str, Collection[int]] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
 
@@ -106,7 +111,7 @@ class _Reader:
                 raise SourceUnavailable(f"campaigns read each other in a circle: {circle}")
             self.path.append(name)
             try:
-                self.views[name] = self._read(name)
+                self.views[name] = self._renew(name) or self._read(name)
             finally:
                 self.path.pop()
         return self.views[name]
@@ -116,11 +121,31 @@ class _Reader:
         return None if self.repository.campaigns[name].lock is None else self.view(name).units
 
     def _read(self, name: str) -> View:
-        connection, repository, state = self.connection, self.repository, self.state
-        declared = repository.campaigns[name]
-        campaign, lock = declared.campaign, declared.lock
-        if lock is None:
+        declared = self.repository.campaigns[name]
+        if declared.lock is None:
             raise ValueError(f"{name} has no lock")
+        return self._plan(self._declare(declared, declared.lock))
+
+    def _renew(self, name: str) -> View | None:
+        """The view of an earlier moment, brought to this one; None if it has to be read anew.
+
+        What it declares must be the same. Units that were done, and of which the ledger has nothing new, are still done.
+        """
+        former = self.former.get(name)
+        if former is None:
+            return None
+        declaration = former.declaration
+        runs = declaration.list_moving(former.plan, self.changed.get(name, ()))
+        if runs is None:
+            return None
+        some = self._plan(declaration, runs)
+        done = sum(len(item.runs) - len(few.runs) for item, few in zip(former.units, some.units, strict=True))
+        plan = replace(some.plan, done=some.plan.done + done)
+        return replace(some, units=declaration.complete(some.units), plan=plan)
+
+    def _declare(self, declared: Declared, lock: Lock) -> Declaration:
+        connection, repository, state = self.connection, self.repository, self.state
+        campaign = declared.campaign
         chosen = choose_runs(connection, campaign, lock)
         runs = chosen.runs
         experiments = list_experiments(runs)
@@ -130,31 +155,47 @@ class _Reader:
         refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
         refused |= _find_pathless(connection, repository, campaign, runs)
         units = declare_units(campaign, repository, runs, sources, chains)
-        units, why = explain_removals(connection, name, experiments, units)
         for item in units:
             if item.payload_sets is not None:
                 for run, what in find_uncovered(repository, item.step, item.chains, item.runs).items():
                     refused.setdefault(run, f"{what} is valid for it")
-        storage = str(state.storage(repository.sites[campaign.site].storage))
-        observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=self.lost.get(name))
         pins = (("lock", lock.digest()), ("manifest", digest(declared.document.data)))
+        return Declaration(campaign, lock, tuple(units), refused, tuple(experiments), pins, chosen.entrants)
+
+    def _plan(self, declaration: Declaration, only: Collection[int] | None = None) -> View:
+        """The view of what a campaign declares, or `only` of these runs: what the ledger has of it, and the plan.
+
+        Units whose outputs the storage has, and the ledger does not know, are refused.
+        """
+        campaign, lock, connection = declaration.campaign, declaration.lock, self.connection
+        name, units = campaign.name, declaration.units
+        if only is not None:
+            units = tuple(choose_units(item, only) for item in units)
+        units, why = explain_removals(connection, name, declaration.experiments, units)
+        storage = str(self.state.storage(self.repository.sites[campaign.site].storage))
+        lost = self.lost.get(name)
+        observed = observe(connection, name, units, storage, reuse=campaign.reuse, lost=lost, only=only)
         others = [view for other, view in self.views.items() if other in self.planned]
-        claims, coming = list_claims(repository.sites, others, campaign, units), self._tell_coming(units)
+        claims = list_claims(self.repository.sites, others, campaign, units)
+        coming = self._tell_coming(units)
 
         def plan_units(declared: Sequence[StepUnits]) -> CampaignPlan:
+            pins, refused = declaration.pins, declaration.refused
             return plan_campaign(
                 campaign, declared, observed, lock.generation, pins, refused, why, claims, coming
             )
 
         plan = plan_units(units)
         making = {item.step.name: plan.list_making(item.step.name) for item in units}
-        wanted = {} if state.copy is not None else {step: found for step, found in making.items() if found}
-        if wanted and (taken := find_taken(connection, repository, campaign, units, wanted, storage)):
+        searching = self.state.copy is None
+        wanted = {step: found for step, found in making.items() if found and searching}
+        if wanted and (taken := find_taken(connection, self.repository, campaign, units, wanted, storage)):
             units = tuple(
                 replace(item, refused={**item.refused, **taken.get(item.step.name, {})}) for item in units
             )
             plan = plan_units(units)
-        return View(campaign, lock, units, observed, plan, chosen.entrants, bool(wanted))
+        entrants = declaration.entrants
+        return View(campaign, lock, declaration, units, observed, plan, entrants, bool(wanted))
 
     def _tell_coming(self, units: Sequence[StepUnits]) -> dict[str, dict[int, PlanAction]]:
         """The actions on the units of other campaigns that are read and not done: campaign and step → run → action."""
@@ -190,10 +231,14 @@ def read_state_view(
     refresh: bool = False,
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
     spare: bool = False,
+    former: Mapping[str, View] | None = None,
+    changed: Mapping[str, Collection[int]] | None = None,
 ) -> StateView:
     """The views and the plan of the named campaigns. With `refresh`, the storage is checked too, not only the ledger.
 
-    `lost` is the result of an earlier check: campaign → fingerprint → `gone` or `changed`.
+    `lost` is the result of an earlier check: campaign → fingerprint → `gone` or `changed`. `former` are views of an earlier
+    moment that had the same repository and run catalogue, and `changed` are the runs, by campaign, of which the ledger has
+    something new since then: of the others, what was done is not read again.
 
     Raises:
         SourceUnavailable: something that a campaign depends on cannot be read. With `spare`, such a campaign is left out,
@@ -202,7 +247,7 @@ def read_state_view(
     identity = read_identity(connection)
     gone: dict[str, Mapping[bytes, str]] = dict(lost or {})
     drift: list[str] = []
-    reader = _Reader(connection, repository, state, gone, frozenset(names))
+    reader = _Reader(connection, repository, state, gone, frozenset(names), former or {}, changed or {})
     views: list[View] = []
     absent: dict[str, str] = {}
     for name in _order_campaigns(repository, names):

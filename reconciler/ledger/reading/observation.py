@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or
 from reconciler.ledger.reading.other_campaigns import name_campaigns, read_elsewhere
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
+    LIVE_OUTPUT,
     UNDER_WAY,
     UNIT,
     UNIT_ATTEMPTS,
@@ -95,10 +96,12 @@ def observe(
     *,
     reuse: bool,
     lost: Mapping[bytes, str] | None = None,
+    only: Collection[int] | None = None,
 ) -> Observed:
     """What the ledger knows of the units of a campaign. `lost` maps fingerprints of lost outputs to `gone` or `changed`.
 
-    With `reuse`, outputs of other campaigns in the same storage are read too.
+    With `reuse`, outputs of other campaigns in the same storage are read too. With `only`, the units are those of these few
+    runs, and nothing is read of others; `lost` does not count.
     """
     lost = lost or {}
     elsewhere: dict[bytes, str] = {}
@@ -107,8 +110,12 @@ def observe(
     missing: set[int] = set()
     made: Mapping[tuple[str, str, int], Made] = {}
     count = 0
-    before = connection.execute(_choose(campaign, "id").limit(1)).first() is not None
-    if before:
+    before = only is None and connection.execute(_choose(campaign, "id").limit(1)).first() is not None
+    if only is not None:
+        columns = [column for item in units for column in item.fingerprints.values()]
+        wanted = {value for column in columns for value in column}
+        produced, missing, count = _find_own(connection, campaign, wanted), set(only), len(only)
+    elif before:
         from reconciler.ledger.reading.produced_columns import (  # noqa: PLC0415 -- numpy takes 0.1 s
             find_undeclared,
             read_produced,
@@ -128,7 +135,7 @@ def observe(
             last = absent
     if complete:
         return Observed(produced=produced)
-    if before:
+    if missing:
         made = _read_made(connection, campaign, missing, count + len(lost))
     former = {one.payload_set for one in made.values() if one.payload_set is not None}
     if reuse:
@@ -253,6 +260,14 @@ def _choose(campaign: str, *columns: str) -> Select[*tuple[Any, ...]]:
     return select(*(outputs.c[name] for name in columns)).where(*mine)
 
 
+def _find_own(connection: Connection, campaign: str, fingerprints: Iterable[bytes]) -> frozenset[bytes]:
+    """Those of the fingerprints of which a campaign produced an output."""
+    made = select(outputs.c.fingerprint).where(LIVE_OUTPUT, outputs.c.state == OutputState.PRODUCED)
+    mine = made.where(outputs.c.campaign == campaign)
+    parts = (mine.where(outputs.c.fingerprint.in_(part)) for part in divide(sorted(fingerprints)))
+    return frozenset(value for part in parts for value in connection.scalars(part))
+
+
 def find_stored(connection: Connection, storage: str, fingerprints: Iterable[bytes]) -> set[bytes]:
     """Those of the fingerprints of which an output was produced at a storage."""
     return _find_outputs(connection, storage, fingerprints, outputs.c.state == OutputState.PRODUCED)
@@ -312,11 +327,18 @@ def list_stopped(connection: Connection, campaigns: Iterable[str]) -> set[tuple[
     return {(campaign, step, run_key(*run)) for campaign, step, *run in rows}
 
 
+_FEW = 1000
+"""Up to so many intents are looked up by their numbers."""
+
+
 def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
     pending = and_(
         intents.c.campaign == campaign,
         or_(intents.c.state.in_((IntentState.OPEN, IntentState.QUARANTINED)), intents.c.id.in_(UNDER_WAY)),
     )
+    rows = connection.execute(select(intents).where(pending).order_by(intents.c.id)).all()
+    if len(rows) <= _FEW:  # all intents were looked at, as no index leads to these: not again
+        pending = intents.c.id.in_([row.id for row in rows])
     wanted: dict[int, list[bytes]] = {}
     query = select(outputs.c.intent, outputs.c.fingerprint).join(intents, intents.c.id == outputs.c.intent)
     for intent, fingerprint in connection.execute(query.where(pending)):
@@ -337,7 +359,7 @@ def _read_intents(connection: Connection, campaign: str) -> dict[Unit, Intent]:
         live.update(connection.scalars(select(outputs.c.intent).where(publishing)))
     found: dict[Unit, Intent] = {}
     stops: dict[Unit, list[tuple[frozenset[bytes], str]]] = {}
-    for row in connection.execute(select(intents).where(pending).order_by(intents.c.id)):
+    for row in rows:
         unit = (row.step, run_key(row.experiment, row.run))
         fingerprints, stopped = frozenset(wanted.get(row.id, ())), row.state == IntentState.QUARANTINED
         failure = (stopped and row.reason) or failures.get(row.id)

@@ -21,6 +21,7 @@ from sqlalchemy import Engine, create_engine, event, func, literal, select
 from reconciler import engines
 from reconciler.execution.apply import apply_plan, reconcile
 from reconciler.execution.outcome import Outcome
+from reconciler.execution.plan_memory import PlanMemory
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema import tables
 from reconciler.ledger.schema.tables import attempts, intents, jobs, outputs, products
@@ -36,7 +37,6 @@ from reconciler.model.engine import Batch
 from reconciler.model.states import LIVE
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
-from reconciler.planning.plan_memory import PlanMemory
 from reconciler.planning.views import read_state_view
 from schemas.manifest.runs import run_key
 from schemas.repository import Repository
@@ -123,6 +123,7 @@ class Production:
         self.cluster.watch = self._watch
         self.approvals = Approvals()
         self.memory: PlanMemory | None = None
+        self.names: tuple[str, ...] = (NAME,)
         self.clock = Clock(lambda: BEGIN + self.steady + self.offset, lambda: self.steady, self._sleep)
         self.files: dict[str, bytes] = {}
         self.deleted: Counter[str] = Counter()
@@ -145,7 +146,7 @@ class Production:
             self.approvals, patient=patient, bound=bound, lease=LEASE, clock=self.clock
         )
         return reconcile(
-            self.state, self.repository, (NAME,), QUIET, turn_options, refresh=refresh, memory=self.memory
+            self.state, self.repository, self.names, QUIET, turn_options, refresh=refresh, memory=self.memory
         )
 
     def process(self, **when: int) -> SimulatedProcess:

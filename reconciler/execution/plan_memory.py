@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from reconciler.ledger.reading.changed_runs import find_changed
 from reconciler.ledger.reading.event_log import has_entry, read_last_entry
 from reconciler.ledger.reading.observation import Identity, read_identity
 from reconciler.ledger.store.database import State
@@ -30,6 +31,12 @@ class _Kept:
     entry: tuple[int, str]
     state_view: StateView
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the serials tell all that it depends on."""
+        views = self.state_view.views
+        return not self.state_view.absent and not any(view.entrants or view.searched for view in views)
+
 
 class PlanMemory:
     """The state view of the last turn. It belongs to the one process that watches, and begins empty."""
@@ -43,26 +50,35 @@ class PlanMemory:
         """The views and the plan of the named campaigns, as `read_state_view` with `spare` gives them.
 
         Those of the last call are returned if it was given the same `repository`, names and state, and the ledger's serials are
-        the same. What depends on more than these is not kept: a campaign that could not be read, runs that are not admitted
-        yet, and units for whose outputs the storage was searched.
+        the same. What depends on more than these is read again: a campaign that could not be read, runs that are not admitted
+        yet, and units for whose outputs the storage was searched. If only the ledger moved, units that were done are not read
+        again, unless the journal has something new about their run.
 
         Raises:
             SourceUnavailable: no campaign can be planned.
         """
         now, file = read_identity(connection), _find_file(state)
-        kept = self._kept
+        kept, self._kept = self._kept, None
         if (
-            kept is not None
-            and kept.repository is repository
-            and (kept.names, kept.state, kept.file, kept.identity) == (tuple(names), state, file, now)
-            and has_entry(connection, *kept.entry)
+            kept is None
+            or kept.repository is not repository
+            or (kept.names, kept.state, kept.file) != (tuple(names), state, file)
+            or (kept.identity.ledger, kept.identity.catalogue_serial) != (now.ledger, now.catalogue_serial)
+            or not has_entry(connection, *kept.entry)
         ):
+            found = read_state_view(connection, repository, names, state, spare=True)
+        elif kept.identity == now and kept.is_whole:
+            self._kept = kept
             return kept.state_view
-        self._kept = None
-        found = read_state_view(connection, repository, names, state, spare=True)
-        if not found.absent and not any(view.entrants or view.searched for view in found.views):
-            entry = read_last_entry(connection)
-            self._kept = _Kept(repository, tuple(names), state, file, now, entry, found)
+        elif (changed := find_changed(connection, kept.entry[0])) is None:
+            found = read_state_view(connection, repository, names, state, spare=True)
+        else:
+            former = {view.campaign.name: view for view in kept.state_view.views}
+            found = read_state_view(
+                connection, repository, names, state, spare=True, former=former, changed=changed
+            )
+        entry = read_last_entry(connection)
+        self._kept = _Kept(repository, tuple(names), state, file, now, entry, found)
         return found
 
 

@@ -12,21 +12,24 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from reconciler.conditions.following import record_snapshot
 from reconciler.datasets.markers import MARKER
 from reconciler.datasets.places import STATE, STORAGE
+from reconciler.execution.plan_memory import PlanMemory
 from reconciler.execution.recovery.recovering import adopt_place
+from reconciler.ledger.reading.changed_runs import find_changed
+from reconciler.ledger.reading.event_log import read_last_entry
+from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.operator_actions import Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.run import File, Run
-from reconciler.model.states import PlanAction
+from reconciler.model.states import OutputState, PlanAction
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.plan_memory import PlanMemory
 from reconciler.planning.views import read_state_view
 from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.file_removal import remove_files
@@ -39,6 +42,7 @@ from tests.support.worlds.builders import snapshot
 from tests.support.worlds.production_model import NAME, Production, Template
 from tests.support.worlds.worlds import ONE_STEP, World, make_work_item
 
+OTHER = "proc8"
 OPEN = ('ranges: "1-2"', "from: 1, max_runs: 3")
 FEWER = ('ranges: "1-2"', "from: 1, max_runs: 1")
 RUNNING = ("mode: snapshot", "mode: running, on_change: restate")
@@ -51,7 +55,12 @@ UNITS = strategies.tuples(strategies.sampled_from(("reco", "thin")), strategies.
 
 
 class Declarations(Template):
-    """The repositories of a campaign that is edited."""
+    """The repositories of a campaign that is edited, beside one that makes the same as it did before."""
+
+    def _productions(self, campaign):
+        found = super()._productions(campaign)
+        other = f"productions/campaigns/{OTHER}/campaign.yaml"
+        return {**found, other: campaign.replace("title:", f"supersedes: [{NAME}]\ntitle:")}
 
     @functools.cache  # noqa: B019 -- there is one, for the whole module
     def read(self, changes):
@@ -68,17 +77,24 @@ class Compared(PlanMemory):
     """A memory whose every answer is compared with what is read without it."""
 
     kept = 0
+    renewed = 0
 
     def read(self, connection, repository, names, state):
         before = self._kept
         found = super().read(connection, repository, names, state)
         type(self).kept += before is not None and self._kept is before
+        if before is not None and self._kept is not before:
+            former = {view.campaign.name: view.declaration for view in before.state_view.views}
+            type(self).renewed += any(
+                former.get(view.campaign.name) is view.declaration for view in found.views
+            )
         fresh = read_state_view(connection, repository, names, state, spare=True)
         assert found.plan.content() == fresh.plan.content()
         assert found.absent == fresh.absent
         for mine, other in zip(found.views, fresh.views, strict=True):
             assert mine.entrants == other.entrants
             assert mine.units == other.units
+            assert mine.searched == other.searched
         return found
 
 
@@ -91,7 +107,7 @@ class Histories(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.production = Production(self.template, self.patch, shared=True, attached=False)
-        self.production.variant = ()
+        self.production.variant, self.production.names = (), (NAME, OTHER)
         self.memory = Compared()
         self.files = 0
         self.kept = self.production.folder / "kept.sqlite"
@@ -249,7 +265,8 @@ def test_a_watching_process_plans_what_a_fresh_one_plans_whatever_happened(decla
     class Machine(Histories):
         template, patch = declarations, monkeypatch
 
-    Compared.kept = 0
+    monkeypatch.setattr("reconciler.planning.declaration.FEW", 0)  # also if all that there is moves
+    Compared.kept, Compared.renewed = 0, 0
     bounds = settings(
         max_examples=EXAMPLES,
         stateful_step_count=40,
@@ -259,7 +276,8 @@ def test_a_watching_process_plans_what_a_fresh_one_plans_whatever_happened(decla
         phases=(Phase.generate, Phase.shrink) if "SHRINK" in os.environ else (Phase.generate,),
     )
     run_state_machine_as_test(Machine, settings=bounds)
-    assert Compared.kept > 2 * EXAMPLES, "mostly nothing moved, and nothing was kept"
+    assert Compared.kept > 2 * EXAMPLES, "nothing moved, and nothing was kept"
+    assert Compared.renewed > 3 * EXAMPLES, "only the ledger moved, and everything was read anew"
 
 
 @pytest.fixture
@@ -348,3 +366,73 @@ def test_another_file_with_the_same_serials_is_another_ledger(made):
     shutil.copyfile(database, database.with_suffix(".copy"))
     os.replace(database.with_suffix(".copy"), database)
     assert remember(made) is not first
+
+
+def test_only_what_is_new_in_the_journal_is_planned_again(made, monkeypatch):
+    """A unit that was done is not read again: what is written by hand is not seen, until something else has moved."""
+    monkeypatch.setattr("reconciler.planning.declaration.FEW", 1)
+    first = remember(made)
+    with opened(made.state) as engine:
+        with engine.begin() as connection:
+            connection.execute(update(outputs).where(outputs.c.run == 1).values(state="lost"))
+        with Writer(engine, None).writing() as journal:
+            journal.update(outputs, outputs.c.run == 2, {"state": OutputState.LOST})
+    again = remember(made)
+    assert [group.runs for group in again.plan.campaigns[0].groups] == [(run_key(3, 2),)]
+    assert again.plan.campaigns[0].done == 1
+    assert again.views[0].declaration is first.views[0].declaration
+    made.change(("title: A campaign", "title: Another campaign"))
+    assert remember(made).plan.campaigns[0].done == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "own"),
+    [
+        ((), True),
+        ((OPEN,), False),
+        ((RUNNING,), False),
+        ((FORWARD,), False),
+    ],
+    ids=["closed", "open", "restated", "forward"],
+)
+def test_the_ledger_has_a_part_in_what_some_campaigns_declare(made, changes, own):
+    if changes:
+        made.change(*changes)
+    (view,) = made.state_view().views
+    assert view.declaration.is_own is own
+
+
+def test_what_another_campaign_or_another_run_makes_is_not_a_campaigns_own(made):
+    other = ONE_STEP.replace("{level: raw}", "{dataset: proc7/reco/mdst}").replace(
+        "raw_to_mdst", "mdst_to_udst"
+    )
+    made.write(
+        "productions/campaigns/proc8/campaign.yaml",
+        other.replace("outputs: [mdst]", "outputs: [udst]").replace(
+            "    parameters: {trigger_mode: all}\n", ""
+        ),
+    )
+    made.lock()
+    first, second = (view.declaration for view in made.state_view("proc7", "proc8").views)
+    assert (first.is_own, second.is_own) == (True, False)
+    (units,) = first.units
+    alike = replace(units, inputs=[units.inputs[0]] * len(units.inputs))
+    assert not replace(first, units=(alike,)).is_own
+    assert replace(first, units=(units, units)).is_own, "two steps read the same"
+
+
+def test_the_journal_tells_which_runs_it_is_about(made):
+    made.change(('"1-2"', '"1-3"'))
+    with reading(made.state) as connection:
+        before, _ = read_last_entry(connection)
+    made.reconcile()
+    with reading(made.state) as connection:
+        assert find_changed(connection, before) == {"proc7": {run_key(3, 3)}}
+        assert find_changed(connection, 0) == {"proc7": {run_key(3, run) for run in (1, 2, 3)}}
+        assert find_changed(connection, read_last_entry(connection)[0]) == {}
+
+
+def test_much_news_is_not_looked_through(made, monkeypatch):
+    monkeypatch.setattr("reconciler.ledger.reading.changed_runs.LIMIT", 10)
+    with reading(made.state) as connection:
+        assert find_changed(connection, 0) is None
