@@ -34,6 +34,7 @@ from schemas.manifest.runs import RunRange, run_key
 from schemas.repository import read_repository
 from tests.bench.datasets import measure_datasets
 from tests.bench.gate import measure_gate
+from tests.bench.peers import measure_peers
 from tests.bench.planning import measure_planning, read_peak
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
@@ -53,6 +54,9 @@ def main(arguments: list[str]) -> None:
     """Prints one table after the other."""
     if arguments == ["waiting"]:
         print_table(measure_waiting())
+        return
+    if arguments[:1] == ["peers"]:
+        print_table(measure_peers([*map(int, arguments[1:] or ("1000", "10000"))]))
         return
     for count in map(int, arguments or ("1000000",)):
         print_table(measure_planning(count))

@@ -138,10 +138,10 @@ def _measure_import(folder: Path, add: Add) -> None:
     add("the same list again", floor, again, plain)
 
 
-def make_checkout(folder: Path) -> Path:
-    """A checkout of a small repository in a folder."""
+def make_checkout(folder: Path, count: int = 10, *, chained: bool = False) -> Path:
+    """A checkout in a folder of a repository whose campaign takes `count` runs."""
     checkout = folder / "checkout"
-    for file, content in declare(10).items():
+    for file, content in declare(count, chained).items():
         (checkout / file).parent.mkdir(parents=True, exist_ok=True)
         (checkout / file).write_bytes(content)
     return checkout
