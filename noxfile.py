@@ -148,7 +148,9 @@ def bench(session: nox.Session) -> None:
     """CPU time and memory, as ratios to floors: `-- waiting` what people wait for, `-- peers` what others need to plan as much."""
     install(session)
     peers = Path(session.create_tmp(), "peers")
-    if session.posargs[:1] == ["peers"]:  # in an environment of their own: they need other versions of what b2prod needs
+    if session.posargs[:1] == [
+        "peers"
+    ]:  # in an environment of their own: they need other versions of what b2prod needs
         project = nox.project.load_toml("pyproject.toml")
         session.run("python", "-m", "venv", str(peers))
         packages = nox.project.dependency_groups(project, "peers")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
@@ -112,46 +112,83 @@ def _find_part(file: InputFile) -> Part | None:
     return read_part(PurePosixPath(file.path).name) if ".sroot" in file.path else None
 
 
-def render_job(
-    campaign: Campaign,
-    step: Step,
-    repository: Repository,
-    site: Site,
-    run: int,
-    job: Job,
-    fingerprints: Mapping[str, bytes],
-    most_events: int | None = None,
-) -> dict[str, Any]:
-    """The data of a job JSON, as the schema `job/1` describes; `fingerprints` maps the wanted outputs to their fingerprints.
+class StepJobs:
+    """Renders the jobs of one step at one site; what they share is described and written once.
 
-    The random seed is a digest of the fingerprints and the job's key. With `most_events`, the job is a trial that ends after
-    its first so many events.
+    With `most_events`, they are trials, each of which ends after its first so many events.
     """
-    experiment, number = split_key(run)
-    parts = job.parts
-    names = name_outputs(step, run, job, fingerprints)
-    application = APPLICATIONS[step.application]
-    described = application.describe_job(campaign, step, repository, site, fingerprints)
-    if most_events is not None:
-        described = application.limit_events(described, most_events)
-    return {
-        "schema": "job/1",
-        "campaign": campaign.name,
-        "step": step.name,
-        "experiment": experiment,
-        "run": number,
-        "key": job.key,
-        "application": step.application,
-        "inputs": _describe_files(file for file in job.inputs if file not in parts),
-        "outputs": [
-            {**describe_output(step, output, file), "fingerprint": fingerprints[output].hex()}
-            for output, file in names.items()
-        ],
-        "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
-        "environment": list(site.environment),
-        **described,
-        **omit_empty({"parts": _describe_files(parts), "verify": SIZE if site.verify == SIZE else None}),
-    }
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        step: Step,
+        repository: Repository,
+        site: Site,
+        most_events: int | None = None,
+    ) -> None:
+        self._campaign, self._step, self._repository, self._site = campaign, step, repository, site
+        self._most_events = most_events
+        self._shared: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._frames: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+
+    def render(self, run: int, job: Job, fingerprints: Mapping[str, bytes]) -> dict[str, Any]:
+        """The data of a job JSON, as the schema `job/1` describes; `fingerprints` maps the wanted outputs to their fingerprints.
+
+        The random seed is a digest of the fingerprints and the job's key.
+        """
+        return {**self.describe(tuple(fingerprints)), **self._describe_own(run, job, fingerprints)}
+
+    def write(self, run: int, job: Job, fingerprints: Mapping[str, bytes]) -> bytes:
+        """The file of a job JSON: one line per key and per item of a list of maps, so that a diff can be read.
+
+        Raises:
+            ValueError: the data do not satisfy the schema `job/1`; this is a defect of b2prod.
+        """
+        wanted = tuple(fingerprints)
+        shared, own = self.describe(wanted), self._describe_own(run, job, fingerprints)
+        check_rendered({**shared, **own}, "job")
+        frame = self._frames.get((*wanted, *own))
+        if frame is None:
+            frame = self._frames[*wanted, *own] = list(_frame_lines(shared, own))
+        return "".join([f"{before}{_write_value(own[key]) if key else ''}" for before, key in frame]).encode()
+
+    def _describe_own(self, run: int, job: Job, fingerprints: Mapping[str, bytes]) -> dict[str, Any]:
+        experiment, number = split_key(run)
+        parts = job.parts
+        own = {
+            "experiment": experiment,
+            "run": number,
+            "key": job.key,
+            "inputs": _describe_files(file for file in job.inputs if file not in parts),
+            "outputs": [
+                {**describe_output(self._step, output, file), "fingerprint": fingerprints[output].hex()}
+                for output, file in name_outputs(self._step, run, job, fingerprints).items()
+            ],
+            "seed": digest([sorted(value.hex() for value in fingerprints.values()), job.key])[:32],
+        }
+        if parts:
+            own["parts"] = _describe_files(parts)
+        return own
+
+    def describe(self, wanted: tuple[str, ...]) -> dict[str, Any]:
+        """What all jobs with the wanted outputs have in common, as they stand in the job JSON."""
+        if (known := self._shared.get(wanted)) is not None:
+            return known
+        campaign, step, site = self._campaign, self._step, self._site
+        application = APPLICATIONS[step.application]
+        described = application.describe_job(campaign, step, self._repository, site, wanted)
+        if self._most_events is not None:
+            described = application.limit_events(described, self._most_events)
+        self._shared[wanted] = {
+            "schema": "job/1",
+            "campaign": campaign.name,
+            "step": step.name,
+            "application": step.application,
+            "environment": list(site.environment),
+            **described,
+            **omit_empty({"verify": SIZE if site.verify == SIZE else None}),
+        }
+        return self._shared[wanted]
 
 
 def write_local_conditions(chain: Sequence[Snapshot], run: int) -> bytes:
@@ -175,21 +212,25 @@ def describe_output(step: Step, output: str, file: str) -> dict[str, str]:
 
 
 def _describe_files(files: Iterable[InputFile]) -> list[dict[str, Any]]:
-    pairs = [[(name, getattr(file, name)) for name in _FILE_FIELDS] for file in files]
-    return [{name: value for name, value in one if value is not None} for one in pairs]
+    return [
+        {name: value for name in _FILE_FIELDS if (value := getattr(file, name)) is not None} for file in files
+    ]
 
 
-def write_job(rendered: Mapping[str, Any]) -> bytes:
-    """The content of a job JSON's file: one line per key and per item of a list of maps, so that a diff can be read.
+def _frame_lines(shared: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what stands before each value of `own`, with its key, and what stands at the end, without one."""
+    text = "{\n "
+    for place, key in enumerate(sorted({*shared, *own})):
+        text += f"{_NEXT if place else ''}{_quote(key)}: "
+        if key in own:
+            yield text, key
+            text = ""
+        else:
+            text += _write_value(shared[key])
+    yield text + "\n}\n", ""
 
-    Raises:
-        ValueError: the data do not satisfy the schema `job/1`; this is a defect of b2prod.
-    """
-    check_rendered(rendered, "job")
-    lines = (f"{_quote(key)}: {_write_value(value)}" for key, value in sorted(rendered.items()))
-    return ("{\n " + ",\n ".join(lines) + "\n}\n").encode()
 
-
+_NEXT = ",\n "
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
 _quote = json.encoder.encode_basestring_ascii
 
@@ -211,12 +252,16 @@ def _write_value(value: Any) -> str:
 
 def _write_map(item: Mapping[str, Any]) -> str:
     """A map in one line."""
-    if not all(type(value) in (str, int) for value in item.values()):
-        return _encode(item)
-    written = [
-        f"{_quote(key)}: {_quote(value) if isinstance(value, str) else value}"
-        for key, value in sorted(item.items())
-    ]
+    written = []
+    for key in sorted(item):
+        value = item[key]
+        kind = type(value)
+        if kind is str:
+            written.append(f"{_quote(key)}: {_quote(value)}")
+        elif kind is int:
+            written.append(f"{_quote(key)}: {value}")
+        else:
+            return _encode(item)
     return f"{{{', '.join(written)}}}"
 
 

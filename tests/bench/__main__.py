@@ -27,7 +27,6 @@ from reconciler.run_catalogue.lists.run_lists import RunList, collect_runs
 from reconciler.run_catalogue.run_import import import_run_list
 from reconciler.run_catalogue.run_selection import select_runs
 from renderer.identity.payloads import digest_runs
-from renderer.jobs.job_json import write_job
 from renderer.steering import load_templates
 from schemas.manifest.campaign import Selector
 from schemas.manifest.runs import RunRange, run_key
@@ -38,7 +37,7 @@ from tests.bench.peers import measure_peers
 from tests.bench.planning import measure_planning, read_peak
 from tests.bench.publishing import measure_publishing
 from tests.bench.skims import measure_skims
-from tests.bench.waiting import measure_waiting, render_jobs
+from tests.bench.waiting import measure_waiting, write_jobs
 from tests.bench.watching import measure_watching
 from tests.bench.world import (
     EXPERIMENT,
@@ -119,8 +118,8 @@ def measure_renders() -> Table:
     table = make_table(*columns, title="Job JSONs of a campaign with three outputs", numbers=columns)
     for count in (613, 100_000):
         begun, size = time.process_time(), 0
-        for rendered in render_jobs(count):
-            size += len(write_job(rendered))
+        for written in write_jobs(count):
+            size += len(written)
         used = time.process_time() - begun
         table.add_row(f"{count:,}", f"{size / 1e6:.1f}", f"{used:.2f}", f"{read_peak():.0f}")
     return table

@@ -11,7 +11,7 @@ from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened, reading
 from reconciler.model.run import Run
 from reconciler.run_catalogue.run_import import import_runs
-from renderer.jobs.job_json import InputFile, divide_input, name_file, render_job
+from renderer.jobs.job_json import InputFile, StepJobs, divide_input, name_file
 from schemas.manifest.layout import read_file_name
 from schemas.manifest.runs import run_key
 from schemas.manifest.step import Step, StepInput
@@ -120,9 +120,8 @@ def test_the_file_of_a_whole_run_has_the_type_that_its_inputs_have(world):
     def name(*sources):
         files = [InputFile(source, f"/raw/{source}", 1, "adler32:00") for source in sources]
         (job,) = divide_input(step, files)
-        rendered = render_job(
-            campaign, step, repository, repository.sites["local"], run_key(3, 529), job, {"mdst": bytes(32)}
-        )
+        jobs = StepJobs(campaign, step, repository, repository.sites["local"])
+        rendered = jobs.render(run_key(3, 529), job, {"mdst": bytes(32)})
         return rendered["outputs"][0]["file"]
 
     first, second = "physics.0003.00529.HLT1.f00000.root", "physics.0003.00529.HLT2.f00000.root"

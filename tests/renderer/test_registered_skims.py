@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from renderer.identity.fingerprint import write_recipes
-from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job
+from renderer.jobs.job_json import InputFile, StepJobs, divide_input
 from renderer.steering import load_templates, render_steering
 from schemas.json_schema.validation import load_schema, validate
 from schemas.manifest.runs import run_key
@@ -135,8 +135,8 @@ def make_job(repository, name):
     prints = {recipe.output: bytes(32) for recipe in write_recipes(campaign, step, repository)}
     files = [InputFile("mdst.physics.0030.00005.HLT1.f00000.root", "/data/in.root", 1, "adler32:00")]
     (job,) = divide_input(step, files)
-    rendered = render_job(campaign, step, repository, repository.sites["local"], run_key(30, 5), job, prints)
-    return json.loads(write_job(rendered))
+    jobs = StepJobs(campaign, step, repository, repository.sites["local"])
+    return json.loads(jobs.write(run_key(30, 5), job, prints))
 
 
 class Registry:

@@ -25,7 +25,7 @@ from reconciler.run_catalogue.catalogue import find_energies, read_files
 from renderer.applications import APPLICATIONS
 from renderer.applications.basf2 import render_script
 from renderer.identity.units import StepUnits
-from renderer.jobs.job_json import Job, divide_input, render_job, sum_events, write_job
+from renderer.jobs.job_json import Job, StepJobs, divide_input, sum_events
 from renderer.jobs.requests import Request, render_requests, write_request, write_sandbox
 from schemas.manifest.runs import format_run, split_key
 from schemas.manifest.step import Expectation
@@ -91,6 +91,7 @@ def _render_jobs(
             for file, content in APPLICATIONS[step.application].write_files(step, repository).items():
                 _write(f"{name}/{step.name}/{file}", content, output)
             rendered: list[Job] = []
+            jobs = StepJobs(view.campaign, step, repository, site)
             for index, key in enumerate(units.runs):
                 if wanted not in (None, key):
                     continue
@@ -103,9 +104,8 @@ def _render_jobs(
                 experiment, number = split_key(key)
                 for job in divide_input(step, files):
                     rendered.append(job)
-                    data = render_job(view.campaign, step, repository, site, key, job, prints)
                     file = f"{name}/{step.name}/e{experiment:04d}/r{number:05d}-{job.key}.json"
-                    _write(file, write_job(data), output)
+                    _write(file, jobs.write(key, job, prints), output)
             if told := _estimate(connection, units, rendered):
                 say(f"{step.name}: {told}")
     if waiting:

@@ -26,7 +26,7 @@ from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS
 from renderer.identity.payloads import PayloadSet, collect_payloads
 from renderer.identity.units import StepUnits
 from renderer.jobs.grid_input import read_inputs
-from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job, write_local_conditions
+from renderer.jobs.job_json import InputFile, StepJobs, divide_input, write_local_conditions
 from schemas.conditions.iov import Interval
 from schemas.conditions.snapshot import Snapshot, name_number
 from schemas.manifest.campaign import Campaign
@@ -67,6 +67,7 @@ class WorkPreparation:
         self._state = state
         self._repository = repository
         self._shared: dict[tuple[str, str], dict[str, bytes]] = {}
+        self._jobs: dict[tuple[str, str, int | None], StepJobs] = {}
         self._payloads: PayloadSet | None = None
         self._metadata: tuple[tuple[str, str, int], bytes] | None = None
         self._energies: dict[int, Mapping[int, str]] = {}
@@ -130,9 +131,11 @@ class WorkPreparation:
             SourceUnavailable: the item's global tags contradict one another.
         """
         site = self._repository.sites[item.campaign.site]
-        described = (item.campaign, item.step, self._repository, site, item.run, item.job, item.fingerprints)
-        rendered = render_job(*described, most_events)
         key = (item.campaign.name, item.step.name)
+        jobs = self._jobs.get((*key, most_events))
+        if jobs is None:
+            jobs = StepJobs(item.campaign, item.step, self._repository, site, most_events)
+            self._jobs[*key, most_events] = jobs
         if key not in self._shared:
             application = APPLICATIONS[item.step.application]
             self._shared[key] = application.write_files(item.step, self._repository)
@@ -142,9 +145,9 @@ class WorkPreparation:
         if site.engine in FILES_FOR:
             with reading(self._state) as connection:
                 files |= FILES_FOR[site.engine](connection, item, self._repository, files)
-        if "local_conditions" in rendered:
+        if "local_conditions" in jobs.describe(tuple(item.fingerprints)):
             files[LOCAL_CONDITIONS] = write_local_conditions(self._list_tags(item), item.run)
-        return {**files, JOB: write_job(rendered)}
+        return {**files, JOB: jobs.write(item.run, item.job, item.fingerprints)}
 
     def _find_place(self, connection: Connection, campaign: Campaign, run: int) -> dict[str, str]:
         """Those fields of the layout that depend on the run and on the global tags, if the layout needs them."""

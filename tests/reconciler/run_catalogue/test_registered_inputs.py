@@ -19,7 +19,7 @@ from reconciler.model.run import File, Run
 from reconciler.run_catalogue.catalogue import read_files
 from reconciler.run_catalogue.file_register import import_files
 from reconciler.run_catalogue.run_import import import_runs
-from renderer.jobs.job_json import InputFile, divide_input, render_job, write_job
+from renderer.jobs.job_json import InputFile, StepJobs, divide_input
 from renderer.steering import load_templates
 from schemas.manifest.runs import run_key
 from schemas.policy.site import read_site
@@ -38,11 +38,8 @@ def render(site=SITE, events=None, names=("a.root",)):
     files = [InputFile(name, f"/data/{name}", 1, "adler32:00000001", events) for name in names]
     (job,) = divide_input(step, files)
     prints = dict.fromkeys(step.outputs, b"0" * 32)
-    return json.loads(
-        write_job(
-            render_job(campaign, step, repository, repository.sites["local"], run_key(3, 529), job, prints)
-        )
-    )
+    jobs = StepJobs(campaign, step, repository, repository.sites["local"])
+    return json.loads(jobs.write(run_key(3, 529), job, prints))
 
 
 def test_a_job_names_the_first_file_of_a_set_and_lists_its_parts():
