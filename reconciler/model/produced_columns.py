@@ -54,10 +54,11 @@ class ProducedColumns:
             self._absent[asked] = _compare(self._packed[place][1], made)
         return self._absent[asked]
 
-    def count_others(self, columns: Sequence[Fingerprints]) -> int:
-        """The number of the produced outputs that no column has. If columns have equal outputs, it may only be not zero."""
-        there = sum(len(one) - len(self.find_absent(one)) for one in columns)
-        return len(self) - there
+    def has_others(self, columns: Sequence[Fingerprints]) -> bool:
+        """Whether a produced output may be in no column. If columns have the same recipe, it is not looked up."""
+        if len({one.recipe for one in columns}) < len(columns):
+            return True
+        return len(self) > sum(len(one) - len(self.find_absent(one)) for one in columns)
 
 
 def _compare(keys: Keys, made: Keys) -> Sequence[int]:
@@ -79,6 +80,11 @@ def pack_bytes(inputs: bytes, conditions: bytes | None = None) -> Keys:
     if conditions is not None:
         keys += _read(conditions) * _ODD
     return keys
+
+
+def read_keys(packed: bytes) -> Keys:
+    """Keys that are written one behind the other, as `make_key` makes them."""
+    return np.frombuffer(packed, dtype="<u8").astype(np.uint64, copy=False).reshape(-1, 2)
 
 
 def sort_keys(keys: Keys) -> Keys:

@@ -19,7 +19,7 @@ from reconciler.run_catalogue.catalogue import (
     find_excessive,
     find_incomplete,
     find_simulated,
-    read_inputs,
+    read_checked,
 )
 from reconciler.run_catalogue.dataset_register import find_datasets, read_datasets
 from renderer.identity.units import ProducedRuns, Source, StepUnits, tell_nothing, tell_wait
@@ -155,12 +155,14 @@ class SourceReader:
     ) -> dict[str, Source]:
         names = sorted(set(registered.values()))
         partial = {RAW: find_incomplete(self.connection, experiments)} if RAW in names else {}
-        excessive = find_excessive(self.connection, names, experiments)
+        read = {name: read_checked(self.connection, name, experiments) for name in names}
+        doubtful = [name for name, (_, doubt) in read.items() if doubt]
+        excessive = find_excessive(self.connection, doubtful, experiments) if doubtful else {}
         simulated = self._find_simulated(campaign, names, experiments)
         return {
             key: Source(
                 name,
-                read_inputs(self.connection, name, experiments),
+                read[name][0],
                 tell_nothing(key),
                 partial=partial.get(name, {}),
                 refused=excessive.get(name, {}),

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, overload
 
 from renderer.applications import APPLICATIONS
-from renderer.identity.digest_columns import DigestColumn, choose
+from renderer.identity.digest_columns import WIDTH, DigestColumn, choose
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.step import Step
@@ -101,9 +101,9 @@ class Fingerprints(Sequence[bytes]):
         end = f'"}},"recipe":"{self.recipe}"}}'.encode()
         if self.conditions is None and self.made is None:
             begun = sha256(f'{{"fp":1,"input":{{"{self.source}":"'.encode())
-            for item in self.inputs:
+            for text in _encode(self.inputs):
                 one = begun.copy()
-                one.update(item.encode() + end)
+                one.update(text + end)
                 yield one.digest()
             return
         for index, item in enumerate(self.inputs):
@@ -121,3 +121,13 @@ class Fingerprints(Sequence[bytes]):
     def pack(self) -> DigestColumn:
         """All of them, as the inputs of units that read these outputs."""
         return DigestColumn(b"".join(self))
+
+
+def _encode(inputs: Sequence[str]) -> Iterator[bytes]:
+    if not isinstance(inputs, DigestColumn):
+        yield from (item.encode() for item in inputs)
+        return
+    for text in inputs.write():
+        block = text.encode()
+        for place in range(0, len(block), WIDTH):
+            yield block[place : place + WIDTH]

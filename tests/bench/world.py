@@ -10,7 +10,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
 
+from reconciler.ledger.reading.produced_keys import place_keys
 from reconciler.ledger.schema import tables
+from reconciler.ledger.schema.file_tables import produced_keys
 from reconciler.ledger.schema.rows import insert_rows
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.model.run import File, Run
@@ -148,6 +150,9 @@ def prepare(folder: Path, count: int, left: float, chained: bool = False) -> Non
                 _produce(connection, units, done, place * count + 1, str(folder / "data"))
             for index in tables.outputs.indexes:
                 index.create(connection)
+            for place, keys in place_keys(connection, tables.outputs.c.campaign == NAME).items():
+                row = dict(zip(("campaign", "recipe", "experiment", "stretch"), place, strict=True))
+                connection.execute(insert(produced_keys).values(**row, keys=b"".join(keys)))
 
 
 def _produce(connection: Connection, units: StepUnits, done: Sequence[int], first: int, storage: str) -> None:

@@ -1,8 +1,10 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0028."""
+"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0029."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from itertools import groupby
 
 from alembic.operations import Operations
 from sqlalchemy import (
@@ -28,6 +30,7 @@ from reconciler.ledger.migrations.early_versions import (
     make_first_tables,
 )
 from reconciler.ledger.schema.columns import describe_run, identity
+from reconciler.model.produced import make_key
 
 
 def add_cpu_time(op: Operations) -> None:
@@ -332,6 +335,28 @@ def add_dataset_sums(op: Operations) -> None:
     )
 
 
+def add_produced_keys(op: Operations) -> None:
+    """0029: keys of the produced outputs as columns, in rows of 1024 runs each."""
+    kept = op.create_table(
+        "produced_keys",
+        Column("campaign", String(40), primary_key=True),
+        Column("recipe", identity, primary_key=True),
+        Column("experiment", Integer, primary_key=True),
+        Column("stretch", Integer, primary_key=True),
+        Column("keys", LargeBinary, nullable=False),
+    )
+    made = text(
+        "SELECT campaign, recipe, experiment, run / 1024, input, conditions FROM outputs"
+        " WHERE state = 'produced' ORDER BY 1, 2, 3, 4"
+    )
+    for place, rows in groupby(op.get_bind().execute(made), lambda row: tuple(row[:4])):
+        keys: list[bytes] = []
+        for row in rows:
+            with contextlib.suppress(ValueError):  # what was written by hand has no key
+                keys.append(make_key(row[4], row[5]))
+        op.get_bind().execute(kept.insert().values((*place, b"".join(keys))))
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -359,5 +384,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0026": add_kept_files,
     "0027": add_sources,
     "0028": add_dataset_sums,
+    "0029": add_produced_keys,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

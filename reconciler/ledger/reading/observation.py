@@ -107,35 +107,30 @@ def observe(
     elsewhere: dict[bytes, str] = {}
     begun: dict[bytes, str] = {}
     produced: Produced = frozenset()
-    missing: set[int] = set()
     made: Mapping[tuple[str, str, int], Made] = {}
+    undeclared = set[int]()
+    others = False
     count = 0
-    before = only is None and connection.execute(_choose(campaign, "id").limit(1)).first() is not None
     if only is not None:
         columns = [column for item in units for column in item.fingerprints.values()]
         wanted = {value for column in columns for value in column}
-        produced, missing, count = _find_own(connection, campaign, wanted), set(only), len(only)
-    elif before:
+        produced, undeclared, count = _find_own(connection, campaign, wanted), set(only), len(only)
+        others = True
+    elif connection.execute(_choose(campaign, "id").limit(1)).first() is not None:
         from reconciler.ledger.reading.produced_columns import (  # noqa: PLC0415 -- numpy takes 0.1 s
             find_undeclared,
             read_produced,
         )
 
         produced, count, others = read_produced(connection, campaign, units, lost)
-        if others:
-            missing.update(find_undeclared(connection, campaign, units))
-    complete = not missing
-    for item in units:
-        last: Sequence[int] = ()
-        for column in item.fingerprints.values():
-            absent = find_absent(column, produced)
-            complete = complete and not absent
-            if before and absent != last:  # the outputs of a unit are mostly produced together
-                missing.update([item.runs[index] for index in absent])
-            last = absent
-    if complete:
+        undeclared = find_undeclared(connection, campaign, units) if others else set()
+    absent = [
+        (item.runs, find_absent(column, produced)) for item in units for column in item.fingerprints.values()
+    ]
+    if not undeclared and not any(indices for _, indices in absent):
         return Observed(produced=produced)
-    if missing:
+    if others or lost:  # else nothing that is missing was made before
+        missing = undeclared.union(*([runs[index] for index in indices] for runs, indices in absent))
         made = _read_made(connection, campaign, missing, count + len(lost))
     former = {one.payload_set for one in made.values() if one.payload_set is not None}
     if reuse:

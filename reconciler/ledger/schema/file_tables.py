@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, String, Table, literal_column
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    literal_column,
+)
 
 from reconciler.ledger.schema.columns import describe_run, identity
 from reconciler.ledger.schema.tables import make_numbered, metadata
 
 SIMULATED: ColumnElement[str] = literal_column("'mc'")
 """The type of runs of simulated events, as the index has it. With a parameter, the database would not use the index."""
+
+STRETCH = 1024
+"""How many runs of an experiment have their keys in one row; a stretch begins at a multiple of it."""
 
 # Datasets with registered files, and what is known of how adopted ones were made. The others are in the ledger.
 datasets = Table(
@@ -33,6 +47,17 @@ dataset_sums = Table(
     Column("events", BigInteger, nullable=False),
     Column("counted", BigInteger, nullable=False),
     Column("recipe", identity),
+)
+# Keys of 16 bytes of the produced outputs of a campaign, for each recipe and each `STRETCH` runs of an experiment, in any order:
+# what an output was made from, as columns, so that a plan does not read a row for each output.
+produced_keys = Table(
+    "produced_keys",
+    metadata,
+    Column("campaign", String(40), primary_key=True),
+    Column("recipe", identity, primary_key=True),
+    Column("experiment", Integer, primary_key=True),
+    Column("stretch", Integer, primary_key=True),
+    Column("keys", LargeBinary, nullable=False),
 )
 # Other places of registered files; no job reads them.
 replicas = make_numbered(

@@ -51,6 +51,7 @@ PUBLISHED: tuple[Table, ...] = (
     decision_tables.pauses,
     file_tables.datasets,
     file_tables.dataset_sums,
+    file_tables.produced_keys,
     file_tables.removals,
     decision_tables.editions,
     decision_tables.upgrades,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, create_engine, exists, func, not_, select
 
 from reconciler.ledger.reading.dataset_sums import count_sums, read_sums
+from reconciler.ledger.reading.produced_keys import find_wrong_keys
 from reconciler.ledger.schema.tables import attempts, intents, jobs, metadata, outputs, products
 from reconciler.ledger.store.schema_versions import list_broken_references
 from reconciler.ledger.writing.journal import BrokenJournal, read_journal, read_rows, rebuild
@@ -53,6 +54,8 @@ def _find_contradictions(connection: Connection) -> Iterator[str]:
     )
     if doubtful := {row["dataset"] for row in (*told, *counted) if row not in told or row not in counted}:
         yield f"the sums of {', '.join(sorted(doubtful))} are not those of the runs there are"
+    if wrong_keys := find_wrong_keys(connection):
+        yield f"the keys of {', '.join(sorted(wrong_keys))} are not those of the outputs there are"
     made = exists().where(products.c.output == outputs.c.id)
     verified = exists().where(
         jobs.c.intent == outputs.c.intent,

@@ -24,6 +24,7 @@ from reconciler.ledger.schema.tables import (
 )
 from reconciler.ledger.writing.dataset_sums import record_made
 from reconciler.ledger.writing.journal import Journal
+from reconciler.ledger.writing.produced_keys import record_keys
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import describe_payloads, store_recipe
 from reconciler.model.states import COMING, LIVE, AttemptState, IntentState, OutputState
@@ -111,6 +112,7 @@ class Recovery:
                 _insert_products(journal, output, one.record, names)
                 taken.add(output)
             record_made(journal.connection, taken, produced=True)
+            record_keys(journal.connection, taken, produced=True)
 
     def _insert_intent(
         self, journal: Journal, record: OutputRecord, state: IntentState, reason: str | None

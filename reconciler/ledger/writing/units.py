@@ -28,6 +28,7 @@ from reconciler.ledger.schema.tables import (
 )
 from reconciler.ledger.writing.dataset_sums import record_made
 from reconciler.ledger.writing.journal import Journal
+from reconciler.ledger.writing.produced_keys import record_keys
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.unit_rows import (
     LiveOutput,
@@ -140,6 +141,7 @@ class Ledger:
             made = journal.update(outputs, left, values)
             journal.update(intents, intents.c.id == intent, {"state": IntentState.PRODUCED, "reason": None})
             record_made(journal.connection, {row.id for row in made}, produced=True)
+            record_keys(journal.connection, {row.id for row in made}, produced=True)
 
     def record_refused(self, intent: int, reason: str) -> None:
         """Records that a unit's outputs could not be published; it is in quarantine until a person decides."""
@@ -211,6 +213,7 @@ class Ledger:
         for part in divide(gone):
             journal.update(outputs, outputs.c.id.in_(part), {"state": OutputState.LOST})
         record_made(journal.connection, gone, produced=False)
+        record_keys(journal.connection, gone, produced=False)
         versions = read_versions(journal, items)
         failures = read_failures(journal, items)
         for item in items:

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.produced import find_absent
-from reconciler.model.produced_columns import ProducedColumns, is_among, pack, sort_keys
+from reconciler.model.produced import find_absent, make_key
+from reconciler.model.produced_columns import ProducedColumns, is_among, pack, read_keys, sort_keys
 from renderer.identity.digest_columns import DigestColumn
 from renderer.identity.fingerprint import Fingerprints
 from tests.support.worlds.planned_campaign import PlannedCampaign
@@ -51,7 +51,15 @@ def test_columns_find_what_fingerprints_find(declared, made, conditions, packed)
         assert list(find_absent(column, produced)) == expected
         assert list(find_absent(column, produced)) == expected, "also when it is asked again"
     assert len(produced) == len(fingerprints)
-    assert produced.count_others(columns) == len(fingerprints - {value for one in columns for value in one})
+    assert produced.has_others(columns) == bool(fingerprints - {value for one in columns for value in one})
+    assert produced.has_others([*columns, *columns]), "equal columns are not told apart"
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1), st.booleans())
+def test_a_key_is_the_same_alone_and_in_a_column(pairs, conditions):
+    inputs, payloads = [digest(one) for one, _ in pairs], [digest(two) for _, two in pairs]
+    keys = [make_key(one, two if conditions else None) for one, two in zip(inputs, payloads, strict=True)]
+    assert read_keys(b"".join(keys)).tolist() == pack(inputs, payloads if conditions else None).tolist()
 
 
 @given(
