@@ -31,7 +31,7 @@ def make_key(given: str, payload_set: str | None) -> bytes:
     """The key of an output from the digests of its input and payload set, as `pack` makes it for columns.
 
     Raises:
-        ValueError: these are no digests: somebody wrote them by hand.
+        ValueError: one of them is not a digest: somebody wrote it by hand.
     """
     numbers = struct.unpack("<4Q", _read(given))
     first, second = (low + high * _ODD for low, high in zip(numbers[:2], numbers[2:], strict=True))

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 
 from schemas.manifest.spans import Span, subtract, unite
 from schemas.yaml.scalars import show
@@ -169,36 +169,34 @@ def gather_runs(keys: Iterable[int]) -> RunSet:
 
 def fold_runs(runs: Iterable[int]) -> Iterator[RunRange]:
     """The ranges of consecutive numbers in `runs`, which are sorted and without duplicates."""
-    if isinstance(runs, RunSet):
-        yield from (RunRange(first, last) for first, last in runs.intervals)
-        return
-    listed = runs if isinstance(runs, Sequence) else list(runs)
-    begin = 0
-    while begin < len(listed):
-        end = _find_end(listed, begin)
-        yield RunRange(listed[begin], listed[end - 1])
-        begin = end
+    return (RunRange(first, last) for first, last in _fold(runs))
 
 
-def _find_end(runs: Sequence[int], begin: int) -> int:
-    """The index behind the last run of the range that begins at an index.
+def _fold(runs: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last number of each range.
 
     Sorted numbers are consecutive if the last one is as far from the first as its index. So a million consecutive runs are
     told by forty looks, in 0.01 ms instead of 100 ms.
     """
-    first, reach, size = runs[begin], 1, len(runs)
-    while begin + reach < size and runs[begin + reach] - first == reach:
-        reach *= 2
-    if reach == 1:
-        return begin + 1
-    low, high = begin + reach // 2, min(begin + reach, size)
-    while low + 1 < high:
-        middle = (low + high) // 2
-        if runs[middle] - first == middle - begin:
-            low = middle
-        else:
-            high = middle
-    return low + 1
+    if isinstance(runs, RunSet):
+        yield from runs.intervals
+        return
+    listed = runs if isinstance(runs, Sequence) else list(runs)
+    size, begin = len(listed), 0
+    while begin < size:
+        first, low, reach = listed[begin], begin, 1
+        while begin + reach < size and listed[begin + reach] - first == reach:
+            low = begin + reach
+            reach *= 2
+        high = min(begin + reach, size)  # the range ends at `low` or behind it, and before `high`
+        while low + 1 < high:
+            middle = (low + high) // 2
+            if listed[middle] - first == middle - begin:
+                low = middle
+            else:
+                high = middle
+        yield first, listed[low]
+        begin = low + 1
 
 
 def list_experiments(runs: Sequence[int]) -> list[int]:
@@ -219,15 +217,13 @@ def format_runs(keys: Iterable[int], most: int | None = None) -> str:
     """
     words: list[str] = []
     experiment = -1
-    left_out = 0
-    for found in fold_runs(keys):
-        if most is not None and len(words) >= most:
-            left_out += len(found)
-            continue
-        here = found.first >> 32
-        text = str(RunRange(found.first & _MASK, found.last & _MASK))
+    ranges = _fold(keys)
+    for first, last in islice(ranges, most):
+        here, run = first >> 32, first & _MASK
+        text = str(run) if first == last else f"{run}-{last & _MASK}"
         words.append(f",{text}" if here == experiment else f" {here}:{text}")
         experiment = here
+    left_out = sum(1 for _ in ranges)
     return "".join(words).strip() + (f" and {left_out} more" if left_out else "")
 
 

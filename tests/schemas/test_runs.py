@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.manifest.runs import (
+    fold_runs,
     format_run,
     format_runs,
     gather_runs,
@@ -28,6 +31,13 @@ def test_format_and_parse_are_inverse(runs):
 @given(keys, keys)
 def test_keys_sort_as_experiment_and_run_do(a, b):
     assert (a < b) == (split_key(a) < split_key(b))
+
+
+@given(st.sets(st.integers(0, 60)).map(sorted), st.sampled_from([list, tuple, iter]))
+def test_ranges_are_the_longest_of_consecutive_numbers(numbers, form):
+    found = [(one.first, one.last) for one in fold_runs(form(numbers))]
+    assert [number for first, last in found for number in range(first, last + 1)] == numbers
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(found))
 
 
 @given(st.lists(keys, unique=True).map(sorted))
