@@ -22,6 +22,7 @@ from schemas.manifest.template import Template
 from schemas.policy.policy import Policy, read_policy
 from schemas.policy.retirement import RETIREMENTS, Retirement, read_retirement
 from schemas.policy.site import Site, read_site
+from schemas.policy.validation import VALIDATIONS, Validation, check_criteria, read_validation
 from schemas.skims.menu import Skim, check_members, combine_skims, read_skims
 from schemas.yaml.document import Document, read_yaml
 from schemas.yaml.scalars import show
@@ -94,6 +95,7 @@ class Repository:
     templates: Mapping[str, Template]
     policy: Policy | None = None
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
+    validations: Mapping[str, Validation] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
     refused: tuple[tuple[Document, frozenset[Place]], ...] = ()
@@ -188,6 +190,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         templates=templates,
         policy=policy,
         retirements=dict(reading.retirements()),
+        validations=dict(reading.validations()),
         scripts=scripts,
         broken=frozenset({*reading.misnamed, *(finding.place.file for finding in reading.findings)}),
         refused=tuple(reading.refused),
@@ -300,6 +303,12 @@ class _Reading:
         for file, stem in self.files(RETIREMENTS, ".yaml", hint, "approvals"):
             if self.accept_name(file, stem) and (document := self.document(file, "retirement")) is not None:
                 yield stem, read_retirement(stem, document)
+
+    def validations(self) -> Iterator[tuple[str, Validation]]:
+        for file, stem in self.files(VALIDATIONS, ".yaml", f"move it to {VALIDATIONS}/NAME.yaml"):
+            if self.accept_name(file, stem) and (document := self.document(file, "validation")) is not None:
+                self.findings.extend(check_criteria(document))
+                yield stem, read_validation(stem, document)
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}

@@ -30,6 +30,7 @@ from schemas.policy.policy import SITES, Policy, read_policy
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.site import Site, read_site
 from schemas.policy.statement import TRUST
+from schemas.policy.validation import VALIDATIONS, Validation, read_validation
 
 FOLDER = "productions/trust"
 """The folder of administrators' statements: FOLDER/ROOT16/administrator.PERSON.json."""
@@ -85,15 +86,40 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
     Raises:
         SourceUnavailable: the pinned root cannot be read.
     """
+    root = _try_root(state, anchor)
+    return {} if root is None else dict(_read_sites(tuple(root.files.items())))
+
+
+def find_pinned_validations(project: Project) -> dict[str, Validation] | None:
+    """The validations of the root that is pinned in a project's state, by name; None if none is pinned, as `read_pinned_sites`.
+
+    Raises:
+        SourceUnavailable: the pinned root cannot be read.
+    """
+    root = _try_root(project.state, check_anchor(project.trust))
+    if root is None:
+        return None
+    found = {}
+    for file, content in root.files.items():
+        if file.startswith(f"{VALIDATIONS}/") and file.endswith(".yaml"):
+            name = file.removeprefix(f"{VALIDATIONS}/").removesuffix(".yaml")
+            document = read_valid(file, content, "validation")
+            if document is not None:
+                found[name] = read_validation(name, document)
+    return found
+
+
+def _try_root(state: State, anchor: str | None) -> Root | None:
+    """The pinned root, of which the digest was checked; None if no root is pinned, or it does not follow the anchor."""
     if not has_database(state):
-        return {}
+        return None
     try:
         with reading(state) as connection:
             root = _find_root(connection, anchor)
     except GuardRefused:
-        return {}
-    _read(root)  # refuses a root with another digest
-    return dict(_read_sites(tuple(root.files.items())))
+        return None
+    _read(root)
+    return root
 
 
 @lru_cache(maxsize=_ROOTS)

@@ -15,6 +15,7 @@ from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.scopes import pin_scopes
+from schemas.policy.validation import VALIDATIONS
 from schemas.repository import ARCHIVE, CAMPAIGNS, FOLDERS, LAYOUTS, SITES, Declared, Repository
 from schemas.yaml.scalars import show
 
@@ -23,7 +24,7 @@ RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
 
 _KINDS = (
     ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/")),
-    ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", LAYOUTS, "CODEOWNERS")),
+    ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", f"{VALIDATIONS}/", LAYOUTS, "CODEOWNERS")),
     ("data", (f"{PRODUCTIONS}/",)),
     ("pipeline", (".gitlab-ci.yml", ".gitlab/", ".github/", ".ci/", "noxfile.py")),
     ("templates", ("renderer/templates/",)),

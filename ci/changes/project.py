@@ -21,6 +21,7 @@ from renderer.steering import load_templates
 from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.policy.retirement import RETIREMENTS
+from schemas.policy.validation import VALIDATIONS
 from schemas.repository import FOLDERS, Declared, Repository, read_repository
 from schemas.rules import check_repository
 
@@ -351,8 +352,8 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
 
 
 def is_about(finding: Finding, names: Sequence[str]) -> bool:
-    """Whether a finding is about one of these campaigns, or about what all share. Findings on retirements never are."""
+    """Whether a finding is about one of these campaigns, or about what all share. Findings on retirements and validations never are."""
     file = finding.place.file
-    if file.startswith(f"{RETIREMENTS}/"):
+    if file.startswith((f"{RETIREMENTS}/", f"{VALIDATIONS}/")):
         return False
     return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

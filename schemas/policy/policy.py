@@ -13,6 +13,7 @@ from schemas.findings.finding import Finding, Place
 from schemas.json_schema.validation import load_schema, validate
 from schemas.policy.roles import Roles, check_days, check_roles, read_roles
 from schemas.policy.signers import Signer, read_revoked, read_signers
+from schemas.policy.validation import VALIDATIONS
 from schemas.yaml.document import Document, read_yaml
 
 ROLES = "productions/roles.yaml"
@@ -26,9 +27,9 @@ class Policy:
     """Who may sign what, with which key.
 
     `digest` covers roles and keys; statements name it. `root` is the digest of all that a reconciler pins: the files of
-    roles, keys and revocations and those of `sites`, because a site's commands and folders decide what runs with whose
-    rights. If a new root changes only revocations, sites, version or expiry, `digest` stays the same, and so approvals stay
-    valid.
+    roles, keys and revocations, those of `sites`, because a site's commands and folders decide what runs with whose
+    rights, and those of `validations`, because who may change the criteria decides what passes. If a new root changes only
+    revocations, sites, validations, version or expiry, `digest` stays the same, and so approvals stay valid.
     """
 
     roles: Roles
@@ -52,7 +53,7 @@ def select_root(tree: Tree) -> dict[str, bytes]:
     return {
         file: content
         for file, content in sorted(tree.items())
-        if file in (ROLES, SIGNERS, REVOKED) or file.startswith(f"{SITES}/")
+        if file in (ROLES, SIGNERS, REVOKED) or file.startswith((f"{SITES}/", f"{VALIDATIONS}/"))
     }
 
 

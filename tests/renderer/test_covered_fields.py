@@ -6,6 +6,7 @@ import pytest
 
 from schemas.files.tree import read_tree
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES, read_policy
+from schemas.policy.validation import VALIDATIONS
 from tests.support.tables.covered_fields import COVERS, NOT_DECIDED, PAGE, TOLD, list_kinds, write_page
 from tests.support.tables.field_places import ROOT, find_place, list_words
 
@@ -40,8 +41,9 @@ def test_the_page_is_the_table():
     assert PAGE.read_text() == write_page(), "run `python -m tests.support.tables.covered_fields`"
 
 
-def test_every_byte_of_sites_roles_and_keys_is_in_the_trust_root():
+def test_every_byte_of_sites_roles_keys_and_validations_is_in_the_trust_root():
     tree, _ = read_tree(ROOT)
     before = read_policy(tree)[0].root
-    for file in (ROLES, SIGNERS, REVOKED, f"{SITES}/local.yaml", f"{SITES}/kekcc.yaml"):
+    own = (f"{SITES}/local.yaml", f"{SITES}/kekcc.yaml", f"{VALIDATIONS}/production.yaml")
+    for file in (ROLES, SIGNERS, REVOKED, *own):
         assert read_policy({**tree, file: tree[file] + b"# x\n"})[0].root != before

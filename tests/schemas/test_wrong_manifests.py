@@ -165,6 +165,7 @@ OPTIONAL = {
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     "holds_for",
+    *("events", "retention", "run_retention", "stability", "luminosity", "event_size", "cpu_time"),
     *(
         "queues",
         "batch",
@@ -233,8 +234,9 @@ def mutate(data, path):
 def schema_of(file: str) -> str | None:
     if file.endswith("/campaign.yaml"):
         return "campaign"
-    for folder, schema in (("sites/", "site"), ("skims/", "skims"), ("retirements/", "retirement")):
-        if file.startswith(f"productions/{folder}"):
+    folders = {"sites": "site", "skims": "skims", "retirements": "retirement", "validations": "validation"}
+    for folder, schema in folders.items():
+        if file.startswith(f"productions/{folder}/"):
             return schema
     named = ("layouts", "releases", "roles")
     return {f"productions/{name}.yaml": name for name in named}.get(file)

@@ -39,6 +39,7 @@ from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES, Policy, read_policy, select_root
 from schemas.policy.roles import ADMINISTRATOR
+from schemas.policy.validation import VALIDATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,9 @@ def _read_root(project: Project, head: str | None) -> _Root:
 
 def _is_root(file: str) -> bool:
     """Whether a path is a file of the root, or a folder of such files."""
-    return file in (PRODUCTIONS, SITES, ROLES, SIGNERS, REVOKED) or file.startswith(f"{SITES}/")
+    folders = (SITES, VALIDATIONS)
+    alone = (PRODUCTIONS, *folders, ROLES, SIGNERS, REVOKED)
+    return file in alone or file.startswith(tuple(f"{one}/" for one in folders))
 
 
 def _refuse_dirty(root: Path, commit: Commit) -> None:

@@ -11,6 +11,7 @@ from ci.cli.findings import FORMATS
 from ci.cli.options import refuse_unknown_name
 from schemas.findings.finding import Finding
 from schemas.policy.retirement import RETIREMENTS
+from schemas.policy.validation import VALIDATIONS
 
 
 @click.command()
@@ -54,7 +55,7 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
         known = sorted(list_folders(project))
         for name in names:
             refuse_unknown_name("campaign", name, known)
-        shared = f"{RETIREMENTS}/"
+        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/")
         findings = tuple(one for one in findings if is_about(one, names) or one.place.file.startswith(shared))
     print_data(FORMATS[form](findings))
     if findings:

@@ -299,6 +299,7 @@ COVERS: Mapping[str, Callable[[str], set[str]]] = {
     "allowed_signers": _cover_root,
     "revoked_keys": _cover_root,
     "retirement": _cover_retirement,
+    "validation": _cover_root,
     "statement": lambda _path: {"signature of the statement"},
 }
 

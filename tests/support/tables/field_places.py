@@ -151,6 +151,14 @@ retirement datasets[] ci/approvals/decision.py
 retirement reason ci/approvals/decision.py
 retirement successor ci/approvals/decision.py
 retirement quarantine_days ci/approvals/decision.py
+validation title ci/reports/comparison.py
+validation checks.events reconciler/validation/ratio_checks.py
+validation checks.retention reconciler/validation/rate_checks.py
+validation checks.run_retention reconciler/validation/rate_checks.py
+validation checks.stability reconciler/validation/rate_checks.py
+validation checks.luminosity reconciler/validation/ratio_checks.py
+validation checks.event_size reconciler/validation/ratio_checks.py
+validation checks.cpu_time reconciler/validation/ratio_checks.py
 lock campaign ci/approvals/assessment.py
 lock generation ci/approvals/assessment.py
 lock runs[] reconciler/run_catalogue/run_selection.py

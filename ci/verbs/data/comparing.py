@@ -1,0 +1,148 @@
+"""Compares a dataset with a reference by declared criteria: compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import rich_click as click
+from sqlalchemy import Connection
+
+from ci.approvals.root import find_pinned_validations
+from ci.changes.project import Project, load_any, pass_project
+from ci.cli.console import print_data, say
+from ci.cli.exits import Exit, WrongUse
+from ci.cli.options import FOLDER, read_runs, refuse_unknown_name
+from ci.reports.comparison import format_comparison, format_comparison_markdown
+from ci.verbs.data.dataset_contents import find_dataset, load_heads, read_name
+from reconciler.datasets.editions import Edition, choose_runs, read_edition
+from reconciler.ledger.store.database import State, reading
+from reconciler.planning.declared_heads import read_head
+from reconciler.run_catalogue.luminosity import read_luminosity
+from reconciler.validation.comparison import Comparison, compare_productions, list_common
+from reconciler.validation.production_facts import read_facts
+from reconciler.validation.results import ValidationVerdict
+from schemas.manifest.dataset import DATASET_FORM, DatasetName
+from schemas.manifest.runs import format_runs
+from schemas.policy.validation import VALIDATIONS, Validation
+from schemas.repository import Repository
+
+_ENDS: Mapping[ValidationVerdict, Exit] = {
+    ValidationVerdict.PASS: Exit.FINE,
+    ValidationVerdict.WARN: Exit.FINDINGS,
+    ValidationVerdict.FAIL: Exit.FINDINGS,
+    ValidationVerdict.INCONCLUSIVE: Exit.PARTLY,
+}
+
+
+@click.command()
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.option(
+    "--by", metavar="NAME", help=f"The criteria: {VALIDATIONS}/NAME.yaml; needed if there are several."
+)
+@click.option("--run", "--runs", "which", metavar="RUNS", help="Only these runs, as in 3:529-613,620.")
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json: canonical, on one line.")
+@click.option(
+    "-o", "--output", type=FOLDER, help="Also write it as text, Markdown and JSON into this folder."
+)
+@pass_project
+def compare(
+    project: Project,
+    one: str,
+    other: str,
+    by: str | None,
+    which: str | None,
+    form: str,
+    as_json: bool,
+    output: Path | None,
+) -> int:
+    """Compare the dataset A with the reference B by declared criteria: a verdict, with the evidence.
+
+    A and B are heads or editions, as proc8/reco/mdst and proc7/reco/mdst:2. Only runs that both have are compared, the others
+    are told. The criteria are those of the pinned trust root; where none is pinned, those of the checkout.
+
+    Ends with 0 if it passes, with 1 if it warns or fails, and with 6 if it is inconclusive: too few runs or events, or
+    something that is not known. docs/validation.md says what is compared, and by which test.
+    """
+    names = [read_name(text) for text in (one, other)]
+    for text, name in zip((one, other), names, strict=True):
+        if not (name.output or name.is_held):
+            raise WrongUse(f"{text} is a step; write {DATASET_FORM}")
+    runs = None if which is None else read_runs(which)
+    validation = _choose_validation(project, by)
+    repository = load_heads(project, names)
+    with reading(project.state) as connection:
+        sides = []
+        for name in names:
+            edition = _read_edition(connection, repository, name, project.state)
+            if runs is not None:
+                edition = choose_runs(edition, runs)
+            sides.append(read_facts(connection, str(name), edition))
+        common = list_common(sides[0], sides[1])
+        if not common:
+            told = (f"{side.dataset} has {format_runs(side.runs, 10) or 'none'}" for side in sides)
+            of = "" if which is None else f" of {which}"
+            raise WrongUse(
+                f"A and B have no run{of} in common: {'; '.join(told)}; `dataset list` lists others"
+            )
+        measured = read_luminosity(connection, common)
+    comparison = compare_productions(sides[0], sides[1], validation, measured)
+    if output is not None:
+        _write(comparison, output)
+    if as_json or form == "json":
+        print_data(comparison.content.decode() + "\n")
+    elif form == "markdown":
+        print_data(format_comparison_markdown(comparison))
+    else:
+        print_data(format_comparison(comparison))
+    return _ENDS[comparison.verdict]
+
+
+def _choose_validation(project: Project, by: str | None) -> Validation:
+    """The criteria of the pinned root with this name, or the only ones; without a pinned root, those of the checkout.
+
+    Raises:
+        WrongUse: there are none of this name, or several and none was named.
+    """
+    known: Mapping[str, Validation] | None = find_pinned_validations(project)
+    where = "the pinned trust root"
+    if known is None:
+        known, where = load_any(project)[0].validations, VALIDATIONS
+        say(f"no trust root is pinned here: these are the criteria of the checkout, in {VALIDATIONS}")
+    if not known:
+        hint = f"add {VALIDATIONS}/NAME.yaml, and let it be signed (`b2prod trust sign`)"
+        raise WrongUse(f"{where} has no criteria that can be read; {hint}")
+    if by is None and len(known) > 1:
+        raise WrongUse(f"there are several criteria; choose one: --by {' | '.join(sorted(known))}")
+    name = by if by is not None else next(iter(known))
+    refuse_unknown_name("validation", name, sorted(known))
+    return known[name]
+
+
+def _read_edition(connection: Connection, repository: Repository, name: DatasetName, state: State) -> Edition:
+    """The edition of this name, or what the head of a dataset is now."""
+    edition = find_dataset(connection, repository, name)
+    if edition is not None:
+        return read_edition(connection, edition.digest)
+    return read_head(connection, repository, name, state)
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    """Writes a comparison into a folder, in all its forms.
+
+    Raises:
+        WrongUse: it cannot be written.
+    """
+    texts = {
+        "comparison.json": comparison.content.decode() + "\n",
+        "comparison.md": format_comparison_markdown(comparison),
+        "comparison.txt": format_comparison(comparison),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WrongUse(f"the comparison cannot be written to {folder}: {error.strerror}") from error

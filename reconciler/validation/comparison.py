@@ -1,0 +1,113 @@
+"""Compares a dataset with a reference by declared criteria. Pure: the same facts and criteria give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+
+from reconciler.run_catalogue.luminosity import Measured
+from reconciler.validation.production_facts import ProductionFacts
+from reconciler.validation.rate_checks import (
+    check_retention,
+    check_run_retention,
+    check_stability,
+    pair_skims,
+)
+from reconciler.validation.ratio_checks import (
+    check_events,
+    check_luminosity,
+    check_ratio,
+    measure_event_size,
+    measure_event_time,
+)
+from reconciler.validation.results import CheckResult, ValidationVerdict, find_worst
+from schemas.files.canonical import canonical_json, digest
+from schemas.manifest.runs import format_runs
+from schemas.policy.validation import Validation
+
+SCHEMA = "comparison/1"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The results of all checks of a validation, for the runs `common` of a dataset `one` and its reference `other`."""
+
+    one: ProductionFacts
+    other: ProductionFacts
+    validation: Validation
+    common: tuple[int, ...]
+    results: tuple[CheckResult, ...]
+
+    @property
+    def verdict(self) -> ValidationVerdict:
+        """The worst verdict of its checks."""
+        return find_worst(result.verdict for result in self.results)
+
+    def describe(self) -> dict[str, Any]:
+        """The comparison as JSON data."""
+        sides = {
+            name: {"dataset": side.dataset, "edition": side.edition, "facts": side.digest}
+            | {"alone": format_runs(sorted(side.runs.keys() - {*self.common}))}
+            for name, side in (("compared", self.one), ("against", self.other))
+        }
+        stated = self.validation.stated
+        return {
+            "schema": SCHEMA,
+            **sides,
+            "runs": format_runs(self.common),
+            "validation": {"name": self.validation.name, "digest": digest(stated), "checks": stated},
+            "verdict": self.verdict.value,
+            "results": [result.describe() for result in self.results],
+        }
+
+    @cached_property
+    def content(self) -> bytes:
+        """Its canonical JSON."""
+        return canonical_json(self.describe())
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of its content."""
+        return sha256(self.content).hexdigest()
+
+
+def list_common(one: ProductionFacts, other: ProductionFacts) -> tuple[int, ...]:
+    """The sorted keys of the runs that both datasets have."""
+    return tuple(sorted(one.runs.keys() & other.runs.keys()))
+
+
+def compare_productions(
+    one: ProductionFacts, other: ProductionFacts, validation: Validation, measured: Measured
+) -> Comparison:
+    """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities."""
+    common = list_common(one, other)
+    results = tuple(_check(one, other, validation, measured, common))
+    return Comparison(one, other, validation, common, results)
+
+
+def _check(
+    one: ProductionFacts,
+    other: ProductionFacts,
+    validation: Validation,
+    measured: Measured,
+    common: tuple[int, ...],
+) -> Iterator[CheckResult]:
+    checks = validation.checks
+    pairs = pair_skims(one, other, common)
+    if checks.events is not None:
+        yield check_events(one, other, common, checks.events)
+    if checks.retention is not None:
+        yield check_retention(pairs, checks.retention)
+    if checks.run_retention is not None:
+        yield check_run_retention(pairs, checks.run_retention)
+    if checks.stability is not None:
+        yield check_stability(pairs, checks.stability)
+    if checks.luminosity is not None:
+        yield check_luminosity(one, other, common, measured, checks.luminosity)
+    if checks.event_size is not None:
+        yield check_ratio("event_size", one, other, common, measure_event_size, checks.event_size)
+    if checks.cpu_time is not None:
+        yield check_ratio("cpu_time", one, other, common, measure_event_time, checks.cpu_time)

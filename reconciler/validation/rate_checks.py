@@ -1,0 +1,213 @@
+"""The checks of rates: retention by skim, retention by skim and run, and how its change moves over the runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconciler.validation.production_facts import ProductionFacts, SkimCounts
+from reconciler.validation.results import (
+    CheckResult,
+    ValidationVerdict,
+    find_worst,
+    judge_change,
+    round_number,
+    sort_rows,
+)
+from reconciler.validation.statistics import (
+    Rates,
+    bound_difference,
+    find_discoveries,
+    measure_significance,
+    measure_stability,
+)
+from schemas.manifest.runs import format_run
+from schemas.policy.validation import ShiftCriterion
+
+UNPAIRED = "unpaired"
+"""The samples are taken as independent. Where both read the same events, true differences are found later than they could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkimPair:
+    """The counts of one skim on both sides, for the sorted run keys `runs` that both counted."""
+
+    skim: str
+    runs: tuple[int, ...]
+    one: Rates
+    other: Rates
+
+    def choose(self, chosen: NDArray[np.bool_]) -> SkimPair:
+        """The pair with only some of its runs."""
+        runs = tuple(run for run, taken in zip(self.runs, chosen, strict=True) if taken)
+        one, other = (Rates(side.kept[chosen], side.read[chosen]) for side in (self.one, self.other))
+        return SkimPair(self.skim, runs, one, other)
+
+    @property
+    def together(self) -> NDArray[np.int64]:
+        """The events that both sides kept together, run by run."""
+        return self.one.kept + self.other.kept
+
+
+def pair_skims(one: ProductionFacts, other: ProductionFacts, runs: Collection[int]) -> list[SkimPair]:
+    """The skims that `other` has of these runs, sorted by name; without any run if `one` has no counts of it.
+
+    Runs count of which both read events, and kept at most those.
+    """
+    wanted = set(runs)
+    return [
+        _pair(skim, one.skims.get(skim, {}), counts, wanted)
+        for skim, counts in sorted(other.skims.items())
+        if not wanted.isdisjoint(counts)
+    ]
+
+
+def _pair(skim: str, one: SkimCounts, other: SkimCounts, wanted: set[int]) -> SkimPair:
+    both = sorted(
+        run
+        for run in wanted & one.keys() & other.keys()
+        if all(0 <= kept <= read and read > 0 for kept, read in (one[run], other[run]))
+    )
+    sides = []
+    for counts in (one, other):
+        columns = np.array([counts[run] for run in both], dtype=np.int64).reshape(-1, 2)
+        sides.append(Rates(columns[:, 0], columns[:, 1]))
+    return SkimPair(skim, tuple(both), *sides)
+
+
+def check_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> CheckResult:
+    """Compares the rate of each skim over all runs.
+
+    A skim passes if its interval lies within the change that fails: else a change that fails could be hidden in it.
+    """
+    counted = [pair for pair in pairs if pair.runs]
+    one, other = (
+        Rates(
+            np.array([getattr(pair, side).kept.sum() for pair in counted], dtype=np.int64),
+            np.array([getattr(pair, side).read.sum() for pair in counted], dtype=np.int64),
+        )
+        for side in ("one", "other")
+    )
+    significance = measure_significance(one, other)
+    found = find_discoveries(significance, criterion.level)
+    low, high = (_relate(end, other) for end in bound_difference(one, other, criterion.level))
+    change = _relate(one.rate - other.rate, other)
+    rows = []
+    for place, pair in enumerate(counted):
+        verdict = judge_change(change[place], criterion.warn, criterion.fail)
+        if not found[place]:
+            verdict = ValidationVerdict.PASS
+        few = pair.together.sum() < criterion.min_events or len(pair.runs) < criterion.min_runs
+        wide = max(-low[place], high[place]) > criterion.fail
+        if verdict is not ValidationVerdict.FAIL and (few or (verdict is ValidationVerdict.PASS and wide)):
+            verdict = ValidationVerdict.INCONCLUSIVE
+        told = {"skim": pair.skim, "runs": len(pair.runs), **_describe(one, other, place)}
+        told |= {"change": round_number(change[place]), "low": round_number(low[place])}
+        told |= {"high": round_number(high[place]), "p": round_number(significance[place])}
+        rows.append({**told, "pairing": UNPAIRED, "verdict": verdict.value})
+    lacking = [pair.skim for pair in pairs if not pair.runs]
+    verdicts = [ValidationVerdict(row["verdict"]) for row in rows]
+    if lacking:
+        verdicts.append(ValidationVerdict.INCONCLUSIVE)
+    reason = _count_verdicts(verdicts[: len(rows)], "skim")
+    if lacking:
+        reason += f"; not counted on both sides: {', '.join(lacking)}"
+    return CheckResult("retention", find_worst(verdicts), reason, sort_rows(rows, "change"))
+
+
+def check_run_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> CheckResult:
+    """Compares the rates of each skim run by run; the rows are those of significant changes."""
+    judged = [pair.choose(pair.together >= criterion.min_events) for pair in pairs]
+    one, other = _join(judged, "one"), _join(judged, "other")
+    significance = measure_significance(one, other)
+    change = _relate(one.rate - other.rate, other)
+    places = [(pair.skim, run) for pair in judged for run in pair.runs]
+    rows = []
+    for place in np.flatnonzero(find_discoveries(significance, criterion.level)).tolist():
+        verdict = judge_change(change[place], criterion.warn, criterion.fail)
+        if verdict is not ValidationVerdict.PASS:
+            skim, run = places[place]
+            told = {"skim": skim, "run": format_run(run), **_describe(one, other, place)}
+            told |= {"change": round_number(change[place]), "p": round_number(significance[place])}
+            rows.append({**told, "pairing": UNPAIRED, "verdict": verdict.value})
+    return _conclude("run_retention", rows, pairs, judged, criterion)
+
+
+def check_stability(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> CheckResult:
+    """Compares the change of each run with that of all runs; the rows are the runs that stand out."""
+    judged = [pair.choose(pair.together >= criterion.min_events) for pair in pairs]
+    judged = [pair for pair in judged if len(pair.runs) >= criterion.min_runs]
+    found = [measure_stability(pair.one, pair.other) for pair in judged]
+    significance = np.concatenate([np.zeros(0), *(one.significance for one in found)])
+    outstanding = iter(find_discoveries(significance, criterion.level))
+    rows = []
+    for pair, stability in zip(judged, found, strict=True):
+        for place, run in enumerate(pair.runs):
+            verdict = judge_change(stability.change[place], criterion.warn, criterion.fail)
+            if next(outstanding) and verdict is not ValidationVerdict.PASS:
+                told: dict[str, Any] = {"skim": pair.skim, "run": format_run(run)}
+                told |= {"change": round_number(stability.change[place])}
+                told |= {"pull": round_number(stability.pull[place])}
+                told |= {"p": round_number(stability.significance[place])}
+                told |= {"dispersion": round_number(stability.dispersion)}
+                rows.append({**told, "verdict": verdict.value})
+    return _conclude("stability", rows, pairs, judged, criterion)
+
+
+def _conclude(
+    check: str,
+    rows: Sequence[Mapping[str, Any]],
+    pairs: Sequence[SkimPair],
+    judged: Sequence[SkimPair],
+    criterion: ShiftCriterion,
+) -> CheckResult:
+    """The result of a check of runs. It is inconclusive without enough runs of any skim, if nothing was found."""
+    most = max((len(pair.runs) for pair in judged), default=0)
+    verdicts = [ValidationVerdict(row["verdict"]) for row in rows]
+    if most < criterion.min_runs:
+        verdicts.append(ValidationVerdict.INCONCLUSIVE)
+    entries, together = (sum(len(pair.runs) for pair in listed) for listed in (judged, pairs))
+    reason = f"{len(rows):,} of {entries:,} rates of a skim in a run stand out"
+    if together > entries:
+        reason += f"; {together - entries:,} more have too few events or runs to be judged"
+    worst = find_worst(verdicts) if verdicts else ValidationVerdict.PASS
+    return CheckResult(check, worst, reason, sort_rows(rows, "change"))
+
+
+def _join(pairs: Sequence[SkimPair], side: str) -> Rates:
+    sides: list[Rates] = [getattr(pair, side) for pair in pairs]
+    none = np.zeros(0, dtype=np.int64)
+    return Rates(
+        np.concatenate([none, *(one.kept for one in sides)]),
+        np.concatenate([none, *(one.read for one in sides)]),
+    )
+
+
+def _relate(difference: NDArray[np.float64], other: Rates) -> NDArray[np.float64]:
+    """Differences as fractions of the rates of `other`; infinite where that kept nothing, 0 if nothing differs."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = difference / other.rate
+    return np.where(difference == 0, 0.0, relative)
+
+
+def _describe(one: Rates, other: Rates, place: int) -> dict[str, Any]:
+    described = [
+        {
+            "kept": int(side.kept[place]),
+            "read": int(side.read[place]),
+            "rate": round_number(float(side.rate[place])),
+        }
+        for side in (one, other)
+    ]
+    return {**described[0], "against": described[1]}
+
+
+def _count_verdicts(verdicts: Sequence[ValidationVerdict], what: str) -> str:
+    """How many there are of each verdict, in words."""
+    counts = [(verdict, verdicts.count(verdict)) for verdict in ValidationVerdict]
+    told = ", ".join(f"{verdict.value} {count:,}" for verdict, count in counts if count)
+    return f"{len(verdicts):,} {what}{'' if len(verdicts) == 1 else 's'}{f': {told}' if told else ''}"

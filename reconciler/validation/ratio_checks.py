@@ -1,0 +1,114 @@
+"""The checks of numbers of runs: events are equal, and ratios of luminosity, bytes and CPU time are near one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from reconciler.run_catalogue.luminosity import Measured, RunSelection, Total, pair_luminosity
+from reconciler.validation.production_facts import ProductionFacts, RunFacts
+from reconciler.validation.results import (
+    CheckResult,
+    Row,
+    ValidationVerdict,
+    find_worst,
+    judge_change,
+    round_number,
+    sort_rows,
+)
+from schemas.manifest.dataset import parse_dataset
+from schemas.manifest.runs import format_run
+from schemas.policy.validation import ChangeCriterion, EventCriterion
+
+
+def check_events(
+    one: ProductionFacts, other: ProductionFacts, runs: Sequence[int], criterion: EventCriterion
+) -> CheckResult:
+    """Compares the numbers of events, run by run: those that were read, and of a data level with all events those in it."""
+    whole = one.keeps_all and other.keeps_all
+    rows: list[Row] = []
+    counted = 0
+    for run in runs:
+        mine, theirs = one.runs[run], other.runs[run]
+        numbers = [("read", mine.read, theirs.read)]
+        if whole:
+            numbers.insert(0, ("in the dataset", mine.events, theirs.events))
+        counted += None not in numbers[0]
+        rows += [
+            {"run": format_run(run), "events": what, "number": here, "against": there, "verdict": "fail"}
+            for what, here, there in numbers
+            if here is not None and there is not None and here != there
+        ]
+    wrong = len({row["run"] for row in rows})
+    unknown = f"; of {len(runs) - counted:,} they are not known on both sides" if counted < len(runs) else ""
+    verdict = ValidationVerdict.PASS
+    if rows:
+        verdict = ValidationVerdict.FAIL
+    elif counted < max(criterion.min_runs, len(runs)):
+        verdict = ValidationVerdict.INCONCLUSIVE
+    reason = f"of {wrong:,} of {counted:,} runs the numbers of events differ{unknown}"
+    return CheckResult("events", verdict, reason, tuple(rows))
+
+
+def check_luminosity(
+    one: ProductionFacts,
+    other: ProductionFacts,
+    runs: Sequence[int],
+    measured: Measured,
+    criterion: ChangeCriterion,
+) -> CheckResult:
+    """Compares the totals of each method and correction, over the runs that both measured by it."""
+    sides = [
+        RunSelection(side.dataset, parse_dataset(side.dataset).campaign, tuple(runs)) for side in (one, other)
+    ]
+    rows: list[Row] = []
+    alone: list[str] = []
+    for pair in pair_luminosity(sides[0], sides[1], measured):
+        method, _, correction = pair.where
+        if not (isinstance(pair.here, Total) and isinstance(pair.there, Total)) or pair.ratio is None:
+            alone.append(" ".join(filter(None, (method, correction))))
+            continue
+        verdict = judge_change(pair.ratio - 1, criterion.warn, criterion.fail)
+        if pair.here.runs < criterion.min_runs and verdict is not ValidationVerdict.FAIL:
+            verdict = ValidationVerdict.INCONCLUSIVE
+        told = {"method": method, "correction": correction, "runs": pair.here.runs}
+        values = {"value": pair.here.value, "against": pair.there.value}
+        change = {"change": round_number(pair.ratio - 1), "verdict": verdict.value}
+        rows.append({**told, **values, **change})
+    reason = f"{len(rows):,} measured on both sides"
+    if alone:
+        reason += f"; only on one side, or 0 there: {', '.join(alone)}"
+    verdicts = [ValidationVerdict(row["verdict"]) for row in rows]
+    return CheckResult("luminosity", find_worst(verdicts), reason, sort_rows(rows, "change"))
+
+
+def check_ratio(
+    check: str,
+    one: ProductionFacts,
+    other: ProductionFacts,
+    runs: Sequence[int],
+    measure: Callable[[RunFacts], float | None],
+    criterion: ChangeCriterion,
+) -> CheckResult:
+    """Compares what is measured of each run, by the median of the ratios; None or 0 is not known."""
+    pairs = [(measure(one.runs[run]), measure(other.runs[run])) for run in runs]
+    ratios = [here / there for here, there in pairs if here and there]
+    reason = f"{len(ratios):,} of {len(runs):,} runs are measured on both sides"
+    if not ratios:
+        return CheckResult(check, ValidationVerdict.INCONCLUSIVE, reason)
+    change = median(ratios) - 1
+    verdict = judge_change(change, criterion.warn, criterion.fail)
+    if len(ratios) < criterion.min_runs and verdict is not ValidationVerdict.FAIL:
+        verdict = ValidationVerdict.INCONCLUSIVE
+    row = {"runs": len(ratios), "change": round_number(change), "verdict": verdict.value}
+    return CheckResult(check, verdict, reason, (row,))
+
+
+def measure_event_size(facts: RunFacts) -> float | None:
+    """Bytes per event of a run; None if that is not known."""
+    return facts.bytes / facts.events if facts.events else None
+
+
+def measure_event_time(facts: RunFacts) -> float | None:
+    """CPU seconds per event that was read for a run; None if that is not known."""
+    return facts.cpu_seconds / facts.read if facts.read and facts.cpu_seconds is not None else None

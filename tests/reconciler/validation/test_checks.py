@@ -1,0 +1,212 @@
+"""The checks of a comparison, one by one: what each concludes, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from reconciler.run_catalogue.luminosity import Measurement
+from reconciler.validation.comparison import compare_productions
+from reconciler.validation.production_facts import ProductionFacts, RunFacts
+from reconciler.validation.results import ValidationVerdict, find_worst
+from schemas.json_schema.values import read_value
+from schemas.manifest.runs import run_key
+from schemas.policy.validation import Checks, Validation
+
+RUN = RunFacts(bytes=5_000_000, events=1000, read=1000, cpu_seconds=2000.0)
+KEYS = [run_key(3, number) for number in range(1, 13)]
+
+SHIFT = {"level": 0.001, "warn": 0.02, "fail": 0.1, "min_runs": 10, "min_events": 100}
+CHANGE = {"warn": 0.02, "fail": 0.1, "min_runs": 10}
+
+
+def facts(name="proc8/reco/mdst", skims=None, keys=KEYS, changed=None, **values):
+    """A production of these runs; `changed` are the values of the first run, `values` those of all."""
+    runs = {key: replace(RUN, **values) for key in keys}
+    if changed is not None:
+        runs[keys[0]] = replace(runs[keys[0]], **changed)
+    if skims is None:
+        skims = {"hadron": [(40_000, 100_000)] * len(keys)}
+    counts = {skim: dict(zip(keys, pairs, strict=False)) for skim, pairs in skims.items()}
+    return ProductionFacts(name, "0" * 64, runs, counts, keeps_all=True)
+
+
+def compare(one, other=None, measured=None, **checks):
+    validation = Validation("strict", "A title", read_value(Checks, checks), checks)
+    return compare_productions(
+        one, facts("proc7/reco/mdst") if other is None else other, validation, measured or {}
+    )
+
+
+def check(name, criterion, one, other=None, measured=None):
+    (result,) = compare(one, other, measured, **{name: criterion}).results
+    assert result.check == name
+    return result
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "rows"),
+    [
+        ({}, "pass", 0),
+        ({"events": 999}, "fail", 1),
+        ({"read": 1001}, "fail", 1),
+        ({"events": 999, "read": 999}, "fail", 2),
+        ({"events": None}, "inconclusive", 0),
+        ({"read": None}, "pass", 0),
+    ],
+)
+def test_any_difference_of_events_fails(changed, verdict, rows):
+    result = check("events", {"min_runs": 1}, facts(changed=changed))
+    assert (result.verdict, len(result.rows)) == (verdict, rows)
+    assert all(row["run"] == "3:1" for row in result.rows)
+
+
+def test_of_a_skim_the_events_that_were_read_must_be_equal_and_not_those_that_were_kept():
+    one, other = (replace(facts(changed={"events": kept}), keeps_all=False) for kept in (999, 1000))
+    assert check("events", {"min_runs": 1}, one, other).verdict == "pass"
+    unread = replace(facts(changed={"read": None}), keeps_all=False)
+    assert check("events", {"min_runs": 1}, unread, other).verdict == "inconclusive"
+
+
+def test_too_few_runs_are_inconclusive_in_every_check_and_never_pass():
+    few = KEYS[:9]
+    checks = {"events": {"min_runs": 10}, "event_size": CHANGE, "cpu_time": CHANGE, "luminosity": CHANGE}
+    checks |= {"retention": SHIFT, "run_retention": SHIFT, "stability": SHIFT}
+    measured = {
+        ("bhabha", name, ""): {key: Measurement(key, 5.0) for key in few} for name in ("proc7", "proc8")
+    }
+    found = compare(facts(keys=few), measured=measured, **checks)
+    assert {result.verdict for result in found.results} == {ValidationVerdict.INCONCLUSIVE}
+    assert len(found.results) == len(checks)
+    assert found.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"),
+    [(40_000, "pass"), (39_600, "pass"), (38_800, "warn"), (35_000, "fail"), (45_000, "fail"), (0, "fail")],
+)
+def test_retention_fails_where_the_change_is_significant_and_large(kept, verdict):
+    result = check("retention", SHIFT, facts(skims={"hadron": [(kept, 100_000)] * 12}))
+    assert result.verdict == verdict
+    (row,) = result.rows
+    assert row["change"] == pytest.approx(kept / 40_000 - 1)
+    assert row["low"] <= row["change"] <= row["high"]
+    assert (row["pairing"], row["runs"], row["against"]["kept"]) == ("unpaired", 12, 480_000)
+
+
+def test_a_skim_in_which_a_change_that_fails_could_be_hidden_is_inconclusive():
+    one, other = (facts(skims={"rare": [(kept, 1000)] * 12}) for kept in (10, 11))
+    result = check("retention", SHIFT, one, other)
+    assert result.verdict == "inconclusive"
+    assert result.rows[0]["p"] > 0.1
+    assert check("retention", {**SHIFT, "min_events": 1}, one, other).verdict == "inconclusive"
+
+
+def test_a_skim_that_the_reference_lacked_is_no_matter_and_one_that_is_gone_is():
+    new = facts(skims={"hadron": [(40_000, 100_000)] * 12, "new": [(5, 10)] * 12})
+    assert check("retention", SHIFT, new).verdict == "pass"
+    result = check("retention", SHIFT, facts("proc7/reco/mdst"), new)
+    assert result.verdict == "inconclusive"
+    assert "not counted on both sides: new" in result.reason
+
+
+def test_a_skim_that_kept_nothing_before_has_no_finite_change():
+    result = check("retention", SHIFT, facts(), facts(skims={"hadron": [(0, 100_000)] * 12}))
+    assert result.verdict == "fail"
+    assert result.rows[0]["change"] is None
+    json.dumps(result.describe(), allow_nan=False)
+
+
+def test_runs_of_which_more_was_kept_than_read_do_not_count():
+    result = check("retention", SHIFT, facts(skims={"hadron": [(5, 4), (1, 0)] + [(40_000, 100_000)] * 10}))
+    assert result.rows[0]["runs"] == 10
+
+
+def test_one_run_is_found_among_many_by_both_checks_of_runs():
+    one = facts(skims={"hadron": [(30_000, 100_000)] + [(40_000, 100_000)] * 11})
+    for name in ("run_retention", "stability"):
+        result = check(name, SHIFT, one)
+        assert result.verdict == "fail"
+        (row,) = result.rows
+        assert (row["skim"], row["run"], row["change"]) == ("hadron", "3:1", pytest.approx(-0.25))
+
+
+def test_what_moves_all_runs_is_told_by_retention_and_lets_no_run_stand_out():
+    one = facts(skims={"hadron": [(30_000, 100_000)] * 12})
+    assert check("retention", SHIFT, one).verdict == "fail"
+    assert len(check("run_retention", SHIFT, one).rows) == 12
+    result = check("stability", SHIFT, one)
+    assert (result.verdict, result.rows) == ("pass", ())
+
+
+def test_a_significant_change_that_is_small_is_no_finding():
+    result = check("run_retention", SHIFT, facts(skims={"hadron": [(39_300, 100_000)] * 12}))
+    assert (result.verdict, result.rows) == ("pass", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "verdict"),
+    [
+        ("event_size", {}, "pass"),
+        ("event_size", {"bytes": 5_250_000}, "warn"),
+        ("event_size", {"bytes": 4_000_000}, "fail"),
+        ("event_size", {"events": None}, "inconclusive"),
+        ("cpu_time", {}, "pass"),
+        ("cpu_time", {"cpu_seconds": 2100.0}, "warn"),
+        ("cpu_time", {"cpu_seconds": 4000.0}, "fail"),
+        ("cpu_time", {"cpu_seconds": None}, "inconclusive"),
+    ],
+)
+def test_medians_of_ratios_are_held_against_the_limits(name, values, verdict):
+    assert check(name, CHANGE, facts(**values)).verdict == verdict
+
+
+def test_a_run_that_is_far_off_does_not_move_a_median():
+    assert check("event_size", CHANGE, facts(changed={"bytes": 50_000_000})).verdict == "pass"
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(5.0, "pass"), (5.2, "warn"), (4.0, "fail")])
+def test_luminosity_is_compared_method_by_method_over_the_runs_of_both(value, verdict):
+    measured = {
+        ("bhabha", "proc8", ""): {key: Measurement(key, value) for key in KEYS},
+        ("bhabha", "proc7", ""): {key: Measurement(key, 5.0) for key in KEYS[1:]},
+        ("gamma_gamma", "proc7", ""): {key: Measurement(key, 5.0) for key in KEYS},
+    }
+    result = check("luminosity", CHANGE, facts(), measured=measured)
+    assert result.verdict == verdict
+    (row,) = result.rows
+    assert (row["runs"], row["change"]) == (11, pytest.approx(value / 5 - 1))
+    assert "only on one side, or 0 there: gamma_gamma" in result.reason
+
+
+def test_a_luminosity_that_nobody_imported_is_inconclusive():
+    assert check("luminosity", CHANGE, facts()).verdict == "inconclusive"
+
+
+def test_the_verdict_of_a_comparison_is_the_worst_one():
+    fail, inconclusive, warn, passed = ValidationVerdict
+    assert find_worst([passed, warn]) == warn
+    assert find_worst([passed, warn, inconclusive]) == inconclusive
+    assert find_worst([inconclusive, fail, passed]) == fail
+    assert find_worst([]) == inconclusive
+
+
+def test_the_same_facts_and_criteria_give_the_same_bytes_and_others_do_not():
+    one = compare(facts(), retention=SHIFT)
+    assert compare(facts(), retention=SHIFT).content == one.content
+    assert json.loads(one.content)["verdict"] == "pass"
+    for other in (
+        compare(facts(changed={"cpu_seconds": 1.0}), retention=SHIFT),
+        compare(facts(), retention={**SHIFT, "level": 0.002}),
+        compare(facts("proc8/reco/mdst:1"), retention=SHIFT),
+    ):
+        assert other.digest != one.digest
+
+
+def test_runs_of_one_side_alone_are_told_and_not_compared():
+    found = compare(facts(keys=KEYS[:-1]), facts("proc7/reco/mdst", keys=KEYS[1:]), events={"min_runs": 1})
+    told = found.describe()
+    assert told["runs"] == "3:2-11"
+    assert (told["compared"]["alone"], told["against"]["alone"]) == ("3:1", "3:12")
