@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from reconciler.conditions.source import UnknownTag, refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable
-from schemas.conditions.iov import Interval, merge_intervals, name_ends, touches_any
+from schemas.conditions.iov import FOREVER, Interval, merge_intervals, name_ends, touches_any
 from schemas.conditions.snapshot import Iov, Snapshot, freeze_tag, make_iov
 from schemas.manifest.spans import unite
 
@@ -152,6 +152,18 @@ def cut_snapshots(used: Iterable[tuple[Sequence[Snapshot], Sequence[int]]]) -> t
         ]
         cut.append(replace(column[0], iovs=tuple(sorted(iovs))))
     return tuple(cut)
+
+
+def find_stretch(tags: Sequence[Snapshot], run: int) -> Interval:
+    """The run keys around a run for which the same IoVs are valid, so that `write_metadata` gives the same for each of them."""
+    first, end = 0, FOREVER
+    for iov in (iov for tag in tags for iov in tag.iovs):
+        for edge in (iov.first, iov.end):
+            if edge <= run:
+                first = max(first, edge)
+            else:
+                end = min(end, edge)
+    return Interval(first, end)
 
 
 def write_metadata(tags: Sequence[Snapshot], within: Sequence[Interval] | None = None) -> bytes:

@@ -187,10 +187,25 @@ def find_simulated(
 
 def read_files(connection: Connection, dataset: str, key: int) -> tuple[InputFile, ...]:
     """The files that a dataset has of one run, by name."""
-    experiment, run = split_key(key)
-    at = (files.c.dataset == dataset, files.c.experiment == experiment, files.c.run == run)
-    query = select(files.c.name, files.c.path, files.c.size, files.c.checksum, files.c.events).where(*at)
-    return tuple(sorted((InputFile(*row) for row in connection.execute(query)), key=lambda file: file.name))
+    return read_files_of(connection, dataset, [key]).get(key, ())
+
+
+def read_files_of(
+    connection: Connection, dataset: str, keys: Iterable[int]
+) -> dict[int, tuple[InputFile, ...]]:
+    """Run key → the files that a dataset has of that run, by name; runs without a file are left out."""
+    wanted: dict[int, list[int]] = {}
+    for key in sorted(keys):
+        experiment, run = split_key(key)
+        wanted.setdefault(experiment, []).append(run)
+    found: dict[int, list[InputFile]] = {}
+    query = select(files.c.run, *(files.c[name] for name in ("name", "path", "size", "checksum", "events")))
+    for experiment, listed in wanted.items():
+        here = query.where(files.c.dataset == dataset, files.c.experiment == experiment)
+        for part in divide(listed):
+            for run, *told in connection.execute(here.where(files.c.run.in_(part))):
+                found.setdefault(run_key(experiment, run), []).append(InputFile(*told))
+    return {key: tuple(sorted(some, key=lambda file: file.name)) for key, some in found.items()}
 
 
 def list_run_keys(connection: Connection) -> list[int]:

@@ -94,11 +94,20 @@ class Fingerprints(Sequence[bytes]):
     def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
         if isinstance(index, slice):
             return self.choose(range(*index.indices(len(self))))
-        return next(iter(self.choose((index,))))
+        return self._compute(index, self._end())
+
+    def _end(self) -> bytes:
+        return f'"}},"recipe":"{self.recipe}"}}'.encode()
+
+    def _compute(self, index: int, end: bytes) -> bytes:
+        # the canonical JSON is written by hand, since it must be fast for a million runs
+        payloads = "" if self.conditions is None else f'"conditions":"{self.conditions[index]}",'
+        source = self.source if self.made is None else "unit" if self.made[index] else "files"
+        begun = f'{{{payloads}"fp":1,"input":{{"{source}":"{self.inputs[index]}'
+        return sha256(begun.encode() + end).digest()
 
     def __iter__(self) -> Iterator[bytes]:
-        # the canonical JSON is written by hand, since it must be fast for a million runs
-        end = f'"}},"recipe":"{self.recipe}"}}'.encode()
+        end = self._end()
         if self.conditions is None and self.made is None:
             begun = sha256(f'{{"fp":1,"input":{{"{self.source}":"'.encode())
             for text in _encode(self.inputs):
@@ -106,10 +115,8 @@ class Fingerprints(Sequence[bytes]):
                 one.update(text + end)
                 yield one.digest()
             return
-        for index, item in enumerate(self.inputs):
-            payloads = "" if self.conditions is None else f'"conditions":"{self.conditions[index]}",'
-            source = self.source if self.made is None else "unit" if self.made[index] else "files"
-            yield sha256(f'{{{payloads}"fp":1,"input":{{"{source}":"{item}'.encode() + end).digest()
+        for index in range(len(self.inputs)):
+            yield self._compute(index, end)
 
     def choose(self, indices: Iterable[int]) -> Fingerprints:
         """The fingerprints at some indices."""

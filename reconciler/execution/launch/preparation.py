@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from reconciler.conditions.following import FORWARD
-from reconciler.conditions.metadata_file import write_metadata
+from reconciler.conditions.metadata_file import find_stretch, write_metadata
 from reconciler.engines import FILES_FOR
 from reconciler.execution.sites.site_engines import contain
 from reconciler.ledger.reading.observation import find_files
@@ -20,7 +20,7 @@ from reconciler.model.states import MAKING
 from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.views import View
-from reconciler.run_catalogue.catalogue import find_energies, read_files
+from reconciler.run_catalogue.catalogue import find_energies, read_files_of
 from renderer.applications import APPLICATIONS
 from renderer.applications.port import CONDITIONS, JOB, LOCAL_CONDITIONS
 from renderer.identity.payloads import PayloadSet, collect_payloads
@@ -60,6 +60,30 @@ def list_baselines(repository: Repository, items: Iterable[WorkItem]) -> list[Sn
     return [repository.snapshots[name] for name in sorted(tags)]
 
 
+def _read_registered(
+    connection: Connection, items: Sequence[WorkItem]
+) -> dict[tuple[str, int], tuple[InputFile, ...]]:
+    """Dataset and run key → the registered files that the items read."""
+    wanted: dict[str, set[int]] = {}
+    for item in items:
+        if (dataset := item.units.find_registered(item.run)) is not None:
+            wanted.setdefault(dataset, set()).add(item.run)
+    return {
+        (dataset, run): files
+        for dataset, runs in wanted.items()
+        for run, files in read_files_of(connection, dataset, runs).items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    """The metadata file of some tags, which is the same for all these runs."""
+
+    tags: Sequence[Snapshot]
+    runs: Interval
+    content: bytes
+
+
 class WorkPreparation:
     """Prepares work items of one repository's campaigns. What successive items share is computed once."""
 
@@ -69,7 +93,7 @@ class WorkPreparation:
         self._shared: dict[tuple[str, str], dict[str, bytes]] = {}
         self._jobs: dict[tuple[str, str, int | None], StepJobs] = {}
         self._payloads: PayloadSet | None = None
-        self._metadata: tuple[tuple[str, str, int], bytes] | None = None
+        self._metadata: _Metadata | None = None
         self._energies: dict[int, Mapping[int, str]] = {}
         self._used: dict[tuple[str, str], JobStatistics] = {}
 
@@ -81,23 +105,31 @@ class WorkPreparation:
         If the input is not in the storage of the item's site, the prepared item has no jobs.
         """
         self._used.clear()  # more jobs may have ended since the last call
+        listed = list(items)
         with reading(self._state) as connection:
-            for item in items:
+            registered = _read_registered(connection, listed)
+            for item in listed:
                 trouble: str | None = None
                 try:
-                    prepared = self._prepare(connection, item, approvals.get(item.campaign.name))
+                    prepared = self._prepare(connection, item, approvals.get(item.campaign.name), registered)
                 except SourceUnavailable as error:
                     prepared, trouble = item, str(error)
                 except Exception as error:  # noqa: BLE001 -- a defect of one campaign must not stop the others
                     prepared, trouble = item, contain(error)
                 yield prepared, trouble
 
-    def _prepare(self, connection: Connection, item: WorkItem, approval: str | None) -> WorkItem:
+    def _prepare(
+        self,
+        connection: Connection,
+        item: WorkItem,
+        approval: str | None,
+        files_of: Mapping[tuple[str, int], tuple[InputFile, ...]],
+    ) -> WorkItem:
         campaign, step, index = item.campaign, item.step, item.index
         site = self._repository.sites[campaign.site]
         storage = str(self._state.storage(site.storage))
         if (registered := item.units.find_registered(item.run)) is not None:
-            files = read_files(connection, registered, item.run)
+            files = files_of.get((registered, item.run), ())
         else:
             upstream = bytes.fromhex(item.units.inputs[index])
             files = find_files(connection, upstream, storage, campaign.name)
@@ -229,11 +261,17 @@ class WorkPreparation:
 
     def _write_conditions(self, item: WorkItem) -> bytes:
         """The metadata file of the item's run. A job may use only those payloads from which its fingerprint was computed."""
-        key = (item.campaign.name, item.step.name, item.run)
-        if self._metadata is None or self._metadata[0] != key:
-            try:
-                content = write_metadata(self._list_tags(item), (Interval(item.run, item.run + 1),))
-            except ValueError as error:
-                raise SourceUnavailable(f"the global tags of {item.campaign.name}: {error}") from error
-            self._metadata = (key, content)
-        return self._metadata[1]
+        tags = self._list_tags(item)
+        known = self._metadata
+        if (
+            known is not None
+            and item.run in known.runs
+            and tuple(map(id, tags)) == tuple(map(id, known.tags))
+        ):
+            return known.content
+        try:
+            content = write_metadata(tags, (Interval(item.run, item.run + 1),))
+        except ValueError as error:
+            raise SourceUnavailable(f"the global tags of {item.campaign.name}: {error}") from error
+        self._metadata = _Metadata(tags, find_stretch(tags, item.run), content)
+        return content

@@ -219,14 +219,17 @@ def _make_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
         SourceUnavailable: it cannot be written.
     """
     with foreseeing(f"{folder} cannot be written"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(folder):
             aside = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
             folder.rename(aside)  # its content may not be removable
             shutil.rmtree(aside, ignore_errors=True)
             if not aside.is_dir() or aside.is_symlink():
                 aside.unlink(missing_ok=True)
-        folder.mkdir()
+        try:
+            folder.mkdir()
+        except FileNotFoundError:  # of ten thousand, all but the first find the folder above
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
         here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             for name, (content, mode) in files.items():

@@ -106,9 +106,9 @@ class AttemptLedger:
         """Records that the engine took attempts, or has jobs with their names; attempt id → the engine's reference."""
         new = attempts.c.state.in_((AttemptState.INTENT, AttemptState.UNCERTAIN))
         with self._writer.writing(polling=True) as journal:
-            for attempt, reference in references.items():
-                values = {"state": AttemptState.SUBMITTED, "reference": reference, **_SEEN}
-                journal.update(attempts, and_(attempts.c.id == attempt, new), values)
+            taken = {"state": AttemptState.SUBMITTED, **_SEEN}
+            rows = [{"id": number, "reference": told, **taken} for number, told in references.items()]
+            journal.update_each(attempts, new, rows)
 
     def record_deferred(self, numbers: Iterable[int], reason: str) -> None:
         """Records that the engine took none of these attempts, because it takes nothing now. They do not count."""

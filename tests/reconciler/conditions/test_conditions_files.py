@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reconciler.conditions.comparison import compare, list_differences
 from reconciler.conditions.coverage import find_flaws
 from reconciler.conditions.database_file import DatabaseFile, name_file, parse_entries
-from reconciler.conditions.metadata_file import MetadataFile, write_metadata
+from reconciler.conditions.metadata_file import MetadataFile, find_stretch, write_metadata
 from reconciler.conditions.opening import SnapshotFile, open_source
 from reconciler.conditions.rest import RestSource
 from reconciler.conditions.source import UnknownTag
@@ -171,6 +171,26 @@ def test_a_metadata_file_holds_what_the_runs_need_and_nothing_else(tmp_path, rea
         assert MetadataFile(path).fetch(name).iovs == tuple(kept)
     with pytest.raises(UnknownTag, match=f"it has {', '.join(NAMES)}$"):
         MetadataFile(path).fetch("other")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 9), st.integers(1, 9)), max_size=9),
+    st.integers(0, 12),
+)
+def test_runs_of_a_stretch_have_the_same_metadata_file_and_their_neighbours_another(drawn, run):
+    iovs = [Iov(name, "1", "0" * 32, first, first + length) for name, first, length in drawn]
+    tag = freeze_tag("tag", "PUBLISHED", iovs)
+    stretch = find_stretch([tag], run)
+
+    def read(at):
+        return write_metadata([tag], [Interval(at, at + 1)])
+
+    assert run in stretch
+    assert {read(at) for at in range(stretch.first, min(stretch.end, 20))} == {read(run)}
+    for beyond in (stretch.first - 1, stretch.end):
+        if 0 <= beyond < 30:
+            valid = [{iov for iov in tag.iovs if iov.first <= at < iov.end} for at in (run, beyond)]
+            assert valid[0] != valid[1]
 
 
 @pytest.mark.parametrize("revision", ["0c1baa", "1e5", "0012", "123456", "9" * 30])

@@ -7,7 +7,9 @@ from itertools import accumulate, pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 
+from reconciler.conditions.metadata_file import write_metadata
 from reconciler.execution.launch import preparation
 from reconciler.execution.launch.preparation import WorkPreparation, list_work
 from reconciler.execution.tracking.orphan_jobs import _read_members
@@ -189,6 +191,31 @@ def test_how_long_jobs_take_is_measured_and_else_what_the_step_expects(
     items = prepare(SlurmWorld(tmp_path, 2, width=10), said)
     assert {item.duration for item in items} == {duration}
     assert {item.bundle for item in items} == {Bundle(minutes=60) if "bundle" in said else None}
+
+
+def test_what_units_share_is_asked_for_once_however_many_they_are(tmp_path, monkeypatch):
+    """Files of all runs in one query, and one metadata file for runs that have the same payloads."""
+    written, said = [], []
+
+    def write(*told):
+        written.append(told)
+        return write_metadata(*told)
+
+    def note(*told):
+        said.append(told[2])
+
+    monkeypatch.setattr(preparation, "write_metadata", write)
+    for units in (3, 30):
+        world = SlurmWorld(tmp_path / str(units), units, width=10)
+        work = WorkPreparation(world.state, world.repository())
+        items = list_work(world.state_view().views)
+        event.listen(Engine, "before_cursor_execute", note)
+        prepared = [item for item, _ in work.prepare(items, {})]
+        event.remove(Engine, "before_cursor_execute", note)
+        assert [sum("FROM files" in one for one in said), len(prepared)] == [1, units]
+        assert len({work.render(item)["conditions.sqlite"] for item in prepared}) == len(written) == 1
+        written.clear()
+        said.clear()
 
 
 def test_on_this_machine_each_unit_stays_a_job(tmp_path):

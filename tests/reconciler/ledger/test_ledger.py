@@ -6,13 +6,14 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.journal import read_journal, read_rows, rebuild
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.states import FailureClass
@@ -87,6 +88,27 @@ def test_the_serial_moves_when_one_of_a_units_jobs_is_verified_but_not_when_it_i
         assert not recorder.record_verified(second, [Product("mdst", "a.root", 1, "sha256:00", 1)], 1)
         ledgers["record_verified"].append(serial(world) - before)
     assert ledgers == {"record_submitted": [0, 0], "record_verified": [1]}
+
+
+def test_what_an_engine_took_is_recorded_of_all_at_once_and_only_where_it_is_waited_for(world):
+    with opened(world.state) as engine:
+        writer = Writer(engine, None)
+        ledger, recorder = Ledger(writer), AttemptLedger(writer)
+        ledger.begin_plan("0" * 64, {})
+        (item,) = ledger.intend([make_work_item(world)])
+        first, second = (attempt.id for attempt, _ in recorder.begin(item.split()))
+        recorder.record_deferred([first], "full")
+        said = []
+        event.listen(engine, "before_cursor_execute", lambda *told: said.append(told[2]))
+        recorder.record_submitted({first: "7_0", second: "7_1", 999: "7_2"})
+        assert len([one for one in said if one.startswith("UPDATE attempts")]) == 1
+        assert world.rows(tables.attempts, "state", "reference") == [("deferred", None), ("submitted", "7_1")]
+        with engine.connect() as connection:
+            rows, entries = read_rows(connection), list(read_journal(connection))
+            last = [told for verb, name, told in entries[-1] if (verb, name) == ("update", "attempts")]
+            assert [told["id"] for told in last] == [second]
+            rebuild(connection, entries)
+            assert read_rows(connection) == rows
 
 
 @pytest.mark.parametrize(
