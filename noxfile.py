@@ -145,7 +145,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """CPU time and memory, as ratios to floors: `-- waiting` what people wait for, `-- peers` what others need to plan as much."""
+    """CPU time and memory, beside floors: `-- waiting` what people wait for, `-- peers` other tools, `-- guard` what became slow."""
     install(session)
     peers = Path(session.create_tmp(), "peers")
     if session.posargs[:1] == [

@@ -1,7 +1,7 @@
-"""`nox -s bench`: plans; payload sets; the catalogue; the gate; publishing; skims; and what people wait for, which alone is measured
-by `waiting`.
+"""`nox -s bench`: plans; payload sets; the catalogue; the gate; publishing; skims; datasets; what people wait for; turns of --watch.
 
-The arguments are numbers of runs of the plans, a million when there are none. Payload sets and catalogue are of a million.
+The arguments are numbers of runs of the plans, a million when there are none. Or they are the name of a part: `waiting`; `peers`, what
+other tools need; `guard`, whether anything became twice as slow.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from schemas.manifest.runs import RunRange, run_key
 from schemas.repository import read_repository
 from tests.bench.datasets import measure_datasets
 from tests.bench.gate import measure_gate
+from tests.bench.guard import guard
 from tests.bench.peers import measure_peers
 from tests.bench.planning import measure_planning, read_peak
 from tests.bench.publishing import measure_publishing
@@ -57,6 +58,8 @@ def main(arguments: list[str]) -> None:
     if arguments[:1] == ["peers"]:
         print_table(measure_peers([*map(int, arguments[1:] or ("1000", "10000"))]))
         return
+    if arguments[:1] == ["guard"]:
+        sys.exit(0 if guard(record="record" in arguments) else 1)
     for count in map(int, arguments or ("1000000",)):
         print_table(measure_planning(count))
     print_table(measure_payloads())

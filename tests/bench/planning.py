@@ -39,20 +39,25 @@ def measure_planning(count: int = 1_000_000, times: int = 3) -> Table:
     table = make_table(
         *("runs", "with", "to do", *columns), title="A plan of one campaign", numbers=("runs", *columns)
     )
-    for form, outputs in FORMS.items():
-        for label, left in SHARES.items():
+    for form in FORMS:
+        for label in SHARES:
             with tempfile.TemporaryDirectory() as folder:
-                prepare(Path(folder), count, left, chained=form == "2 steps")
-                pairs = [
-                    (_start("plan", folder, count, form), _start("join", folder, count * outputs))
-                    for _ in range(times)
-                ]
+                pairs = compare_plans(Path(folder), count, form, label, times)
             cpu, memory = (median(plan[name] for plan, _ in pairs) for name in ("cpu", "memory"))
             floor = median(one["cpu"] for _, one in pairs)
             ratio = median(plan["cpu"] / one["cpu"] for plan, one in pairs)
             cells = (f"{cpu:.2f}", f"{memory:.0f}", f"{floor:.2f}", f"{ratio:.2f}")
             table.add_row(f"{count:,}", form, label, *cells)
     return table
+
+
+def compare_plans(
+    folder: Path, count: int, form: str, label: str, times: int
+) -> list[tuple[Figures, Figures]]:
+    """The figures of as many plans, each with those of the floor that was measured after it; the state is made in `folder`."""
+    prepare(folder, count, SHARES[label], chained=form == "2 steps")
+    keys = count * FORMS[form]
+    return [(_start("plan", folder, count, form), _start("join", folder, keys)) for _ in range(times)]
 
 
 def _start(*arguments: object) -> Figures:

@@ -41,34 +41,45 @@ def measure_watching(count: int = 100_000) -> Table:
     title = f"Turns of `reconcile --watch` with {count:,} runs and three outputs a unit"
     table = make_table(*columns, title=title, numbers=columns[1:])
     with tempfile.TemporaryDirectory() as name:
-        project = prepare_checkout(Path(name), count)
-        sources, memory = SourceWatch(project.state), TurnMemory()
-        with opened(project.state) as engine:
-            OperatorActions(Writer(engine, None), "the bench").pause("all", "to be measured")
-
-        def turn() -> float:
-            begun = time.process_time()
-            verb._turn(project, (), TurnOptions(bound=20.0), lambda _view: None, sources, memory)
-            return time.process_time() - begun
-
-        turn()  # imports, and statements that are translated once
-        memory = TurnMemory()
-        whole = turn()
+        watch = Watch(Path(name), count)
+        whole = watch.turn()
 
         def add(what: str, runs: int, used: float) -> None:
             table.add_row(what, f"{runs:,}", f"{used:.3f}", f"{used / whole:.3f}")
 
         add("all is planned", count, whole)
-        turn()
-        add("nothing", 0, median(turn() for _ in range(QUIET_TURNS)))
+        add("nothing", 0, watch.time_quiet_turn())
         for what, move in (("outputs were lost", _lose), ("files changed", _change_files)):
             for share in SHARES:
                 runs = round(share * count)
-                move(project.state, range(count // 2, count // 2 + runs))
-                add(what, runs, turn())
-        turn()
-        add("nothing, with as many units to do", 0, median(turn() for _ in range(QUIET_TURNS)))
+                move(watch.project.state, range(count // 2, count // 2 + runs))
+                add(what, runs, watch.turn())
+        add("nothing, with as many units to do", 0, watch.time_quiet_turn())
     return table
+
+
+class Watch:
+    """A process that watches a campaign of `count` runs, which are all produced; its first turn is still to come."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.project = prepare_checkout(folder, count)
+        self._sources, self._memory = SourceWatch(self.project.state), TurnMemory()
+        with opened(self.project.state) as engine:
+            OperatorActions(Writer(engine, None), "the bench").pause("all", "to be measured")
+        self.turn()  # imports, and statements that are translated once
+        self._memory = TurnMemory()
+
+    def turn(self) -> float:
+        """The CPU time of a turn."""
+        begun = time.process_time()
+        options = TurnOptions(bound=20.0)
+        verb._turn(self.project, (), options, lambda _view: None, self._sources, self._memory)
+        return time.process_time() - begun
+
+    def time_quiet_turn(self) -> float:
+        """The median of turns in which nothing moved; one before them takes what moved."""
+        self.turn()
+        return median(self.turn() for _ in range(QUIET_TURNS))
 
 
 def _lose(state: State, runs: Sequence[int]) -> None:
