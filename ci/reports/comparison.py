@@ -1,4 +1,7 @@
-"""A comparison of a dataset with its reference, as text and as Markdown: the verdict, then the checks, what to look at first."""
+"""A comparison of a dataset with its reference, as text and as Markdown: the verdict, then the checks, what to look at first.
+
+Both are made of its JSON data, so that a comparison that was kept reads as it did when it was made.
+"""
 
 from __future__ import annotations
 
@@ -7,77 +10,87 @@ from typing import Any
 
 from ci.cli.console import align_rows, limit_lines
 from ci.cli.markdown import code, escape, fold, table
-from reconciler.validation.comparison import Comparison
-from reconciler.validation.results import CheckResult, ValidationVerdict
-from schemas.manifest.runs import format_runs
+from reconciler.validation.results import ValidationVerdict
+from schemas.manifest.runs import format_runs, parse_runs
 
 _ROWS = 20
 """The largest number of rows of a check that are shown; the JSON has all."""
 _RANGES = 20
 """The largest number of run ranges in a line."""
 
+_COLUMNS = (
+    *("skim", "method", "correction", "run", "runs", "events", "number", "value", "kept", "read", "rate"),
+    *("against", "against kept", "against read", "against rate"),
+    *("change", "low", "high", "pull", "dispersion", "p", "pairing", "verdict"),
+)
+"""The columns of all checks, in their order: JSON sorts the keys of a row."""
+
 _PER_CENT = frozenset({"change", "low", "high"})
 """Relative changes, which are shown in per cent."""
 
 
-def format_comparison(comparison: Comparison) -> str:
-    """The comparison as text."""
-    lines = [f"{_name(comparison)}: {comparison.verdict}", *_tell_runs(comparison), ""]
-    lines += align_rows(
-        [
-            ("check", "verdict", "reason"),
-            *((one.check, one.verdict.value, one.reason) for one in comparison.results),
-        ]
-    )
-    for result in comparison.results:
+def format_comparison(told: Mapping[str, Any], digest: str) -> str:
+    """The comparison with these JSON data and this digest as text."""
+    lines = [f"{_name(told)}: {told['verdict']}", *_tell_runs(told), ""]
+    columns = ("check", "verdict", "reason")
+    lines += align_rows([columns, *([one[name] for name in columns] for one in told["results"])])
+    for result in told["results"]:
         if rows := _list_rows(result):
             shown = limit_lines(align_rows(rows), _ROWS + 1, "; --json has all")
-            lines += ["", f"{result.check}:", *(f"  {line}" for line in shown)]
-    return "".join(f"{line}\n" for line in [*lines, "", _tell_origin(comparison)])
+            lines += ["", f"{result['check']}:", *(f"  {line}" for line in shown)]
+    return "".join(f"{line}\n" for line in [*lines, "", _tell_origin(told, digest)])
 
 
-def format_comparison_markdown(comparison: Comparison) -> str:
+def format_comparison_markdown(told: Mapping[str, Any], digest: str) -> str:
     """The comparison as Markdown, for a comment or an issue: tables of checks that did not pass are open, others folded."""
-    lines = [f"### {escape(_name(comparison))}: {comparison.verdict}", ""]
-    lines += [f"- {escape(line)}" for line in _tell_runs(comparison)]
+    lines = [f"### {escape(_name(told))}: {told['verdict']}", ""]
+    lines += [f"- {escape(line)}" for line in _tell_runs(told)]
     checks = [
-        (code(one.check), f"**{one.verdict}**", escape(one.reason))
-        if one.verdict is not ValidationVerdict.PASS
-        else (code(one.check), one.verdict.value, escape(one.reason))
-        for one in comparison.results
+        (
+            code(one["check"]),
+            one["verdict"] if _is_passed(one) else f"**{one['verdict']}**",
+            escape(one["reason"]),
+        )
+        for one in told["results"]
     ]
     lines += ["", *table(("check", "verdict", "reason"), checks), ""]
-    for result in comparison.results:
+    for result in told["results"]:
         if rows := _list_rows(result):
             head, *body = ([escape(cell) for cell in row] for row in rows)
             shown = [*table(head, body[:_ROWS])]
-            shown += [f"… and {len(body) - _ROWS:,} more"] if len(body) > _ROWS else []
-            folded = result.verdict is ValidationVerdict.PASS
-            lines += fold(result.check, shown) if folded else [f"**{result.check}**", "", *shown, ""]
-    return "\n".join([*lines, "", f"<sub>{escape(_tell_origin(comparison))}</sub>"]) + "\n"
+            shown += ["", f"… and {len(body) - _ROWS:,} more"] if len(body) > _ROWS else []
+            title = result["check"]
+            lines += fold(title, shown) if _is_passed(result) else [f"**{escape(title)}**", "", *shown, ""]
+    return "\n".join([*lines, "", f"<sub>{escape(_tell_origin(told, digest))}</sub>"]) + "\n"
 
 
-def _name(comparison: Comparison) -> str:
-    return f"{comparison.one.dataset} against {comparison.other.dataset}"
+def _is_passed(result: Mapping[str, Any]) -> bool:
+    return bool(result["verdict"] == ValidationVerdict.PASS)
 
 
-def _tell_runs(comparison: Comparison) -> Iterator[str]:
+def _name(told: Mapping[str, Any]) -> str:
+    return f"{told['compared']['dataset']} against {told['against']['dataset']}"
+
+
+def _tell_runs(told: Mapping[str, Any]) -> Iterator[str]:
     """Which runs were compared, and which could not be."""
-    yield f"{len(comparison.common):,} runs of both: {format_runs(comparison.common, _RANGES)}"
-    for side in (comparison.one, comparison.other):
-        if alone := sorted(side.runs.keys() - {*comparison.common}):
-            yield f"{len(alone):,} runs only in {side.dataset}, not compared: {format_runs(alone, _RANGES)}"
+    common = list(parse_runs(told["runs"]))
+    yield f"{len(common):,} runs of both: {format_runs(common, _RANGES)}"
+    for side in (told["compared"], told["against"]):
+        if side["alone"]:
+            alone = list(parse_runs(side["alone"]))
+            yield f"{len(alone):,} runs only in {side['dataset']}, not compared: {format_runs(alone, _RANGES)}"
 
 
-def _tell_origin(comparison: Comparison) -> str:
-    validation = comparison.validation
-    return f"criteria: {validation.name} ({validation.title}); comparison {comparison.digest}"
+def _tell_origin(told: Mapping[str, Any], digest: str) -> str:
+    validation = told["validation"]
+    return f"criteria: {validation['name']} ({validation['title']}); comparison {digest}"
 
 
-def _list_rows(result: CheckResult) -> list[Sequence[str]]:
+def _list_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
     """The rows of a check with their heading, as text; empty if there are none."""
-    flat = [dict(_flatten(row)) for row in result.rows]
-    columns = [*dict.fromkeys(name for row in flat for name in row)]
+    flat = [dict(_flatten(row)) for row in result["rows"]]
+    columns = sorted({name for row in flat for name in row}, key=_COLUMNS.index)
     return [columns, *([row.get(name, "") for name in columns] for row in flat)] if flat else []
 
 

@@ -58,7 +58,12 @@ class Comparison:
             "schema": SCHEMA,
             **sides,
             "runs": format_runs(self.common),
-            "validation": {"name": self.validation.name, "digest": digest(stated), "checks": stated},
+            "validation": {
+                "name": self.validation.name,
+                "title": self.validation.title,
+                "digest": digest(stated),
+                "checks": stated,
+            },
             "verdict": self.verdict.value,
             "results": [result.describe() for result in self.results],
         }

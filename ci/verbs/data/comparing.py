@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import rich_click as click
@@ -16,10 +19,13 @@ from ci.cli.options import FOLDER, read_runs, refuse_unknown_name
 from ci.reports.comparison import format_comparison, format_comparison_markdown
 from ci.verbs.data.dataset_contents import find_dataset, load_heads, read_name
 from reconciler.datasets.editions import Edition, choose_runs, read_edition
-from reconciler.ledger.store.database import State, reading
+from reconciler.ledger.reading.comparisons import read_comparison
+from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.writing.editions import keep_comparison
+from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.planning.declared_heads import read_head
 from reconciler.run_catalogue.luminosity import read_luminosity
-from reconciler.validation.comparison import Comparison, compare_productions, list_common
+from reconciler.validation.comparison import compare_productions, list_common
 from reconciler.validation.production_facts import read_facts
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.dataset import DATASET_FORM, DatasetName
@@ -37,13 +43,14 @@ _ENDS: Mapping[ValidationVerdict, Exit] = {
 
 @click.command()
 @click.argument("one", metavar="A")
-@click.argument("other", metavar="B")
+@click.argument("other", metavar="[B]", required=False)
 @click.option(
     "--by", metavar="NAME", help=f"The criteria: {VALIDATIONS}/NAME.yaml; needed if there are several."
 )
 @click.option("--run", "--runs", "which", metavar="RUNS", help="Only these runs, as in 3:529-613,620.")
 @click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json: canonical, on one line.")
+@click.option("--keep", is_flag=True, help="Keep it in the ledger; `b2prod compare DIGEST` shows it again.")
 @click.option(
     "-o", "--output", type=FOLDER, help="Also write it as text, Markdown and JSON into this folder."
 )
@@ -51,21 +58,42 @@ _ENDS: Mapping[ValidationVerdict, Exit] = {
 def compare(
     project: Project,
     one: str,
-    other: str,
+    other: str | None,
     by: str | None,
     which: str | None,
     form: str,
     as_json: bool,
+    keep: bool,
     output: Path | None,
 ) -> int:
     """Compare the dataset A with the reference B by declared criteria: a verdict, with the evidence.
 
     A and B are heads or editions, as proc8/reco/mdst and proc7/reco/mdst:2. Only runs that both have are compared, the others
-    are told. The criteria are those of the pinned trust root; where none is pinned, those of the checkout.
+    are told. The criteria are those of the pinned trust root; where none is pinned, those of the checkout. The digest of a
+    comparison that was kept, instead of A and B, shows it again.
 
     Ends with 0 if it passes, with 1 if it warns or fails, and with 6 if it is inconclusive: too few runs or events, or
     something that is not known. docs/validation.md says what is compared, and by which test.
     """
+    content = _read_kept(project, one) if other is None else _compare(project, one, other, by, which)
+    told, digest = json.loads(content), sha256(content).hexdigest()
+    texts = {
+        "json": content.decode() + "\n",
+        "markdown": format_comparison_markdown(told, digest),
+        "text": format_comparison(told, digest),
+    }
+    if keep:
+        with opened(project.state) as engine:
+            new = keep_comparison(Writer(engine, None), content, name_user())
+        say(f"{digest} is kept{'' if new else ' already'}: `b2prod compare {digest}` shows it again")
+    if output is not None:
+        _write(texts, output)
+    print_data(texts["json" if as_json else form])
+    return _ENDS[ValidationVerdict(told["verdict"])]
+
+
+def _compare(project: Project, one: str, other: str, by: str | None, which: str | None) -> bytes:
+    """The canonical JSON of the comparison of two datasets."""
     names = [read_name(text) for text in (one, other)]
     for text, name in zip((one, other), names, strict=True):
         if not (name.output or name.is_held):
@@ -88,16 +116,24 @@ def compare(
                 f"A and B have no run{of} in common: {'; '.join(told)}; `dataset list` lists others"
             )
         measured = read_luminosity(connection, common)
-    comparison = compare_productions(sides[0], sides[1], validation, measured)
-    if output is not None:
-        _write(comparison, output)
-    if as_json or form == "json":
-        print_data(comparison.content.decode() + "\n")
-    elif form == "markdown":
-        print_data(format_comparison_markdown(comparison))
-    else:
-        print_data(format_comparison(comparison))
-    return _ENDS[comparison.verdict]
+    return compare_productions(sides[0], sides[1], validation, measured).content
+
+
+def _read_kept(project: Project, digest: str) -> bytes:
+    """The canonical JSON of a comparison that was kept.
+
+    Raises:
+        WrongUse: there is none with this digest, or it is not a digest.
+    """
+    if re.fullmatch("[0-9a-f]{64}", digest) is None:
+        raise WrongUse(
+            f"name the reference too: `b2prod compare {digest} B`; or give the digest of a kept comparison"
+        )
+    with reading(project.state) as connection:
+        content = read_comparison(connection, digest)
+    if content is None:
+        raise WrongUse(f"no comparison {digest} was kept here; `b2prod compare A B --keep` keeps one")
+    return content
 
 
 def _choose_validation(project: Project, by: str | None) -> Validation:
@@ -129,20 +165,16 @@ def _read_edition(connection: Connection, repository: Repository, name: DatasetN
     return read_head(connection, repository, name, state)
 
 
-def _write(comparison: Comparison, folder: Path) -> None:
+def _write(texts: Mapping[str, str], folder: Path) -> None:
     """Writes a comparison into a folder, in all its forms.
 
     Raises:
         WrongUse: it cannot be written.
     """
-    texts = {
-        "comparison.json": comparison.content.decode() + "\n",
-        "comparison.md": format_comparison_markdown(comparison),
-        "comparison.txt": format_comparison(comparison),
-    }
+    endings = {"json": "json", "markdown": "md", "text": "txt"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for form, text in texts.items():
+            (folder / f"comparison.{endings[form]}").write_text(text, encoding="utf-8")
     except OSError as error:
         raise WrongUse(f"the comparison cannot be written to {folder}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The migrations 0001 to 0005 and 0008: run catalogue, ledger, payload sets, lists of runs, engines, file catalogues."""
+"""The migrations 0001 to 0008: run catalogue, ledger, payload sets, lists of runs, engines, file catalogues, approvals."""
 
 from __future__ import annotations
 
@@ -331,3 +331,34 @@ def _drop_defaults(op: Operations, table: str, *columns: str) -> None:
     with op.batch_alter_table(table) as changed:
         for column in columns:
             changed.alter_column(column, server_default=None)
+
+
+def add_cpu_time(op: Operations) -> None:
+    """0006: CPU time of attempts."""
+    op.add_column("attempts", Column("cpu_seconds", Double))
+
+
+def add_approvals(op: Operations) -> None:
+    """0007: pinned trust roots, the generations that were launched, statements that were revoked."""
+    op.create_table(
+        "trust_roots",
+        Column("id", identity, primary_key=True),
+        Column("digest", String(64), nullable=False),
+        Column("version", Integer, nullable=False, unique=True),
+        Column("content", LargeBinary, nullable=False),
+        Column("pinned", String(20), nullable=False),
+        Column("by", String(1000), nullable=False),
+    )
+    op.create_table(
+        "launches",
+        Column("campaign", String(40), primary_key=True),
+        Column("generation", Integer, nullable=False),
+        Column("lock", String(64), nullable=False),
+        Column("approval", String(64), nullable=False),
+        Column("since", String(20), nullable=False),
+    )
+    op.create_table(
+        "revocations",
+        Column("statement", String(64), primary_key=True),
+        Column("since", String(20), nullable=False),
+    )

@@ -1,4 +1,4 @@
-"""All versions of the ledger's tables, in order, and the migrations 0006, 0007 and 0010 to 0029."""
+"""All versions of the ledger's tables, in order, and the migrations 0010 to 0030."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 from reconciler.ledger.migrations.early_versions import (
+    add_approvals,
+    add_cpu_time,
     add_engines,
     add_file_catalogues,
     add_lists_of_runs,
@@ -31,37 +33,6 @@ from reconciler.ledger.migrations.early_versions import (
 )
 from reconciler.ledger.schema.columns import describe_run, identity
 from reconciler.model.produced import make_key
-
-
-def add_cpu_time(op: Operations) -> None:
-    """0006: CPU time of attempts."""
-    op.add_column("attempts", Column("cpu_seconds", Double))
-
-
-def add_approvals(op: Operations) -> None:
-    """0007: pinned trust roots, the generations that were launched, statements that were revoked."""
-    op.create_table(
-        "trust_roots",
-        Column("id", identity, primary_key=True),
-        Column("digest", String(64), nullable=False),
-        Column("version", Integer, nullable=False, unique=True),
-        Column("content", LargeBinary, nullable=False),
-        Column("pinned", String(20), nullable=False),
-        Column("by", String(1000), nullable=False),
-    )
-    op.create_table(
-        "launches",
-        Column("campaign", String(40), primary_key=True),
-        Column("generation", Integer, nullable=False),
-        Column("lock", String(64), nullable=False),
-        Column("approval", String(64), nullable=False),
-        Column("since", String(20), nullable=False),
-    )
-    op.create_table(
-        "revocations",
-        Column("statement", String(64), primary_key=True),
-        Column("since", String(20), nullable=False),
-    )
 
 
 def add_engines_of_batches(op: Operations) -> None:
@@ -357,6 +328,17 @@ def add_produced_keys(op: Operations) -> None:
         op.get_bind().execute(kept.insert().values((*place, b"".join(keys))))
 
 
+def add_comparisons(op: Operations) -> None:
+    """0030: comparisons of datasets."""
+    op.create_table(
+        "comparisons",
+        Column("digest", String(64), primary_key=True),
+        Column("content", LargeBinary, nullable=False),
+        Column("who", String(120), nullable=False),
+        Column("created", String(20), nullable=False),
+    )
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -385,5 +367,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0027": add_sources,
     "0028": add_dataset_sums,
     "0029": add_produced_keys,
+    "0030": add_comparisons,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

@@ -1,4 +1,4 @@
-"""The tables of what people decided, and of the ledger itself: trust, pauses, decisions, places, versions.
+"""The tables of what people decided, and of the ledger itself: trust, pauses, decisions, comparisons, places, versions.
 
 They share the ledger's database.
 """
@@ -86,6 +86,15 @@ editions = Table(
     Column("digest", String(64), nullable=False),
     Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
     Column("reason", String(500)),
+    Column("who", String(120), nullable=False),
+    Column("created", String(20), nullable=False),
+)
+# Comparisons of datasets that a person kept, by the digest of their content. Rows never change.
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("content", LargeBinary, nullable=False),  # canonical JSON, compressed by zlib
     Column("who", String(120), nullable=False),
     Column("created", String(20), nullable=False),
 )

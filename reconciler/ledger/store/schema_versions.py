@@ -18,7 +18,7 @@ from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import OtherVersion
 from reconciler.outside.installation import find_tool
 
-HEAD = "0029"
+HEAD = "0030"
 """The newest version, which this tool reads and writes."""
 
 

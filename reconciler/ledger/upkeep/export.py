@@ -54,6 +54,7 @@ PUBLISHED: tuple[Table, ...] = (
     file_tables.produced_keys,
     file_tables.removals,
     decision_tables.editions,
+    decision_tables.comparisons,
     decision_tables.upgrades,
 )
 
@@ -63,6 +64,7 @@ _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "pauses": {"who": "", "ended_by": None},
     "removals": {"path": "", "who": ""},
     "editions": {"who": ""},
+    "comparisons": {"who": ""},
 }
 """Columns whose content is replaced in the copy."""
 

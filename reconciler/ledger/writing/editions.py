@@ -1,4 +1,4 @@
-"""Writes editions of datasets. They are never changed or removed, and their numbers only grow."""
+"""Writes editions of datasets and comparisons of them, which are never changed or removed. Numbers of editions only grow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.ledger.reading.editions import list_editions
-from reconciler.ledger.schema.decision_tables import editions
+from reconciler.ledger.schema.decision_tables import comparisons, editions
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import GuardRefused
 
@@ -50,3 +51,21 @@ class EditionWriter:
         except IntegrityError as error:
             raise GuardRefused(f"{dataset} is being frozen by another process; try again") from error
         return Frozen(f"{dataset}:{number}", digest, is_new=True)
+
+
+def keep_comparison(writer: Writer, content: bytes, who: str) -> bool:
+    """Keeps the canonical JSON of a comparison for a person; False if the ledger has it already.
+
+    Raises:
+        GuardRefused: another process kept the same one at this moment.
+    """
+    digest = sha256(content).hexdigest()
+    if writer.find(select(comparisons.c.digest).where(comparisons.c.digest == digest)) is not None:
+        return False
+    row = {"digest": digest, "content": zlib.compress(content), "who": who, "created": writer.clock.show()}
+    try:
+        with writer.writing(polling=True) as journal:
+            journal.insert(comparisons, [row])
+    except IntegrityError as error:
+        raise GuardRefused(f"the comparison {digest} is being kept by another process; try again") from error
+    return True

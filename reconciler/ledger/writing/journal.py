@@ -37,6 +37,7 @@ JOURNALLED: Sequence[Table] = (
     decision_tables.pauses,
     decision_tables.decisions,
     decision_tables.editions,
+    decision_tables.comparisons,
 )
 """The tables whose rows are in the journal, each after those that it refers to."""
 

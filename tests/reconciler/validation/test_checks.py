@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 
 import pytest
 
+from ci.reports.comparison import format_comparison, format_comparison_markdown
 from reconciler.run_catalogue.luminosity import Measurement
 from reconciler.validation.comparison import compare_productions
 from reconciler.validation.production_facts import ProductionFacts, RunFacts
@@ -210,3 +212,19 @@ def test_runs_of_one_side_alone_are_told_and_not_compared():
     told = found.describe()
     assert told["runs"] == "3:2-11"
     assert (told["compared"]["alone"], told["against"]["alone"]) == ("3:1", "3:12")
+
+
+def test_every_row_of_every_check_can_be_shown():
+    skims = {"hadron": [(30_000, 100_000)] + [(40_000, 100_000)] * 11, "gone": [(9, 10)]}
+    one = facts(skims=skims, changed={"events": 999}, bytes=9_000_000)
+    measured = {("bhabha", name, "phi"): {KEYS[0]: Measurement(KEYS[0], 5.0)} for name in ("proc7", "proc8")}
+    checks = {"events": {"min_runs": 1}, "event_size": CHANGE, "cpu_time": CHANGE, "luminosity": CHANGE}
+    checks |= {"retention": SHIFT, "run_retention": SHIFT, "stability": SHIFT}
+    found = compare(one, measured=measured, **checks)
+    assert all(result.rows for result in found.results)
+    told = json.loads(found.content)
+    texts = (format_comparison(told, found.digest), format_comparison_markdown(told, found.digest))
+    for text in map(html.unescape, texts):
+        assert text.count("hadron") == 3
+        for words in ("3:1", "bhabha", "inconclusive", "-25 %", "+80 %", found.digest, "A title"):
+            assert words in text

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zlib
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from ci.approvals.root_text import describe_changes
 from ci.cli.exits import Exit
+from reconciler.ledger.schema.decision_tables import comparisons
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State, opened
+from reconciler.ledger.writing.journal import read_journal, rebuild
 from schemas.files.canonical import canonical_json
 from tests.support.worlds.skim_checkout import Checkout
 from tests.support.worlds.worlds import pin_checkout
@@ -172,3 +175,43 @@ def test_who_signs_a_root_sees_each_changed_criterion():
         {file: CRITERIA.encode()}, {file: CRITERIA.replace("fail: 0.3", "fail: 30").encode()}
     )
     assert told == [file, "  checks.run_retention.fail: 0.3 → 30"]
+
+
+def test_what_is_kept_is_shown_again_whatever_has_changed_since(made, call):
+    digest = hashlib.sha256(call(HEAD, EDITION, "--json")[1].rstrip("\n").encode()).hexdigest()
+    code, _, err = call(digest)
+    assert (code, err) == (
+        Exit.USAGE,
+        f"b2prod: no comparison {digest} was kept here; `b2prod compare A B --keep` keeps one\n",
+    )
+    _, text, err = call(HEAD, EDITION, "--keep")
+    assert err == f"{digest} is kept: `b2prod compare {digest}` shows it again\n"
+    assert f"{digest} is kept already" in call(HEAD, EDITION, "--keep")[2]
+    with opened(State(made.state)) as engine, engine.begin() as connection:
+        connection.execute(update(outputs).values(events_read=None))
+    assert call(digest)[:2] == (Exit.FINE, text)
+    assert call(HEAD, EDITION)[0] == Exit.PARTLY
+
+
+def test_what_is_kept_is_made_again_from_the_journal(made, call):
+    _, text, err = call(HEAD, EDITION, "--keep")
+    digest = err.split()[0]
+    with opened(State(made.state)) as engine, engine.begin() as connection:
+        connection.execute(delete(comparisons))
+        rebuild(connection, list(read_journal(connection)))
+    assert call(digest)[:2] == (Exit.FINE, text)
+
+
+def test_a_kept_comparison_that_was_changed_is_refused(made, call):
+    digest = call(HEAD, EDITION, "--keep")[2].split()[0]
+    with opened(State(made.state)) as engine, engine.begin() as connection:
+        connection.execute(update(comparisons).values(content=zlib.compress(b"{}")))
+    code, out, err = call(digest)
+    assert (code, out) == (Exit.UNAVAILABLE, "")
+    assert f"the content of the comparison {digest} is not what was kept" in err
+
+
+def test_one_name_alone_is_a_slip(call):
+    code, _, err = call(HEAD)
+    assert code == Exit.USAGE
+    assert f"name the reference too: `b2prod compare {HEAD} B`" in err
