@@ -22,8 +22,10 @@ class Doubtful(Exception):
 
 _RARE = re.compile(r"""\t|(^|[\s\[\]{},"'])[?:]\S|\?(\s|$)|^\.\.\.""", re.MULTILINE)
 """Tabs, marks of keys and values that touch what they belong to, `?`, and ends of documents: libyaml allows them in more places."""
-_BLOCK = re.compile(r"[|>][+-]?\n *[^ \n]")
-"""The beginning of a block of text on whose meaning the two parsers agree: no comment, no indentation by number, no blank line."""
+_BLOCK = re.compile(r"[|>][+-]?\n +[^ \n]")
+"""The beginning of a block of text on whose meaning the two parsers agree: no comment, no indentation by number, no blank line, and
+a text that is indented.
+"""
 
 
 def parse_quickly(text: str) -> Iterator[Any]:

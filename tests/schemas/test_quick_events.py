@@ -79,6 +79,8 @@ def test_both_parsers_read_the_same(text):
         "a: 1\n...\n...\n",
         "a: ># b\n  c\n",
         "a: |\n    \n  b\n",
+        "|\n# c\n",
+        "--- >\nc\n",
         "a:\n- \n",
     ],
 )

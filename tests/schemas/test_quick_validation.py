@@ -110,6 +110,24 @@ def test_no_error_is_missed(found):
         assert list(find_errors(content, load_schema(schema))) == []
 
 
+def list_patterns(schema):
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "pattern" and isinstance(value, str):
+                yield value
+            yield from list_patterns(value)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from list_patterns(one)
+
+
+def test_patterns_are_of_whole_texts():
+    """One validator searches for a pattern, and the other one wants the whole text."""
+    for file in sorted((ROOT / "schemas").glob("*.schema.json")):
+        for pattern in list_patterns(json.loads(file.read_bytes())):
+            assert (pattern[0], pattern[-1]) == ("^", "$"), (file.name, pattern)
+
+
 @example(("campaign", SOUND[0][1]))
 @given(st.sampled_from(SOUND))
 def test_what_is_sound_is_judged_at_once(found):
