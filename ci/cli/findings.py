@@ -8,7 +8,6 @@ from dataclasses import asdict
 from urllib.parse import quote
 
 from schemas.files.canonical import digest
-from schemas.findings.codes import CODES
 from schemas.findings.finding import Finding, Place
 
 
@@ -52,6 +51,8 @@ def format_github(findings: Sequence[Finding]) -> str:
 
 def format_sarif(findings: Sequence[Finding]) -> str:
     """A SARIF 2.1.0 log."""
+    from schemas.findings.codes import CODES  # noqa: PLC0415 -- every command loads this module, and few write such a log
+
     codes = sorted({finding.code for finding in findings})
     rules = [
         {

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
 
-from reconciler.ledger.reading.observation import choose_heads
+from reconciler.ledger.reading.heads import choose_heads
 from reconciler.ledger.schema.file_tables import replicas
 from reconciler.ledger.schema.rows import COPIED, divide
 from reconciler.ledger.schema.tables import files, inputs, outputs, products

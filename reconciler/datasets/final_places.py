@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, select
 
-from reconciler.ledger.reading.observation import narrow_runs
+from reconciler.ledger.reading.heads import narrow_runs
 from reconciler.ledger.schema.tables import outputs
 from reconciler.model.names import RECORD_PREFIX, fill_folder, name_record
 from reconciler.model.states import OutputState

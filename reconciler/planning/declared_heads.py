@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from reconciler.datasets.contents import DeclaredHead
 from reconciler.datasets.editions import Edition, collect_made, collect_registered
 from reconciler.datasets.parts import DatasetPart
-from reconciler.ledger.reading.observation import read_heads
+from reconciler.ledger.reading.heads import read_heads
 from reconciler.ledger.store.database import State
 from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName

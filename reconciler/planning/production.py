@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from reconciler.ledger.reading.observation import Head, list_campaigns, read_heads, read_taken_over
+from reconciler.ledger.reading.heads import Head, read_heads, read_taken_over
+from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import State
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.declaration import choose_units

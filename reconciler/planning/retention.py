@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reconciler.ledger.reading.observation import Head
+from reconciler.ledger.reading.heads import Head
 
 ONE_SIGMA = math.erf(1 / math.sqrt(2))
 """The probability within one standard deviation of the mean of a normal distribution."""

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from reconciler.datasets.editions import Edition, read_edition
 from reconciler.ledger.reading.editions import find_digests
-from reconciler.ledger.reading.observation import find_stored, read_heads
+from reconciler.ledger.reading.heads import read_heads
+from reconciler.ledger.reading.observation import find_stored
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan
 from reconciler.model.states import MAKING, PlanAction

@@ -24,7 +24,7 @@ from reconciler.datasets.catalogues.manifests import Manifests
 from reconciler.datasets.catalogues.port import Catalogue, RegisteredDataset, RegisteredFile
 from reconciler.datasets.catalogues.rucio import Rucio
 from reconciler.datasets.catalogues.rucio_server import RucioServer, read_credentials
-from reconciler.ledger.reading.observation import choose_heads
+from reconciler.ledger.reading.heads import choose_heads
 from reconciler.ledger.schema.tables import outputs, products, recipes, registrations, runs
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.pauses import PauseWriter, read_pauses

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from reconciler.ledger.reading.observation import choose_heads
+from reconciler.ledger.reading.heads import choose_heads
 from reconciler.ledger.schema.file_tables import dataset_sums
 from reconciler.ledger.schema.tables import inputs, outputs, products
 from schemas.manifest.dataset import name_dataset

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, not_, or_, select
 
+from reconciler.ledger.reading.heads import choose_produced, narrow_runs
 from reconciler.ledger.reading.other_campaigns import name_campaigns, read_elsewhere
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import (
@@ -35,7 +35,7 @@ from reconciler.model.states import CLAIMING, LIVE, AttemptState, IntentState, O
 from renderer.identity.payloads import Payload
 from renderer.identity.units import StepUnits
 from renderer.jobs.job_json import InputFile
-from schemas.manifest.runs import run_key, split_key
+from schemas.manifest.runs import run_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def observe(
         wanted = {value for column in columns for value in column}
         produced, undeclared, count = _find_own(connection, campaign, wanted), set(only), len(only)
         others = True
-    elif connection.execute(_choose(campaign, "id").limit(1)).first() is not None:
+    elif connection.execute(choose_produced(campaign, "id").limit(1)).first() is not None:
         from reconciler.ledger.reading.produced_columns import (  # noqa: PLC0415 -- numpy takes 0.1 s
             find_undeclared,
             read_produced,
@@ -166,7 +166,7 @@ def read_payloads(connection: Connection, digests: Iterable[str]) -> dict[str, t
 
 def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
     """Digest of a payload set → sorted run keys of a campaign whose newest outputs were made with it."""
-    query = _choose(campaign, "step", "output", "experiment", "run", "conditions")
+    query = choose_produced(campaign, "step", "output", "experiment", "run", "conditions")
     rows = connection.execute(query.order_by(outputs.c.version))
     latest = {(step, output, run_key(*run)): digest for step, output, *run, digest in rows}
     used: dict[str, set[int]] = {}
@@ -174,85 +174,6 @@ def read_used(connection: Connection, campaign: str) -> dict[str, list[int]]:
         if digest is not None:
             used.setdefault(digest, set()).add(run)
     return {digest: sorted(runs) for digest, runs in used.items()}
-
-
-class Head(NamedTuple):
-    """An output of a run, in the version that counts. Equal numbers `recipe` mean equal recipes.
-
-    `read` and `kept` are numbers of events, None if not counted. `number` is the output's in the ledger. `maker` are campaign and
-    step of the unit that made it, as in `proc6/reco`, if the output was taken over from another unit.
-    """
-
-    step: str
-    output: str
-    run: int
-    fingerprint: bytes
-    recipe: int
-    read: int | None
-    kept: int | None
-    number: int
-    maker: str | None = None
-
-
-def choose_heads(query: Select[Any]) -> Select[Any]:
-    """A query of `outputs`, with only the newest produced version of each run's output."""
-    later = outputs.alias()
-    names = ("campaign", "step", "experiment", "run", "output")
-    same = and_(*(later.c[name] == outputs.c[name] for name in names), later.c.state == OutputState.PRODUCED)
-    newer = exists().where(same, later.c.version > outputs.c.version)
-    return query.where(outputs.c.state == OutputState.PRODUCED, not_(newer))
-
-
-def read_heads(
-    connection: Connection, campaign: str, fingerprints: Collection[bytes] | None = None
-) -> list[Head]:
-    """The produced outputs with one of the `fingerprints`; if None is given, the newest version of each run's output."""
-    query = _choose(campaign, "step", "output", "experiment", "run", *_HEAD).order_by(outputs.c.version)
-    rows = (
-        Head(step, output, run_key(experiment, run), *found)
-        for step, output, experiment, run, *found in connection.execute(query)
-    )
-    if fingerprints is not None:
-        return [head for head in rows if head.fingerprint in fingerprints]
-    return list({head[:3]: head for head in rows}.values())
-
-
-_HEAD = ("fingerprint", "recipe", "events_read", "events", "id")
-"""The columns of an output from which its head is made, after its unit."""
-
-
-def read_taken_over(
-    connection: Connection,
-    campaign: str,
-    storage: str,
-    missing: Mapping[bytes, Sequence[tuple[str, str, int]]],
-    *,
-    reuse: bool,
-) -> list[Head]:
-    """The outputs that a campaign lacks, as other units made them: of its other steps; with `reuse`, of any campaign at its storage.
-
-    `missing` maps the fingerprints that it lacks to step, output and run key. Of several that made the same, the first one of
-    the campaign counts, else the first one of all.
-    """
-    query = select(outputs.c.campaign, outputs.c.step, *(outputs.c[name] for name in _HEAD))
-    mine = outputs.c.campaign == campaign
-    query = query.where(outputs.c.state == OutputState.PRODUCED)
-    query = query.where(or_(mine, outputs.c.storage == storage) if reuse else mine)
-    found: dict[bytes, list[Head]] = {}
-    for part in divide(sorted(missing)):
-        here = query.where(outputs.c.fingerprint.in_(part))
-        rows = connection.execute(here.order_by(outputs.c.campaign != campaign, outputs.c.id))
-        for other, step, fingerprint, recipe, read, kept, number in rows:
-            made = (fingerprint, recipe, read, kept, number)
-            heads = [Head(*place, *made, maker=f"{other}/{step}") for place in missing[fingerprint]]
-            found.setdefault(fingerprint, heads)
-    return [head for heads in found.values() for head in heads]
-
-
-def _choose(campaign: str, *columns: str) -> Select[*tuple[Any, ...]]:
-    """A query for some columns of the produced outputs of a campaign."""
-    mine = (outputs.c.campaign == campaign, outputs.c.state == OutputState.PRODUCED)
-    return select(*(outputs.c[name] for name in columns)).where(*mine)
 
 
 def _find_own(connection: Connection, campaign: str, fingerprints: Iterable[bytes]) -> frozenset[bytes]:
@@ -291,7 +212,9 @@ def _read_made(
     contents: dict[int, Mapping[str, Any]] = {}
     made: dict[tuple[str, str, int], Made] = {}
     made_of = ("fingerprint", "recipe", "input", "conditions")
-    query = _choose(campaign, "step", "output", "experiment", "run", *made_of).order_by(outputs.c.version)
+    query = choose_produced(campaign, "step", "output", "experiment", "run", *made_of).order_by(
+        outputs.c.version
+    )
     for here in [query] if count < len(keys) else narrow_runs(query, sorted(keys)):
         for step, output, *run, fingerprint, recipe, source, conditions in connection.execute(here):
             if (key := run_key(*run)) not in keys:
@@ -301,13 +224,6 @@ def _read_made(
                 contents[recipe] = json.loads(connection.execute(stored).scalar_one())
             made[step, output, key] = Made(fingerprint, contents[recipe], source, conditions)
     return made
-
-
-def narrow_runs(query: Select[Any], keys: Sequence[int]) -> Iterator[Select[Any]]:
-    """Yields queries that together find the outputs of some sorted run keys."""
-    for experiment, group in groupby(keys, key=lambda key: split_key(key)[0]):
-        for part in divide(split_key(key)[1] for key in group):
-            yield query.where(outputs.c.experiment == experiment, outputs.c.run.in_(part))
 
 
 BY_HAND = and_(

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, select, update
 
 from ci.cli.exits import Exit
 from ci.cli.quantities import format_rate
-from reconciler.ledger.reading.observation import Head
+from reconciler.ledger.reading.heads import Head
 from reconciler.ledger.schema.tables import outputs
 from reconciler.planning.retention import ONE_SIGMA, bound_rates, measure_retention
 from tests.support.worlds.skimmed import EVENTS, RUNS, Skimmed

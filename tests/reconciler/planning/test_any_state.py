@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from ci.cli.exits import Exit
 from ci.command_line import run
-from reconciler.ledger.reading.observation import read_heads
+from reconciler.ledger.reading.heads import read_heads
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
