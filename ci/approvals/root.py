@@ -86,40 +86,41 @@ def read_pinned_sites(state: State, anchor: str | None) -> dict[str, Site]:
     Raises:
         SourceUnavailable: the pinned root cannot be read.
     """
-    root = _try_root(state, anchor)
-    return {} if root is None else dict(_read_sites(tuple(root.files.items())))
-
-
-def find_pinned_validations(project: Project) -> dict[str, Validation] | None:
-    """The validations of the root that is pinned in a project's state, by name; None if none is pinned, as `read_pinned_sites`.
-
-    Raises:
-        SourceUnavailable: the pinned root cannot be read.
-    """
-    root = _try_root(project.state, check_anchor(project.trust))
-    if root is None:
-        return None
-    found = {}
-    for file, content in root.files.items():
-        if file.startswith(f"{VALIDATIONS}/") and file.endswith(".yaml"):
-            name = file.removeprefix(f"{VALIDATIONS}/").removesuffix(".yaml")
-            document = read_valid(file, content, "validation")
-            if document is not None:
-                found[name] = read_validation(name, document)
-    return found
-
-
-def _try_root(state: State, anchor: str | None) -> Root | None:
-    """The pinned root, of which the digest was checked; None if no root is pinned, or it does not follow the anchor."""
     if not has_database(state):
-        return None
+        return {}
     try:
         with reading(state) as connection:
             root = _find_root(connection, anchor)
     except GuardRefused:
-        return None
+        return {}
     _read(root)
-    return root
+    return dict(_read_sites(tuple(root.files.items())))
+
+
+def find_pinned_validations(project: Project) -> dict[str, Validation | None] | None:
+    """The validations of the root that is pinned in a project's state, by name; one that cannot be read is None.
+
+    Returns None if no root is pinned and the site's configuration names none: only then may others count.
+
+    Raises:
+        GuardRefused: the configuration names a root, and none is pinned, or the pinned one does not follow it.
+        SourceUnavailable: the pinned root cannot be read.
+    """
+    anchor = check_anchor(project.trust)
+    if find_pinned(project.state) is None:
+        if anchor is None:
+            return None
+        raise GuardRefused(UNPINNED)
+    with reading(project.state) as connection:
+        root = _find_root(connection, anchor)
+    _read(root)
+    found: dict[str, Validation | None] = {}
+    for file, content in root.files.items():
+        if file.startswith(f"{VALIDATIONS}/") and file.endswith(".yaml"):
+            name = file.removeprefix(f"{VALIDATIONS}/").removesuffix(".yaml")
+            document = read_valid(file, content, "validation")
+            found[name] = None if document is None else read_validation(name, document)
+    return found
 
 
 @lru_cache(maxsize=_ROOTS)

@@ -69,8 +69,8 @@ def compare(
     """Compare the dataset A with the reference B by declared criteria: a verdict, with the evidence.
 
     A and B are heads or editions, as proc8/reco/mdst and proc7/reco/mdst:2. Only runs that both have are compared, the others
-    are told. The criteria are those of the pinned trust root; where none is pinned, those of the checkout. The digest of a
-    comparison that was kept, instead of A and B, shows it again.
+    are told. The criteria are those of the pinned trust root; where none is pinned, and the site's configuration names none,
+    those of the checkout. The digest of a comparison that was kept, instead of A and B, shows it again.
 
     Ends with 0 if it passes, with 1 if it warns or fails, and with 6 if it is inconclusive: too few runs or events, or
     something that is not known. docs/validation.md says what is compared, and by which test.
@@ -139,22 +139,38 @@ def _read_kept(project: Project, digest: str) -> bytes:
 def _choose_validation(project: Project, by: str | None) -> Validation:
     """The criteria of the pinned root with this name, or the only ones; without a pinned root, those of the checkout.
 
+    Criteria that cannot be read count as some of several, so that those beside them do not become the only ones.
+
     Raises:
-        WrongUse: there are none of this name, or several and none was named.
+        GuardRefused: the site's configuration names a root, and what is pinned does not follow it.
+        WrongUse: there are none of this name, or they cannot be read, or there are several and none was named.
     """
-    known: Mapping[str, Validation] | None = find_pinned_validations(project)
+    known = find_pinned_validations(project)
     where = "the pinned trust root"
     if known is None:
-        known, where = load_any(project)[0].validations, VALIDATIONS
+        known, where = _read_checkout(project), VALIDATIONS
         say(f"no trust root is pinned here: these are the criteria of the checkout, in {VALIDATIONS}")
+    hint = f"{VALIDATIONS}/NAME.yaml, and let it be signed (`b2prod trust sign`)"
     if not known:
-        hint = f"add {VALIDATIONS}/NAME.yaml, and let it be signed (`b2prod trust sign`)"
-        raise WrongUse(f"{where} has no criteria that can be read; {hint}")
+        raise WrongUse(f"{where} has no criteria; add {hint}")
+    unread = sorted(name for name, validation in known.items() if validation is None)
     if by is None and len(known) > 1:
-        raise WrongUse(f"there are several criteria; choose one: --by {' | '.join(sorted(known))}")
+        but = f"; not to be read: {', '.join(unread)}" if unread else ""
+        raise WrongUse(f"there are several criteria; choose one: --by {' | '.join(sorted(known))}{but}")
     name = by if by is not None else next(iter(known))
     refuse_unknown_name("validation", name, sorted(known))
-    return known[name]
+    found = known[name]
+    if found is None:
+        raise WrongUse(f"the criteria {name} in {where} cannot be read; repair {hint}")
+    return found
+
+
+def _read_checkout(project: Project) -> dict[str, Validation | None]:
+    """The validations of the checkout, by name; one that cannot be read is None."""
+    repository = load_any(project)[0]
+    files = (file for file in repository.broken if file.startswith(f"{VALIDATIONS}/"))
+    broken = (file.removeprefix(f"{VALIDATIONS}/").removesuffix(".yaml") for file in files)
+    return {**dict.fromkeys(broken), **repository.validations}
 
 
 def _read_edition(connection: Connection, repository: Repository, name: DatasetName, state: State) -> Edition:

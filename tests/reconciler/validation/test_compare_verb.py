@@ -12,7 +12,7 @@ from sqlalchemy import delete, update
 
 from ci.approvals.root_text import describe_changes
 from ci.cli.exits import Exit
-from reconciler.ledger.schema.decision_tables import comparisons
+from reconciler.ledger.schema.decision_tables import comparisons, trust_roots
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State, opened
 from reconciler.ledger.writing.journal import read_journal, rebuild
@@ -27,6 +27,12 @@ checks:
   events: {min_runs: 3}
   run_retention: {level: 0.001, warn: 0.1, fail: 0.3, min_runs: 3, min_events: 50}
   event_size: {warn: 0.2, fail: 0.5, min_runs: 3}
+"""
+LAX = """\
+schema: validation/1
+title: Everything passes
+checks:
+  event_size: {warn: 5, fail: 9, min_runs: 1}
 """
 MENU = """\
 schema: skims/1
@@ -69,7 +75,7 @@ def call(made, capsys):
         return code, told.out, told.err
 
     yield compare
-    shutil.rmtree(made.state)
+    shutil.rmtree(made.state, ignore_errors=True)
     shutil.copytree(made.root / "kept", made.state)
     made.write("productions/validations/three.yaml", CRITERIA)
     (made.root / "productions/validations/two.yaml").unlink(missing_ok=True)
@@ -163,10 +169,56 @@ def test_the_pinned_criteria_count_whatever_the_checkout_says(made, call):
     assert call(HEAD, EDITION, "--by", "two")[0] == Exit.FINE
 
 
-def test_where_no_root_is_pinned_those_of_the_checkout_count_and_this_is_told(made, call, capsys):
-    assert made.b2prod("--trust", "0" * 64, "compare", HEAD, EDITION) == Exit.FINE
-    assert "no trust root is pinned here: these are the criteria of the checkout" in capsys.readouterr().err
+def unpin(made):
+    with opened(State(made.state)) as engine, engine.begin() as connection:
+        connection.execute(delete(trust_roots))
+
+
+def test_where_no_root_is_pinned_those_of_the_checkout_count_and_this_is_told(made, call):
     assert call(HEAD, EDITION)[2] == ""
+    unpin(made)
+    code, _, err = call(HEAD, EDITION)
+    assert code == Exit.FINE
+    assert "no trust root is pinned here: these are the criteria of the checkout" in err
+
+
+@pytest.mark.parametrize(
+    ("pinned", "told"),
+    [(True, "does not come from 0000000000000000"), (False, "no trust root is pinned here: look")],
+)
+def test_where_the_site_names_a_root_nothing_else_counts(made, call, monkeypatch, pinned, told):
+    made.write("productions/validations/three.yaml", LAX)
+    monkeypatch.setenv("B2PROD_TRUST", "0" * 64)
+    if not pinned:
+        unpin(made)
+    code, out, err = call(HEAD, EDITION)
+    assert (code, out) == (Exit.REFUSED, "")
+    assert told in err
+    assert "criteria of the checkout" not in err
+
+
+def test_where_the_site_names_a_root_a_state_that_is_not_there_is_refused_too(made, call, monkeypatch):
+    monkeypatch.setenv("B2PROD_TRUST", "0" * 64)
+    shutil.rmtree(made.state)
+    code, out, err = call(HEAD, EDITION)
+    assert (code, out) == (Exit.REFUSED, "")
+    assert "criteria of the checkout" not in err
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_criteria_that_cannot_be_read_do_not_make_others_the_only_ones(made, call, pinned):
+    made.write("productions/validations/two.yaml", CRITERIA.replace("min_runs: 3", "min_runs: 0"))
+    pin_checkout(made.root, State(made.state))
+    if not pinned:
+        unpin(made)
+    code, out, err = call(HEAD, EDITION)
+    assert (code, out) == (Exit.USAGE, "")
+    assert "there are several criteria; choose one: --by three | two; not to be read: two" in err
+    assert call(HEAD, EDITION, "--by", "three")[0] == Exit.FINE
+    code, out, err = call(HEAD, EDITION, "--by", "two")
+    assert (code, out) == (Exit.USAGE, "")
+    where = "the pinned trust root" if pinned else "productions/validations"
+    assert f"the criteria two in {where} cannot be read; repair " in err
 
 
 def test_who_signs_a_root_sees_each_changed_criterion():
