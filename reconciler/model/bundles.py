@@ -40,33 +40,65 @@ class BundledJob:
     alone: bool = False
 
 
-def divide_jobs(jobs: Iterable[BundledJob], bundle: Bundle | None) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """The wall time of a site in minutes: what it gives to `one` job of a step, and the `most` that its queue gives. None: not said."""
+
+    one: int | None = None
+    most: int | None = None
+
+    def add_up(self, jobs: int, minutes: float | None) -> float:
+        """What a bundle of so many jobs asks for, which are known to take `minutes` together (None: not known of each).
+
+        That is what they take and as long again as one of them may take, or what the site gives to as many jobs: the less of
+        the two. 0 if the site does not say what it gives to a job, and nothing is known.
+        """
+        if self.one is None:
+            return minutes or 0.0
+        all_of_them = jobs * self.one
+        return all_of_them if minutes is None else min(all_of_them, self.one + math.ceil(minutes))
+
+
+UNLIMITED = TimeLimit()
+
+
+def read_limit(site: Site) -> TimeLimit:
+    """The time limit of a site's jobs, as its file says."""
+    queue = site.queues.get(site.queue or "")
+    return TimeLimit(site.batch.minutes, None if queue is None else queue.minutes)
+
+
+def divide_jobs(jobs: Iterable[BundledJob], bundle: Bundle | None, limit: TimeLimit = UNLIMITED) -> list[int]:
     """The sizes of the bundles into which the jobs are divided, in their order; each job is in exactly one.
 
     A job that goes alone, and with `minutes` one of which nothing is known, has a bundle of its own. So has one that takes
-    longer than a bundle may. Without a bundle, all have.
+    longer than a bundle may. Without a bundle, all have. Several jobs never ask for more time together than the queue gives.
     """
     sizes: list[int] = []
     runs: set[int] = set()
-    filled, closed = 0.0, True
+    filled: float | None = 0.0
+    closed = True
     for job in jobs:
-        minutes = job.minutes or 0.0
         alone = bundle is None or job.alone or (bundle.minutes is not None and job.minutes is None)
-        if closed or alone or not _fits(runs | {job.run}, filled + minutes, bundle):
+        if not closed and not alone:
+            together = None if filled is None or job.minutes is None else filled + job.minutes
+            asked = limit.add_up(sizes[-1] + 1, together)
+            closed = asked > (limit.most or math.inf) or not _fits(runs | {job.run}, together, bundle)
+        if closed or alone:
             sizes.append(0)
             runs, filled = set(), 0.0
         sizes[-1] += 1
         runs.add(job.run)
-        filled += minutes
+        filled = None if filled is None or job.minutes is None else filled + job.minutes
         closed = alone
     return sizes
 
 
-def _fits(runs: set[int], minutes: float, bundle: Bundle | None) -> bool:
-    """Whether a bundle may have jobs of these runs that take so many minutes together."""
+def _fits(runs: set[int], minutes: float | None, bundle: Bundle | None) -> bool:
+    """Whether a bundle may have jobs of these runs that are known to take so many minutes together."""
     if bundle is None:
         return False
-    return len(runs) <= (bundle.runs or len(runs)) and minutes <= (bundle.minutes or math.inf)
+    return len(runs) <= (bundle.runs or len(runs)) and (minutes or 0.0) <= (bundle.minutes or math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +132,18 @@ def choose_minutes(site: Site, bundles: Iterable[Sequence[float | None]]) -> int
     may take that; where it is not known of each, for what the site gives to as many jobs. Never for more than that, nor for
     more than the queue gives.
     """
-    one = site.batch.minutes
-    if one is None:
+    limit = read_limit(site)
+    if limit.one is None:
         return None
-    asked = max((_add_up(bundle, one) for bundle in bundles), default=one)
-    queue = site.queues.get(site.queue or "")
-    most = asked if queue is None or queue.minutes is None else max(one, queue.minutes)
-    return min(asked, most) if asked > one else None
+    asked = max((limit.add_up(len(bundle), _sum_up(bundle)) for bundle in bundles), default=0)
+    most = asked if limit.most is None else max(limit.one, limit.most)
+    return int(min(asked, most)) if asked > limit.one else None
 
 
-def _add_up(bundle: Sequence[float | None], one: int) -> int:
+def _sum_up(bundle: Sequence[float | None]) -> float | None:
+    """What the jobs of a bundle take together; None if it is not known of each."""
     known = [minutes for minutes in bundle if minutes is not None]
-    all_of_them = len(bundle) * one
-    return min(all_of_them, one + math.ceil(sum(known))) if len(known) == len(bundle) else all_of_them
+    return sum(known) if len(known) == len(bundle) else None
 
 
 def find_least(site_slots: int, bundle: Bundle | None, waiting: int) -> int:

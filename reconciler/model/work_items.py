@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from reconciler.model.bundles import UNTIMED, Duration
+from reconciler.model.bundles import UNLIMITED, UNTIMED, Duration, TimeLimit
 from reconciler.model.engine import JobHandle
 from reconciler.model.states import AttemptState
 from renderer.identity.fingerprint import Recipe
@@ -48,7 +48,7 @@ class WorkItem:
     release, as approved), `declared` (all units of the campaign) and `claimed` (another campaign of the plan is to make the
     same, and this unit is made only if that one does not begin).
     Preparation adds the `jobs`; `layout`, `storage` and `place` (the layout's fields that the run and the global tag give)
-    for its outputs; `bundle` (None if its site runs each job by itself) and the `duration` of its jobs; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
+    for its outputs; `bundle` (None if its site runs each job by itself), the `duration` of its jobs and the `limit` of their time; `payloads` (None if its step uses no conditions); `begun` (digests of the snapshots of `forward` tags
     that it uses); `approval` (digest of the approvals under which it is made); `engine` (what takes its jobs); and `memory`
     (MB that its first attempts ask for, as earlier jobs took; None: as the site says). Only items with equal `alike` go into
     one batch.
@@ -74,6 +74,7 @@ class WorkItem:
     memory: int | None = None
     bundle: Bundle | None = None
     duration: Duration = UNTIMED
+    limit: TimeLimit = UNLIMITED
     intent: int | None = None
 
     @property

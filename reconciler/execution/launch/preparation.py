@@ -15,7 +15,7 @@ from reconciler.execution.sites.site_engines import contain
 from reconciler.ledger.reading.observation import find_files
 from reconciler.ledger.reading.statistics import JobStatistics, measure_jobs
 from reconciler.ledger.store.database import State, reading
-from reconciler.model.bundles import UNTIMED, Duration, choose_minutes
+from reconciler.model.bundles import UNTIMED, Duration, choose_minutes, read_limit
 from reconciler.model.states import MAKING
 from reconciler.model.work_items import Attempt, WorkItem
 from reconciler.outside.errors import SourceUnavailable
@@ -152,6 +152,7 @@ class WorkPreparation:
             memory=self._choose_memory(connection, item, site),
             bundle=step.bundle if site.traits.bundles else None,
             duration=self._measure_duration(connection, item, site),
+            limit=read_limit(site),
         )
 
     def render(self, item: WorkItem, most_events: int | None = None) -> dict[str, bytes]:

@@ -24,7 +24,10 @@ IDENTICAL = 5
 """Number of jobs of a campaign that must fail in the same way to pause it."""
 
 FRUITLESS = 5
-"""Allowed attempts of a job for each allowed failure. An attempt that never began is not a failure, but its number is limited too."""
+"""Allowed attempts of a job for each allowed failure. An attempt that never began is not a failure, but its number is limited too.
+
+Only those that others of their bundle kept from beginning are not counted: each time, one of these others has come to its end.
+"""
 
 PAUSE, SPREAD = 3600.0, (0.7, 1.3)
 """Longest wait in seconds before a failed job is tried again, and the range of its random factor, which spreads the retries."""
@@ -146,7 +149,7 @@ class AttemptRecorder:
         self.pauses.pause(scope, PauseKind.BREAKER, f"{how}: {culprit.line.strip()} ({place})", "b2prod")
 
     def lose(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
-        """Records an attempt that is not a failure of its job. The job's number of attempts is limited all the same."""
+        """Records an attempt that is not a failure of its job. The job's number of lost attempts is limited all the same."""
         most = FRUITLESS * self._read_limit(attempt) if state == AttemptState.LOST else None
         self.attempts.record_gone(attempt, state, reason, most=most)
         self._end_unit(attempt, reason)

@@ -17,7 +17,7 @@ from reconciler.execution.tracking.attempt_recorder import AttemptRecorder
 from reconciler.execution.tracking.publication import EndedUnit
 from reconciler.execution.tracking.shared_jobs import SharedJobs
 from reconciler.execution.tracking.workspace import Failed, Workspace
-from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.attempts import SPARED, AttemptLedger
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.engine import Engine, EngineUnavailable, JobHandle, Observation, Sighting
 from reconciler.model.states import AttemptState, FailureClass
@@ -300,8 +300,8 @@ class Tracker:
             self._fail(attempt, FailureClass.TRANSIENT, WITHOUT_RESULT)
 
     def _spare(self, attempt: Attempt, reason: str | None) -> None:
-        """Records an attempt whose job ended before its turn came: no failure of its own."""
-        told = f"its bundle ended before it began: {reason or 'the engine does not say why'}"
+        """Records an attempt whose job ended before its turn came: no failure of its own, however often it happens."""
+        told = f"{SPARED}: {reason or 'the engine does not say why'}"
         self.recorder.lose(attempt, AttemptState.LOST, told)
 
     def _fail(self, attempt: Attempt, failure: FailureClass, reason: str) -> None:

@@ -42,6 +42,9 @@ from reconciler.model.states import LIVE, AttemptState, FailureClass, IntentStat
 from reconciler.model.work_items import UNMEASURED, Attempt, Product, Usage, WorkItem
 from schemas.files.canonical import canonical_json
 
+SPARED = "its bundle ended before it began"
+"""How the reason of an attempt begins that was lost because others of its bundle failed or took too long."""
+
 _SEEN: Mapping[str, Any] = {"absences": 0, "unknown": None, "missed": None}
 
 
@@ -78,7 +81,7 @@ class AttemptLedger:
             batch = name_batch(ledger, first.campaign.name, first.step, digest)
             memory = first.memory if all(number == 1 for *_, number in chosen) else None
             waiting = (BundledJob(item.run, item.minutes, row.failures > 0) for row, item, _ in chosen)
-            origin = describe_origin(first, memory, divide_jobs(waiting, first.bundle))
+            origin = describe_origin(first, memory, divide_jobs(waiting, first.bundle, first.limit))
             row = {"name": batch, "site": site, "engine": first.engine, "origin": origin}
             (number_of_batch,) = journal.insert(batches, [row])
             values = [
@@ -248,12 +251,13 @@ class AttemptLedger:
     ) -> None:
         """Records an attempt that is `lost` (proved absent, no result), `cancelled` or `discarded`.
 
-        It does not count as a failure. But if it was the `most`th attempt of its job, the unit goes into quarantine.
+        It does not count as a failure. But if it was the `most`th attempt of its job, the unit goes into quarantine. What was
+        deferred, or lost with a bundle that others ended, does not count.
         """
         with self._writer.writing() as journal:
             self._end(journal, attempt, state, reason)
-            if most is not None and attempt.number >= most:
-                told = f"{attempt.number} attempts came to nothing, the last: {reason}"
+            if most is not None and (tried := attempt.number - _count_spared(journal, attempt)) >= most:
+                told = f"{tried} attempts came to nothing, the last: {reason}"
                 quarantine(journal, attempt.intent, told)
 
     def record_lost(self, attempt: Attempt, reason: str, *, max_attempts: int, after: int | None) -> bool:
@@ -330,6 +334,14 @@ def _note_use(journal: Journal, site: str, digests: Iterable[str], now: str) -> 
         journal.connection.execute(insert_new(journal.connection, kept_files), rows)
         known = kept_files.c.digest.in_([row["digest"] for row in rows])
         journal.connection.execute(update(kept_files).where(known).values(used))
+
+
+def _count_spared(journal: Journal, attempt: Attempt) -> int:
+    """How many attempts of a job, up to this one, say nothing of it: the engine took none then, or others ended its bundle."""
+    spared = and_(attempts.c.state == AttemptState.LOST, attempts.c.reason.startswith(SPARED))
+    at = and_(attempts.c.job == attempt.job, or_(attempts.c.state == AttemptState.DEFERRED, spared))
+    found = journal.connection.scalar(select(func.count()).select_from(attempts).where(at))
+    return found or 0
 
 
 def _count_failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import pytest
@@ -19,10 +20,12 @@ from reconciler.model.bundles import (
     UNTIMED,
     BundledJob,
     Duration,
+    TimeLimit,
     choose_minutes,
     divide_jobs,
     find_least,
     find_place,
+    read_limit,
 )
 from reconciler.model.engine import Batch, JobHandle
 from schemas.manifest.step import Bundle
@@ -73,6 +76,36 @@ def test_a_bundle_ends_only_where_the_next_job_does_not_fit(waiting, bundle):
     for end, size, following in zip(accumulate(sizes), sizes, sizes[1:], strict=False):
         joined = divide_jobs(waiting[end - size : end + 1], bundle)
         assert joined[0] == size, (joined, size, following)
+
+
+@given(JOBS, BUNDLES, st.integers(10, 40), st.integers(1, 60))
+def test_a_bundle_of_several_gets_all_the_time_that_it_asks_for(waiting, bundle, one, most):
+    site = Site(
+        "kekcc", "lsf", "data", queue="l", queues={"l": Queue(minutes=most)}, batch=BatchSettings(minutes=one)
+    )
+    plenty = replace(site, queues={})
+    sizes = divide_jobs(waiting, bundle, read_limit(site))
+    assert sum(sizes) == len(waiting)
+    for end, size in zip(accumulate(sizes), sizes, strict=True):
+        shared = [[job.minutes for job in waiting[end - size : end]]]
+        if size > 1:
+            assert choose_minutes(site, shared) == choose_minutes(plenty, shared)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "bundle", "limit", "sizes"),
+    [
+        (jobs(*[30.0] * 40), Bundle(runs=1000), TimeLimit(60, 600), [18, 18, 4]),
+        (jobs(*[None] * 25), Bundle(runs=1000), TimeLimit(60, 600), [10, 10, 5]),
+        (jobs(*[30.0] * 40), Bundle(minutes=10_000), TimeLimit(60, 600), [18, 18, 4]),
+        (jobs(*[30.0] * 5), Bundle(minutes=60), TimeLimit(60, 600), [2, 2, 1]),
+        (jobs(*[30.0] * 5), Bundle(runs=1000), TimeLimit(60), [5]),
+        (jobs(*[30.0] * 5), Bundle(runs=1000), TimeLimit(None, 70), [2, 2, 1]),
+        (jobs(None, None), Bundle(runs=1000), TimeLimit(900, 600), [1, 1]),
+    ],
+)
+def test_a_bundle_ends_where_it_would_ask_for_more_than_the_queue_gives(waiting, bundle, limit, sizes):
+    assert divide_jobs(waiting, bundle, limit) == sizes
 
 
 @given(JOBS, BUNDLES)
