@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reconciler.validation.production_facts import ProductionFacts, SkimCounts
 from reconciler.validation.results import (
     CheckResult,
+    Row,
     ValidationVerdict,
     find_worst,
     judge_change,
@@ -34,18 +35,25 @@ UNPAIRED = "unpaired"
 
 @dataclass(frozen=True, slots=True)
 class SkimPair:
-    """The counts of one skim on both sides, for the sorted run keys `runs` that both counted."""
+    """The counts of one skim on both sides, for the sorted run keys `runs` that both counted.
+
+    `uncounted` is the number of further runs that only the reference `other` counted, and `added` of those that only `one` did.
+    `wrong` are rows of the runs with counts that cannot be: more was kept than read, or only one side read any event.
+    """
 
     skim: str
     runs: tuple[int, ...]
     one: Rates
     other: Rates
+    uncounted: int = 0
+    added: int = 0
+    wrong: tuple[Row, ...] = ()
 
     def choose(self, chosen: NDArray[np.bool_]) -> SkimPair:
         """The pair with only some of its runs."""
         runs = tuple(run for run, taken in zip(self.runs, chosen, strict=True) if taken)
         one, other = (Rates(side.kept[chosen], side.read[chosen]) for side in (self.one, self.other))
-        return SkimPair(self.skim, runs, one, other)
+        return replace(self, runs=runs, one=one, other=other)
 
     @property
     def together(self) -> NDArray[np.int64]:
@@ -56,7 +64,7 @@ class SkimPair:
 def pair_skims(one: ProductionFacts, other: ProductionFacts, runs: Collection[int]) -> list[SkimPair]:
     """The skims that `other` has of these runs, sorted by name; without any run if `one` has no counts of it.
 
-    Runs count of which both read events, and kept at most those.
+    Runs of which neither side read an event have no rates, and are equal.
     """
     wanted = set(runs)
     return [
@@ -67,16 +75,33 @@ def pair_skims(one: ProductionFacts, other: ProductionFacts, runs: Collection[in
 
 
 def _pair(skim: str, one: SkimCounts, other: SkimCounts, wanted: set[int]) -> SkimPair:
-    both = sorted(
-        run
-        for run in wanted & one.keys() & other.keys()
-        if all(0 <= kept <= read and read > 0 for kept, read in (one[run], other[run]))
+    both = sorted(wanted & one.keys() & other.keys())
+    wrong = [run for run in both if _is_wrong(one[run], other[run])]
+    paired = sorted({run for run in both if one[run][1] > 0}.difference(wrong))
+    mine, theirs = (
+        Rates(*np.array([counts[run] for run in paired], dtype=np.int64).reshape(-1, 2).T)
+        for counts in (one, other)
     )
-    sides = []
-    for counts in (one, other):
-        columns = np.array([counts[run] for run in both], dtype=np.int64).reshape(-1, 2)
-        sides.append(Rates(columns[:, 0], columns[:, 1]))
-    return SkimPair(skim, tuple(both), *sides)
+    return SkimPair(
+        skim,
+        tuple(paired),
+        mine,
+        theirs,
+        uncounted=len(wanted & other.keys()) - len(both),
+        added=len(wanted & one.keys()) - len(both),
+        wrong=tuple(_describe_wrong(skim, run, one[run], other[run]) for run in wrong),
+    )
+
+
+def _is_wrong(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether counts of events kept and read cannot be, or only one side read any."""
+    return any(not 0 <= kept <= read for kept, read in (one, other)) or (one[1] == 0) != (other[1] == 0)
+
+
+def _describe_wrong(skim: str, run: int, one: tuple[int, int], other: tuple[int, int]) -> Row:
+    here, there = ({"kept": kept, "read": read} for kept, read in (one, other))
+    verdict = ValidationVerdict.FAIL.value
+    return {"skim": skim, "run": format_run(run), **here, "against": there, "verdict": verdict}
 
 
 def check_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> CheckResult:
@@ -109,14 +134,8 @@ def check_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> Che
         told |= {"change": round_number(change[place]), "low": round_number(low[place])}
         told |= {"high": round_number(high[place]), "p": round_number(significance[place])}
         rows.append({**told, "pairing": UNPAIRED, "verdict": verdict.value})
-    lacking = [pair.skim for pair in pairs if not pair.runs]
     verdicts = [ValidationVerdict(row["verdict"]) for row in rows]
-    if lacking:
-        verdicts.append(ValidationVerdict.INCONCLUSIVE)
-    reason = _count_verdicts(verdicts[: len(rows)], "skim")
-    if lacking:
-        reason += f"; not counted on both sides: {', '.join(lacking)}"
-    return CheckResult("retention", find_worst(verdicts), reason, sort_rows(rows, "change"))
+    return _finish("retention", find_worst(verdicts), _count_verdicts(verdicts, "skim"), rows, pairs)
 
 
 def check_run_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> CheckResult:
@@ -160,7 +179,7 @@ def check_stability(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> Che
 
 def _conclude(
     check: str,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     pairs: Sequence[SkimPair],
     judged: Sequence[SkimPair],
     criterion: ShiftCriterion,
@@ -175,7 +194,29 @@ def _conclude(
     if together > entries:
         reason += f"; {together - entries:,} more have too few events or runs to be judged"
     worst = find_worst(verdicts) if verdicts else ValidationVerdict.PASS
-    return CheckResult(check, worst, reason, sort_rows(rows, "change"))
+    return _finish(check, worst, reason, rows, pairs)
+
+
+def _finish(
+    check: str, verdict: ValidationVerdict, reason: str, rows: Sequence[Row], pairs: Sequence[SkimPair]
+) -> CheckResult:
+    """The result of a check of what was paired, with what could not be: that lets no check pass."""
+    verdicts = [verdict]
+    if wrong := [row for pair in pairs for row in pair.wrong]:
+        verdicts.append(ValidationVerdict.FAIL)
+        told = _count_runs((pair.skim, len(pair.wrong)) for pair in pairs if pair.wrong)
+        reason += f"; more kept than read, or read on one side alone: {told}"
+    if empty := [pair.skim for pair in pairs if not (pair.runs or pair.wrong or pair.uncounted)]:
+        verdicts.append(ValidationVerdict.INCONCLUSIVE)
+        reason += f"; without any event that was read: {', '.join(empty)}"
+    if lacking := [pair for pair in pairs if pair.uncounted]:
+        verdicts.append(ValidationVerdict.INCONCLUSIVE)
+        reason += (
+            f"; not counted on both sides: {_count_runs((pair.skim, pair.uncounted) for pair in lacking)}"
+        )
+    if added := [pair for pair in pairs if pair.added]:
+        reason += f"; not in the reference: {_count_runs((pair.skim, pair.added) for pair in added)}"
+    return CheckResult(check, find_worst(verdicts), reason, sort_rows([*wrong, *rows], "change"))
 
 
 def _join(pairs: Sequence[SkimPair], side: str) -> Rates:
@@ -204,6 +245,11 @@ def _describe(one: Rates, other: Rates, place: int) -> dict[str, Any]:
         for side in (one, other)
     ]
     return {**described[0], "against": described[1]}
+
+
+def _count_runs(counts: Iterable[tuple[str, int]]) -> str:
+    """Skims with their numbers of runs, in words."""
+    return ", ".join(f"{skim} in {count:,} run{'' if count == 1 else 's'}" for skim, count in counts)
 
 
 def _count_verdicts(verdicts: Sequence[ValidationVerdict], what: str) -> str:

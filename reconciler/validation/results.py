@@ -50,10 +50,10 @@ def judge_change(change: float, warn: float, fail: float) -> ValidationVerdict:
 
 
 def sort_rows(rows: Iterable[Row], *sizes: str) -> tuple[Row, ...]:
-    """The rows, worst verdict first; then by how far the numbers `sizes` are from 0, None being infinite; then in their order."""
+    """The rows, worst verdict first; then by how far the numbers `sizes` are from 0, then in their order. Without one it is infinitely far."""
 
     def rank(row: Row) -> tuple[int, Sequence[float]]:
-        far = [-math.inf if row[name] is None else -abs(row[name]) for name in sizes]
+        far = [-math.inf if row.get(name) is None else -abs(row[name]) for name in sizes]
         return [*ValidationVerdict].index(ValidationVerdict(row["verdict"])), far
 
     return tuple(sorted(rows, key=rank))

@@ -121,9 +121,54 @@ def test_a_skim_that_kept_nothing_before_has_no_finite_change():
     json.dumps(result.describe(), allow_nan=False)
 
 
-def test_runs_of_which_more_was_kept_than_read_do_not_count():
-    result = check("retention", SHIFT, facts(skims={"hadron": [(5, 4), (1, 0)] + [(40_000, 100_000)] * 10}))
-    assert result.rows[0]["runs"] == 10
+RATES = ("retention", "run_retention", "stability")
+MANY = [run_key(3, number) for number in range(1, 1001)]
+GOOD = [(30_000, 100_000)] * len(MANY)
+
+
+def compare_rates(here, there):
+    """The checks of rates of two productions with these counts, run by run; None is not counted."""
+    sides = []
+    for name, counts in (("proc8/reco/mdst", here), ("proc7/reco/mdst", there)):
+        skims = {"hadron": {run: one for run, one in zip(MANY, counts, strict=True) if one is not None}}
+        sides.append(replace(facts(name, keys=MANY), skims=skims))
+    return compare(*sides, **dict.fromkeys(RATES, SHIFT))
+
+
+def test_rates_of_which_almost_nothing_was_counted_do_not_pass():
+    for result in compare_rates(GOOD[:10] + [None] * 990, GOOD).results:
+        assert result.verdict == "inconclusive", result
+        assert "not counted on both sides: hadron in 990 runs" in result.reason
+    for result in compare_rates([*GOOD[:999], None], GOOD).results:
+        assert result.verdict == "inconclusive", result
+        assert "not counted on both sides: hadron in 1 run" in result.reason
+    assert compare_rates(GOOD, GOOD).verdict == "pass"
+
+
+def test_runs_that_only_the_reference_lacks_are_told_and_are_no_matter():
+    for result in compare_rates(GOOD, GOOD[:10] + [None] * 990).results:
+        assert result.verdict == "pass", result
+        assert "not in the reference: hadron in 990 runs" in result.reason
+
+
+@pytest.mark.parametrize("counts", [(5, 4), (1, 0), (0, 0)])
+def test_counts_that_cannot_be_fail_on_either_side(counts):
+    spoilt = [*GOOD[:7], counts, *GOOD[8:]]
+    for found in (compare_rates(spoilt, GOOD), compare_rates(GOOD, spoilt)):
+        told = format_comparison(json.loads(found.content), found.digest)
+        assert told.count("  hadron  3:8") == 3
+        for result in found.results:
+            assert result.verdict == "fail", result
+            assert "more kept than read, or read on one side alone: hadron in 1 run" in result.reason
+            assert result.rows[0]["run"] == "3:8"
+            assert "change" not in result.rows[0]
+
+
+def test_a_run_of_which_neither_side_read_an_event_is_equal():
+    assert compare_rates([(0, 0), *GOOD[1:]], [(0, 0), *GOOD[1:]]).verdict == "pass"
+    for result in compare_rates([(0, 0)] * 1000, [(0, 0)] * 1000).results:
+        assert result.verdict == "inconclusive"
+        assert "; without any event that was read: hadron" in result.reason
 
 
 def test_one_run_is_found_among_many_by_both_checks_of_runs():
