@@ -103,8 +103,8 @@ def _flatten(row: Mapping[str, Any], side: str = "") -> Iterator[tuple[str, str]
 
 
 def _spell(name: str, value: Any) -> str:
-    if value is None:
-        return "∞"
+    if value is None:  # JSON has neither infinity nor its sign: only a change against 0 is known to be above
+        return "∞" if name == "change" else "not finite"
     if name in _PER_CENT:
         return f"{100 * value:+.3g} %"
     if isinstance(value, int):

@@ -40,13 +40,16 @@ def check_events(
             if here is not None and there is not None and here != there
         ]
     wrong = len({row["run"] for row in rows})
-    unknown = f"; of {len(runs) - counted:,} they are not known on both sides" if counted < len(runs) else ""
+    which = "those in the dataset" if whole else "those read"
+    unknown = (
+        f"; of {len(runs) - counted:,} {which} are not known on both sides" if counted < len(runs) else ""
+    )
     verdict = ValidationVerdict.PASS
     if rows:
         verdict = ValidationVerdict.FAIL
     elif counted < max(criterion.min_runs, len(runs)):
         verdict = ValidationVerdict.INCONCLUSIVE
-    reason = f"of {wrong:,} of {counted:,} runs the numbers of events differ{unknown}"
+    reason = f"of {wrong:,} of {len(runs):,} runs the numbers of events differ{unknown}"
     return CheckResult("events", verdict, reason, tuple(rows))
 
 

@@ -65,6 +65,13 @@ def test_any_difference_of_events_fails(changed, verdict, rows):
     assert all(row["run"] == "3:1" for row in result.rows)
 
 
+def test_runs_that_differ_are_told_of_all_runs_also_where_some_numbers_are_not_known():
+    result = check("events", {"min_runs": 1}, facts(events=None, read=1001))
+    assert result.verdict == "fail"
+    expected = "of 12 of 12 runs the numbers of events differ; of 12 those in the dataset are not known on both sides"
+    assert result.reason == expected
+
+
 def test_of_a_skim_the_events_that_were_read_must_be_equal_and_not_those_that_were_kept():
     one, other = (replace(facts(changed={"events": kept}), keeps_all=False) for kept in (999, 1000))
     assert check("events", {"min_runs": 1}, one, other).verdict == "pass"
@@ -115,10 +122,14 @@ def test_a_skim_that_the_reference_lacked_is_no_matter_and_one_that_is_gone_is()
 
 
 def test_a_skim_that_kept_nothing_before_has_no_finite_change():
-    result = check("retention", SHIFT, facts(), facts(skims={"hadron": [(0, 100_000)] * 12}))
+    found = compare(facts(), facts(skims={"hadron": [(0, 100_000)] * 12}), retention=SHIFT)
+    (result,) = found.results
     assert result.verdict == "fail"
     assert result.rows[0]["change"] is None
     json.dumps(result.describe(), allow_nan=False)
+    told = format_comparison(json.loads(found.content), found.digest)
+    assert told.count("∞") == 1
+    assert told.count("not finite") == 2
 
 
 RATES = ("retention", "run_retention", "stability")
