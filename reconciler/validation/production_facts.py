@@ -35,19 +35,22 @@ class RunFacts:
 SkimCounts = Mapping[int, tuple[int, int]]
 """Run key → events kept and events read, of the runs of which both are known."""
 
+SkimName = tuple[str, str]
+"""The step that made a skim, and the output."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProductionFacts:
     """What is known of a dataset, by run key. `dataset` is its name, with the number of an edition; `edition` a digest.
 
-    `skims` are the counts of its own output, and of those that steps of the same campaigns made of exactly these outputs, by name.
+    `skims` are the counts of its own output, and of those that steps of the same campaigns made of exactly these outputs.
     `keeps_all` tells whether it is meant to hold all events that are read, as a data level does and a skim does not.
     """
 
     dataset: str
     edition: str
     runs: Mapping[int, RunFacts]
-    skims: Mapping[str, SkimCounts]
+    skims: Mapping[SkimName, SkimCounts]
     keeps_all: bool
 
     @property
@@ -58,7 +61,7 @@ class ProductionFacts:
             for run, one in self.runs.items()
         }
         skims = {
-            name: {format_run(run): pair for run, pair in counts.items()}
+            "/".join(name): {format_run(run): pair for run, pair in counts.items()}
             for name, counts in self.skims.items()
         }
         return digest({"runs": runs, "skims": skims})
@@ -70,7 +73,7 @@ def read_facts(connection: Connection, name: str, edition: Edition) -> Productio
     for run, one in edition.runs.items() if edition.made else ():
         makers[one.dataset or edition.dataset].add(run)
     found = {run: RunFacts(one.bytes, one.events) for run, one in edition.runs.items()}
-    skims: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
+    skims: dict[SkimName, dict[int, tuple[int, int]]] = {}
     for maker, runs in makers.items():
         found |= _read_runs(connection, maker, {run: edition.runs[run].input for run in runs}, found)
         _collect_skims(connection, maker, {run: edition.runs[run].input for run in runs}, skims)
@@ -82,13 +85,9 @@ def read_facts(connection: Connection, name: str, edition: Edition) -> Productio
     }
     if kept:
         skims[own.step, own.output] = kept
-    outputs_named = [output for _, output in skims]
-    named = {
-        output if outputs_named.count(output) == 1 else f"{step}/{output}": dict(sorted(counts.items()))
-        for (step, output), counts in sorted(skims.items())
-    }
+    counted = {skim: dict(sorted(counts.items())) for skim, counts in sorted(skims.items())}
     keeps_all = own.output in _WHOLE
-    return ProductionFacts(name, edition.digest, dict(sorted(found.items())), named, keeps_all)
+    return ProductionFacts(name, edition.digest, dict(sorted(found.items())), counted, keeps_all)
 
 
 _WHOLE = ("raw", "cdst", "mdst", "dst")
@@ -129,7 +128,7 @@ def _collect_skims(
     connection: Connection,
     maker: str,
     wanted: Mapping[int, str],
-    skims: dict[tuple[str, str], dict[int, tuple[int, int]]],
+    skims: dict[SkimName, dict[int, tuple[int, int]]],
 ) -> None:
     """Adds the counts of what steps of the maker's campaign made of the outputs with these fingerprints."""
     name = parse_dataset(maker)

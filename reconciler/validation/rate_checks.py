@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reconciler.validation.production_facts import ProductionFacts, SkimCounts
+from reconciler.validation.production_facts import ProductionFacts, SkimCounts, SkimName
 from reconciler.validation.results import (
     CheckResult,
     Row,
@@ -64,14 +65,26 @@ class SkimPair:
 def pair_skims(one: ProductionFacts, other: ProductionFacts, runs: Collection[int]) -> list[SkimPair]:
     """The skims that `other` has of these runs, sorted by name; without any run if `one` has no counts of it.
 
-    Runs of which neither side read an event have no rates, and are equal.
+    Of one name are equal steps and outputs, else the only outputs called so on both sides. Runs of which neither side read an
+    event have no rates, and are equal.
     """
     wanted = set(runs)
-    return [
-        _pair(skim, one.skims.get(skim, {}), counts, wanted)
-        for skim, counts in sorted(other.skims.items())
-        if not wanted.isdisjoint(counts)
-    ]
+    ours, theirs = (_list_alone(side) for side in (one, other))
+    pairs = []
+    for (step, output), counts in other.skims.items():
+        mine = one.skims.get((step, output))
+        if mine is None and output in theirs and output in ours:
+            mine = one.skims[ours[output]]
+        if not wanted.isdisjoint(counts):
+            name = output if output in theirs else f"{step}/{output}"
+            pairs.append(_pair(name, mine or {}, counts, wanted))
+    return sorted(pairs, key=lambda pair: pair.skim)
+
+
+def _list_alone(side: ProductionFacts) -> dict[str, SkimName]:
+    """The skims of which the output is the only one with its name, by that name."""
+    often = Counter(output for _, output in side.skims)
+    return {skim[1]: skim for skim in side.skims if often[skim[1]] == 1}
 
 
 def _pair(skim: str, one: SkimCounts, other: SkimCounts, wanted: set[int]) -> SkimPair:

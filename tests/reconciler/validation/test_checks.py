@@ -31,7 +31,10 @@ def facts(name="proc8/reco/mdst", skims=None, keys=KEYS, changed=None, **values)
         runs[keys[0]] = replace(runs[keys[0]], **changed)
     if skims is None:
         skims = {"hadron": [(40_000, 100_000)] * len(keys)}
-    counts = {skim: dict(zip(keys, pairs, strict=False)) for skim, pairs in skims.items()}
+    counts = {
+        skim if isinstance(skim, tuple) else ("skims", skim): dict(zip(keys, pairs, strict=False))
+        for skim, pairs in skims.items()
+    }
     return ProductionFacts(name, "0" * 64, runs, counts, keeps_all=True)
 
 
@@ -121,6 +124,23 @@ def test_a_skim_that_the_reference_lacked_is_no_matter_and_one_that_is_gone_is()
     assert "not counted on both sides: new" in result.reason
 
 
+def test_a_skim_is_found_again_by_its_step_or_as_the_only_output_with_its_name():
+    rates, others = [(40_000, 100_000)] * 12, [(20_000, 100_000)] * 12
+    lone = facts(skims={("skims", "hadron"): rates})
+    two = facts(skims={("again", "hadron"): others, ("skims", "hadron"): rates})
+    moved = facts(skims={("thin", "hadron"): rates})
+    for one, other in ((lone, lone), (two, lone), (moved, lone), (two, two)):
+        assert check("retention", SHIFT, one, other).verdict == "pass"
+    names = [row["skim"] for row in check("retention", SHIFT, two, two).rows]
+    assert names == ["again/hadron", "skims/hadron"]
+    result = check("retention", SHIFT, lone, two)
+    assert result.verdict == "inconclusive"
+    assert "not counted on both sides: again/hadron in 12 runs" in result.reason
+    assert (
+        check("retention", SHIFT, two, moved).verdict == "inconclusive"
+    )  # which of the two it is, is not known
+
+
 def test_a_skim_that_kept_nothing_before_has_no_finite_change():
     found = compare(facts(), facts(skims={"hadron": [(0, 100_000)] * 12}), retention=SHIFT)
     (result,) = found.results
@@ -141,7 +161,9 @@ def compare_rates(here, there):
     """The checks of rates of two productions with these counts, run by run; None is not counted."""
     sides = []
     for name, counts in (("proc8/reco/mdst", here), ("proc7/reco/mdst", there)):
-        skims = {"hadron": {run: one for run, one in zip(MANY, counts, strict=True) if one is not None}}
+        skims = {
+            ("skims", "hadron"): {run: one for run, one in zip(MANY, counts, strict=True) if one is not None}
+        }
         sides.append(replace(facts(name, keys=MANY), skims=skims))
     return compare(*sides, **dict.fromkeys(RATES, SHIFT))
 

@@ -71,16 +71,16 @@ def world(made):
 def test_skims_are_what_steps_made_of_these_very_outputs(world):
     facts = read(world)
     both = dict.fromkeys((FIRST, SECOND), (300, 1000))
-    assert facts.skims == {"mdst": dict.fromkeys(both, (1000, 1000)), "udst": both}
+    assert facts.skims == {("reco", "mdst"): dict.fromkeys(both, (1000, 1000)), ("thin", "udst"): both}
     change(world, outputs, outputs.c.step == "thin", outputs.c.run == 2, input="0" * 64)
-    assert read(world).skims["udst"] == {FIRST: (300, 1000)}
+    assert read(world).skims["thin", "udst"] == {FIRST: (300, 1000)}
 
 
 def test_counts_that_are_not_known_are_left_out_and_not_taken_for_zero(world):
     change(world, outputs, outputs.c.step == "thin", outputs.c.run == 2, events_read=None)
     change(world, outputs, outputs.c.step == "reco", outputs.c.run == 2, events_read=None)
     facts = read(world)
-    assert [*facts.skims["udst"]] == [*facts.skims["mdst"]] == [FIRST]
+    assert [*facts.skims["thin", "udst"]] == [*facts.skims["reco", "mdst"]] == [FIRST]
     assert facts.runs[SECOND].read is None
 
 

@@ -52,6 +52,8 @@ class Detector:
         skims = {}
         for skim, rates in self.rates.items():
             kept = self.chance.binomial(read, np.clip(change(skim, rates), 0, 1))
-            skims[skim] = dict(zip(self.keys, zip(kept.tolist(), read.tolist(), strict=True), strict=True))
+            skims["skims", skim] = dict(
+                zip(self.keys, zip(kept.tolist(), read.tolist(), strict=True), strict=True)
+            )
         runs = dict(zip(self.keys, (RunFacts(*row) for row in rows), strict=True))
         return ProductionFacts(name, "0" * 64, runs, skims, keeps_all=True)
