@@ -223,7 +223,7 @@ def format_runs(keys: Iterable[int], most: int | None = None) -> str:
         text = str(run) if first == last else f"{run}-{last & _MASK}"
         words.append(f",{text}" if here == experiment else f" {here}:{text}")
         experiment = here
-    left_out = sum(1 for _ in ranges)
+    left_out = sum(last - first + 1 for first, last in ranges)
     return "".join(words).strip() + (f" and {left_out} more" if left_out else "")
 
 

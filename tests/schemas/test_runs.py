@@ -105,3 +105,8 @@ def test_a_set_of_runs_is_what_python_says_of_one(some, others):
 def test_a_text_that_is_no_set_is_refused(text):
     with pytest.raises(ValueError, match=r"twice|is not a list|at most"):
         parse_runs(text)
+
+
+def test_what_is_left_out_of_a_list_is_counted_in_runs():
+    keys = [run_key(3, run) for run in (*range(1, 6), 8, *range(10, 20))]
+    assert format_runs(keys, 2) == "3:1-5,8 and 10 more"
