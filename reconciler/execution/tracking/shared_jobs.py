@@ -1,6 +1,7 @@
 """Shared jobs: the bundles among the live attempts of a site. What an engine says of a job is not true of each of its attempts.
 
-The result of an attempt counts as soon as it is there. One that did not begin is not to blame for the end of its job.
+The result of an attempt counts as soon as it is there. One that did not begin is not to blame for the end of its job; if none
+began, the first one stands for all.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class SharedJobs:
         return False
 
     def has_begun(self, attempt: Attempt) -> bool:
-        """Whether the job of an attempt began, as it has others that have ended or begun.
+        """Whether the job of an attempt began, as it has others that have ended (by whatever cause) or begun.
 
         Raises:
             SourceUnavailable: a folder cannot be read.
@@ -64,6 +65,19 @@ class SharedJobs:
             ended = len(live) < attempt.bundle
             self._begun[job] = ended or any(self._workspace.was_started(one.name) for one in live)
         return self._begun[job]
+
+    def follows(self, attempt: Attempt) -> bool:
+        """Whether the first live attempt of a job is to be judged before this one, as an engine took the job and none began.
+
+        So such a job is one failure. When that is recorded, the others are spared: the next job begins with another attempt,
+        and none is tried for ever.
+
+        Raises:
+            SourceUnavailable: a folder cannot be read.
+        """
+        if attempt.bundle == 1 or attempt.reference is None or self.has_begun(attempt):
+            return False
+        return self._live[attempt.batch, attempt.index][0].id != attempt.id
 
     def spares(self, attempt: Attempt) -> bool:
         """Whether an attempt did not begin while its job did; then it can never begin.

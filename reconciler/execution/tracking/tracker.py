@@ -285,7 +285,7 @@ class Tracker:
         if self.recorder.collect(attempt) or attempt.state == AttemptState.LOST:
             return
         late = observation.failure is None and not self._is_missed(engine, attempt)
-        if attempt.absences + 1 < DOUBTS or late:
+        if attempt.absences + 1 < DOUBTS or late or self._shared.follows(attempt):
             self._note_absent(attempt)  # a result may still be on its way through the file system
         elif attempt.cancel:
             self.recorder.lose(attempt, AttemptState.CANCELLED, attempt.cancel)
@@ -314,7 +314,7 @@ class Tracker:
         if self.ages.tell(attempt.begun) < self.site_engines.find_visibility(attempt.site):
             self._poll.live.append(attempt)
             return
-        if not self._is_missed(engine, attempt):
+        if not self._is_missed(engine, attempt) or self._shared.follows(attempt):
             self._note_absent(attempt)
             return
         has_begun = engine.shared and not self.workspace.bury(attempt.name)

@@ -31,6 +31,7 @@ from reconciler.model.engine import (
     Uncertain,
     doubt_reference,
 )
+from reconciler.model.states import FailureClass
 from tests.support.doubles.simulated_process import elsewhere, pass_effect
 from tests.support.inputs.root_files import write_events
 
@@ -308,4 +309,4 @@ class EngineDouble:
         if job.name != handle.name:
             return Observation(Sighting.UNKNOWN, f"it is called {job.name}")
         states = {"pending": Sighting.PENDING, "running": Sighting.RUNNING, "ended": Sighting.ENDED}
-        return Observation(states[job.state], job.state, job.failure)
+        return Observation(states[job.state], job.state, job.failure and FailureClass(job.failure))
