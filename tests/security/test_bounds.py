@@ -168,11 +168,12 @@ def test_s34_much_that_is_wrong_in_json_costs_as_much_as_a_hundred_things(case):
     stored = json.dumps(content, separators=(",", ":")).encode()
     with suppress(Malformed):
         read(b"{}")  # the schema is prepared once
-    begin = time.process_time()
-    json.loads(stored)
-    parsed = time.process_time()
-    with suppress(Malformed):
-        assert read(stored)[0] is None
-    assert time.process_time() - parsed < 0.05 + 40 * (parsed - begin), (
-        "the validation costs little more than parsing"
-    )
+    ratios = []
+    for _ in range(3):  # something else may run on the machine at any moment
+        begin = time.process_time()
+        json.loads(stored)
+        parsed = time.process_time()
+        with suppress(Malformed):
+            assert read(stored)[0] is None
+        ratios.append((time.process_time() - parsed) / (0.05 + 40 * (parsed - begin)))
+    assert min(ratios) < 1, "the validation costs little more than parsing"
