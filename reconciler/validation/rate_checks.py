@@ -228,6 +228,7 @@ def _finish(
             f"; not counted on both sides: {_count_runs((pair.skim, pair.uncounted) for pair in lacking)}"
         )
     if added := [pair for pair in pairs if pair.added]:
+        verdicts.append(ValidationVerdict.INCONCLUSIVE)
         reason += f"; not in the reference: {_count_runs((pair.skim, pair.added) for pair in added)}"
     return CheckResult(check, find_worst(verdicts), reason, sort_rows([*wrong, *rows], "change"))
 
