@@ -209,9 +209,7 @@ class Launcher:
 
     def _can_begin(self) -> bool:
         """Whether a unit or a job is ready for a site that has room for it."""
-        return any(
-            queue and self._capacity.count_next(site, queue) > 0 for site, queue in self._jobs.items()
-        ) or any(queue and self._count_room(site) > 0 for site, queue in self._ready.items())
+        return any(self._count_next(site) > 0 for site in {*self._ready, *self._jobs})
 
     def _list_pauses(self) -> tuple[Pause, ...]:
         """The pauses of now: those in the ledger, and those in files beside it."""
@@ -228,8 +226,8 @@ class Launcher:
         """Submits as many of the ready items as the sites accept now. Returns the number of attempts."""
         begun = 0
         for site in [*self._ready, *self._jobs]:
-            ready = self._ready.get(site, deque())
-            while ready and (room := min(ROUND, self._count_room(site))) > 0:
+            ready, jobs = self._ready.get(site, deque()), self._jobs.setdefault(site, deque())
+            while ready and (room := min(ROUND, self._count_next(site) - len(jobs))) > 0:
                 approvals = approve()  # this may leave a campaign out
                 stopped = self._list_pauses()
                 taken = [ready.popleft() for _ in range(min(room, len(ready)))]
@@ -269,7 +267,7 @@ class Launcher:
     def _submit(self, site: str, approve: Approve) -> int:
         """Submits the jobs that wait for a site, in batches of similar jobs of one step. Returns the number of attempts."""
         queue, submitted = self._jobs.get(site, deque()), 0
-        while queue and (room := self._capacity.count_next(site, queue)) > 0:
+        while queue and (room := self._count_next(site)) > 0:
             if not self._readiness.allow(site, self._capacity.live[site]):
                 self._capacity.close(site, self._readiness.tell(site))
                 break
@@ -363,9 +361,9 @@ class Launcher:
             self._attempts.ask_end([one.id for one in mine if not one.cancel], "interrupted")
             self._rest(moved=False)
 
-    def _count_room(self, site: str) -> int:
-        """How many more attempts a site takes now, beside the jobs that wait for it."""
-        return self._capacity.count_room(site, len(self._jobs.get(site, ())))
+    def _count_next(self, site: str) -> int:
+        """How many attempts may begin at a site now, of the jobs that wait for it and the units that are ready."""
+        return self._capacity.count_next(site, self._jobs.get(site, ()), self._ready.get(site, ()))
 
     def _tell_rest(self) -> None:
         """Counts, by reason, the units that were ready and did not begin."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from reconciler.execution.sites.queues import Queues
 from reconciler.execution.sites.site_engines import SiteEngines
@@ -31,8 +31,8 @@ class Capacity:
         """Stops submissions to a site for the rest of the turn."""
         self._closed.setdefault(site, reason)
 
-    def count_room(self, site: str, waiting: int = 0) -> int:
-        """How many more attempts a site takes now, when `waiting` attempts wait for it already. It may be negative."""
+    def count_room(self, site: str) -> int:
+        """How many more attempts a site takes now. It may be negative."""
         if self.site_engines.is_resting(site) or self._find_closed(site) is not None:
             return 0
         try:
@@ -40,16 +40,27 @@ class Capacity:
         except SourceUnavailable as error:  # other sites continue
             self.close(site, str(error))
             return 0
-        return engine.slots - self.live[site] - waiting
+        return engine.slots - self.live[site]
 
-    def count_next(self, site: str, queue: Sequence[WorkItem]) -> int:
-        """How many attempts of the jobs in a site's queue may begin now; none before there is room for a whole bundle."""
-        room = self.count_room(site)
-        if room <= 0 or not queue or queue[0].bundle is None:
-            return max(0, room)
+    def count_next(self, site: str, queue: Sequence[WorkItem], ready: Sequence[WorkItem]) -> int:
+        """How many attempts may begin now, of the jobs in a site's queue and of the units that are `ready` to join it.
+
+        Where more of a step wait than there is room for, none begins before there is room for a whole bundle, nor with `runs`
+        more than whole ones: else each attempt that ends would be followed by a bundle as small as the room that it left.
+        """
+        room, first = self.count_room(site), next(chain(queue, ready), None)
+        if room <= 0 or first is None:
+            return 0
+        bundle = first.step.bundle if self.site_engines.takes_bundles(site) else None
+        if bundle is None:
+            return room
         slots = self.site_engines.engine(site).slots
-        alike = takewhile(queue[0].joins, islice(queue, slots))
-        return room if room >= find_least(slots, queue[0].bundle, sum(1 for _ in alike)) else 0
+        alike = takewhile(first.joins, chain(queue, ready))
+        waiting = sum(1 for _ in islice(alike, max(room, slots // 10) + 1))
+        least = find_least(slots, bundle, waiting)
+        if waiting <= room or (bundle.runs is None and room >= least):
+            return room
+        return room - room % least
 
     def tell(self, site: str) -> str:
         """Why nothing more begins at a site."""

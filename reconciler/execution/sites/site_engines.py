@@ -165,6 +165,10 @@ class SiteEngines:
         """The names of the sites that may be used, sorted."""
         return tuple(sorted(self._sites))
 
+    def takes_bundles(self, site: str) -> bool:
+        """Whether a job of a site may be a bundle."""
+        return site in self._sites and self._sites[site].traits.bundles
+
     def find_kept_days(self, site: str) -> int:
         """For how many days a site keeps the folders of failed attempts."""
         return self._sites[site].keep_failed_days if site in self._sites else KEPT

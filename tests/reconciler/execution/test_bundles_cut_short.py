@@ -155,6 +155,19 @@ def test_a_bundle_that_never_begins_comes_to_an_end(tmp_path, monkeypatch):
     assert bundled.world.attempts() == {"failed": 3, "lost": 3}
 
 
+def test_a_full_site_gets_whole_bundles_as_its_units_end_one_by_one(tmp_path, monkeypatch):
+    bundled = BundleWorld(tmp_path, monkeypatch, 60, "{runs: 4}", slots=40)
+    bundled.turn()
+    assert bundled.list_sizes() == [4] * 10
+    for ended in (1, 1, 1, 3, 1, 5, 1, 2, 4, 1):
+        for members in bundled.list_active()[:ended]:
+            bundled.make(members[:1])
+        bundled.turn()
+        assert len(bundled.cluster.active()) <= 40
+    assert bundled.list_sizes() == [4] * 15
+    bundled.finish()
+
+
 def test_a_bundle_has_no_more_units_than_fit_into_the_time_of_the_queue(tmp_path, monkeypatch):
     site = ", minutes: 60}\nqueues: {prod: {minutes: 300}}"
     bundled = BundleWorld(tmp_path, monkeypatch, 12, "{runs: 1000}", site=site)
