@@ -1,9 +1,9 @@
-"""The embedded application `uproot`: skims of ROOT files by a cut or by a stored decision of the HLT.
+"""The embedded application `uproot`: skims of ROOT files by a cut or by a stored decision of the HLT, and histograms of them.
 
     python -m renderer.skimming JOB.json
 
 It runs in the folder of its attempt. An output has the accepted events, with all branches that can be written or with those
-that the job keeps. If the input holds objects of basf2, the output is an event list, since only basf2 can write such objects.
+that the job keeps. A job with `quantities` fills a histogram for each instead. If the input holds objects of basf2, the output is an event list, since only basf2 can write such objects.
 application.json is written last, in one step: when it exists, all outputs are complete. Inputs are read in their order.
 They must have the registered number of events, all events must be of the job's run, and each event must occur once. If
 the process cannot open all outputs at once, it writes them in groups, and reads the inputs once per group.
@@ -16,7 +16,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ if __name__ == "__main__":
     # Read when numpy is loaded. A skim multiplies no matrices, and a thread for each processor costs CPU time and memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from renderer.event_data.event_numbers import RECORD, RepeatedEventsError, write_record
+from renderer.event_data.event_numbers import RECORD, EventNumbers, RepeatedEventsError, write_record
 from renderer.event_data.root_file import InputError, LackingError
 from renderer.skims.outputs import Skimmer
 from renderer.skims.task import SkimError, Task, read_task
@@ -43,7 +43,7 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Writes the outputs of a job and application.json into `folder`; returns the content of that file.
 
     The content has `outputs`, `events_read` and `failure`; after success also `rows_read` and `record` (remarks). `outputs`
-    maps each file to `kind` (events or event list), `events` (how many are accepted), `rows` (more than `events` if a row
+    maps each file to `kind` (events, event list or histograms), `events` (how many are accepted, None for histograms), `rows` (more than `events` if a row
     is a candidate) and `runs` (a list of [experiment, run, events read, events accepted]). `failure` is None, or has
     message and class: `input` if an input cannot be used, `permanent` if the job is wrong or an event occurs twice,
     `infrastructure` if the folder cannot be written. If an input lacks a tree, branch or line, the class is `permanent`,
@@ -56,8 +56,7 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         (folder / name).unlink(missing_ok=True)
     report: dict[str, Any] = {"outputs": {}, "events_read": 0, "failure": None}
     try:
-        task = read_task(job)
-        for described in _write_outputs(task, folder):
+        for described in _fill(job, folder) if "quantities" in job else _skim(job, folder):
             report |= _join(report, described)
     except SkimError as failure:
         report["failure"] = failure.describe()
@@ -65,17 +64,47 @@ def skim(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return report
 
 
-def _write_outputs(task: Task, folder: Path) -> list[dict[str, Any]]:
-    """Writes the outputs; returns the report of each pass over the inputs."""
-    parts = {selection.file: folder / f"{selection.file}.part" for selection in task.selections}
-    described = []
-    try:
+def _skim(job: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Writes skims; returns the report of each pass over the inputs."""
+    task = read_task(job)
+
+    def write(parts: Mapping[str, Path]) -> tuple[list[dict[str, Any]], EventNumbers]:
+        described = []
         for group in _divide_outputs(task):
             skimmer = Skimmer(group, folder, parts)
             described.append(skimmer.skim())
+        return described, skimmer.numbers
+
+    return _write_outputs([selection.file for selection in task.selections], folder, write)
+
+
+def _fill(job: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Writes histograms; returns the report of the only pass over the inputs."""
+    # a skim needs none of it
+    from renderer.histograms import task as histograms  # noqa: PLC0415
+    from renderer.histograms.filling import HistogramFiller  # noqa: PLC0415
+
+    task = histograms.read_task(job)
+
+    def write(parts: Mapping[str, Path]) -> tuple[list[dict[str, Any]], EventNumbers]:
+        filler = HistogramFiller(task, folder, parts)
+        return [filler.fill()], filler.numbers
+
+    return _write_outputs(task.files, folder, write)
+
+
+_Write = Callable[[Mapping[str, Path]], tuple[list[dict[str, Any]], EventNumbers]]
+"""From the places of the files to the report of each pass over the inputs, and the numbers of the events."""
+
+
+def _write_outputs(files: Sequence[str], folder: Path, write: _Write) -> list[dict[str, Any]]:
+    """Writes the outputs; returns the report of each pass over the inputs."""
+    parts = {file: folder / f"{file}.part" for file in files}
+    try:
+        described, numbers = write(parts)
         for file, part in parts.items():
             os.replace(part, folder / file)
-        _write_file(folder / RECORD, write_record(skimmer.numbers.files))
+        _write_file(folder / RECORD, write_record(numbers.files))
     except LackingError as error:
         raise SkimError(str(error), scope="step") from error
     except InputError as error:

@@ -308,7 +308,10 @@ class _Reading:
         for file, stem in self.files(VALIDATIONS, ".yaml", f"move it to {VALIDATIONS}/NAME.yaml"):
             if self.accept_name(file, stem) and (document := self.document(file, "validation")) is not None:
                 self.findings.extend(check_criteria(document))
-                yield stem, read_validation(stem, document)
+                validation, findings = read_validation(stem, document)
+                self.findings.extend(findings)
+                if not findings:  # else a step would make fewer histograms than are meant
+                    yield stem, validation
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}

@@ -119,7 +119,7 @@ def find_pinned_validations(project: Project) -> dict[str, Validation | None] | 
         if file.startswith(f"{VALIDATIONS}/") and file.endswith(".yaml"):
             name = file.removeprefix(f"{VALIDATIONS}/").removesuffix(".yaml")
             document = read_valid(file, content, "validation")
-            found[name] = None if document is None else read_validation(name, document)
+            found[name] = None if document is None else read_validation(name, document)[0]
     return found
 
 

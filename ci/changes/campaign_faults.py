@@ -23,6 +23,7 @@ from reconciler.outside.errors import SourceUnavailable
 from schemas.files.tree import PRODUCTIONS, show_path
 from schemas.findings.finding import Finding
 from schemas.manifest.variant import is_expandable
+from schemas.policy.validation import VALIDATIONS
 from schemas.repository import CAMPAIGNS, GLOBAL_TAGS, NAME, SITES, SKIMS, Repository
 
 
@@ -143,16 +144,17 @@ def refuse_unknown(project: Project, name: str, begun: Sequence[str]) -> None:
 
 def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
     """Whether a finding stops a campaign: it is about the campaign, what that refers to, or what all campaigns share."""
-    if not is_about(finding, [name]):
+    file = PurePosixPath(finding.place.file)
+    folder = str(file.parent)
+    if not is_about(finding, [name]) and folder != VALIDATIONS:
         return False
     if name not in repository.campaigns:
-        return True
+        return folder != VALIDATIONS
     campaign = repository.campaigns[name].campaign
     steps = campaign.expand() if is_expandable(campaign.steps) else campaign.steps
     payloads = {one.name for step in steps for one in step.deviations.testing_payloads}
-    used = {SITES: {campaign.site}, GLOBAL_TAGS: payloads.union(campaign.tag_names)}
-    file = PurePosixPath(finding.place.file)
-    folder = str(file.parent)
+    validations = {step.validation for step in steps if step.validation is not None}
+    used = {VALIDATIONS: validations, SITES: {campaign.site}, GLOBAL_TAGS: payloads.union(campaign.tag_names)}
     if folder == SKIMS:
         return any(step.skims for step in steps)
     return folder not in used or file.stem in used[folder]

@@ -23,6 +23,7 @@ from schemas.manifest.lock import Lock
 from schemas.manifest.runs import split_key
 from schemas.manifest.step import Step
 from schemas.repository import Declared, Repository
+from schemas.skims.quantity import Quantity
 
 PATIENCE = 20.0
 """The longest time, in seconds, for the check of all files of a campaign."""
@@ -34,13 +35,14 @@ _RUNS = 5
 class Needs(NamedTuple):
     """What a step reads of each event. `tree` is None for the usual tree; `lines` are pairs of HLT line and decision.
 
-    `keep` are patterns of the branches that the step keeps.
+    `keep` are patterns of the branches that the step keeps, `quantities` what it makes histograms of.
     """
 
     tree: str | None
     variables: tuple[str, ...]
     lines: tuple[tuple[str, str], ...]
     keep: tuple[str, ...] = ()
+    quantities: tuple[Quantity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,11 @@ def list_needs(step: Step, repository: Repository) -> Needs | None:
     application = APPLICATIONS[step.application]
     if not application.reads_by_name and (template is None or template.skims != "line"):
         return None
-    skims = [repository.skims[name] for name in step.outputs]
     parameters: Mapping[str, Any] = dict(step.parameters)
+    if step.validation is not None:
+        quantities = repository.validations[step.validation].quantities
+        return Needs(application.find_tree(parameters), (), (), quantities=quantities)
+    skims = [repository.skims[name] for name in step.outputs]
     return Needs(
         tree=application.find_tree(parameters),
         variables=tuple(sorted({name for skim in skims if skim.cut for name in skim.cut.variables})),
@@ -96,9 +101,14 @@ def look_up(
             wanted[step.name] = needs, list_ends(connection, dataset, runs)
     found = look_into(wanted)
     lacking = {name: looked for name, looked in found.items() if looked.lacking}
-    places = {name: declared.document.key_place(("steps", name, "skims")) for name in lacking}
-    hint = "correct the cut, the line or the tree, or choose another input"
-    return found, tuple(Finding(places[name], "BP408", one.text, hint) for name, one in lacking.items())
+    steps = {step.name: step for step in campaign.steps if step.name in lacking}
+    return found, tuple(_report(declared, steps[name], one) for name, one in lacking.items())
+
+
+def _report(declared: Declared, step: Step, looked: Looked) -> Finding:
+    key, what = ("skims", "cut, the line") if step.validation is None else ("validation", "quantity")
+    hint = f"correct the {what} or the tree, or choose another input"
+    return Finding(declared.document.key_place(("steps", step.name, key)), "BP408", looked.text, hint)
 
 
 def _find_registered(connection: Connection, repository: Repository, step: Step) -> str | None:

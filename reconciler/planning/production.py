@@ -118,6 +118,7 @@ def _find_lacking(repository: Repository, declared: Declared) -> str | None:
     payloads = {one.name for step in steps for one in step.deviations.testing_payloads}
     templates = {step.template for step in steps if step.template is not None}
     skims = {output for step in steps if step.skims for output in step.outputs}
+    validations = {step.validation for step in steps if step.validation is not None}
     named: tuple[tuple[str, Iterable[str], Collection[str]], ...] = (
         ("site", (campaign.site,), repository.sites),
         ("layout", (campaign.layout,), repository.layouts),
@@ -125,6 +126,7 @@ def _find_lacking(repository: Repository, declared: Declared) -> str | None:
         ("template", templates, repository.templates),
         ("skim", skims, repository.skims),
         ("script", campaign.scripts, repository.scripts),
+        ("validation", validations, repository.validations),
     )
     gone = (
         f"there is no {what} {one}"

@@ -32,6 +32,7 @@ class CommittedCampaign:
             and all(one.name in here.snapshots for step in steps for one in step.deviations.testing_payloads)
             and all(step.template is None or step.template in here.templates for step in steps)
             and all(name in here.skims for step in steps if step.skims for name in step.outputs)
+            and all(step.validation is None or step.validation in here.validations for step in steps)
         )
 
 

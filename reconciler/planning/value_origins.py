@@ -16,6 +16,7 @@ from schemas.json_schema.validation import load_schema
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import format_runs
 from schemas.manifest.step import Step
+from schemas.policy.validation import VALIDATIONS
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, Declared, Repository
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
@@ -23,6 +24,7 @@ from schemas.yaml.document import Document
 MANIFEST, SCHEMA, TEMPLATE = "manifest", "schema default", "template default"
 RELEASE, SNAPSHOT, SITE, LAYOUT = "release table", "snapshot", "site", "layout"
 SKIM, LOCK, DERIVED, EVIDENCE = "skim menu", "lock", "derived", "sources of basf2"
+VALIDATION = "validation"
 """The possible origins of a value."""
 
 
@@ -106,7 +108,7 @@ def _walk(origin: _Origin, path: Path, data: Any, schema: Mapping[str, Any], nam
 
 
 def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
-    """The values of a step that its manifest does not state: from its template and the skim menu."""
+    """The values of a step that its manifest does not state: from its template, the skim menu and its validation."""
     name = f"steps.{step.name}"
     given = dict(step.parameters)
     template = repository.templates[step.template] if step.template else None
@@ -119,6 +121,10 @@ def _trace_step(repository: Repository, step: Step) -> Iterator[Value]:
     for output in step.outputs if step.skims else ():
         for key, value in repository.skims[output].describe().items():
             yield Value(f"{name}.{output}.{key}", value, SKIM, str(repository.skim_places[output]))
+    if step.validation is not None:
+        where = f"{VALIDATIONS}/{step.validation}.yaml"
+        for quantity in repository.validations[step.validation].quantities:
+            yield Value(f"{name}.{quantity.name}", quantity.describe(), VALIDATION, where)
 
 
 def _trace_eras(repository: Repository, campaign: Campaign) -> Iterator[Value]:

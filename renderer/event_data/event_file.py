@@ -57,6 +57,19 @@ class Chunk:
         """The number of events that begin in this chunk."""
         return int(self.begins.sum())
 
+    def check_run(self, name: str, experiment: int, run: int) -> None:
+        """Ensures that all events are of one run; `name` is the file's name in messages.
+
+        Raises:
+            InputError: an event is of another run.
+        """
+        experiments, runs, events = (self.columns[column] for column in IDENTITY)
+        strange = (experiments != experiment) | (runs != run)
+        if strange.any():
+            first = int(np.argmax(strange))
+            said = f"{name}: event {events[first]} belongs to {experiments[first]}:{runs[first]}"
+            raise InputError(f"{said}, the job is for {experiment}:{run}")
+
 
 class EventFile:
     """An open file of events; `entries` is the number of rows in its `tree`.

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from renderer.event_data.branches import check_keep, describe_form
 from renderer.event_data.event_file import IDENTITY, open_events
+from renderer.event_data.quantity_branches import QuantityBranches
 from renderer.event_data.root_file import InputError, LackingError, explain_damage
 from renderer.event_data.trigger_results import ResultLayout, check_lines, describe_results, need_results
+from schemas.skims.quantity import Quantity
 
-Needs = tuple[str | None, Sequence[str], Sequence[tuple[str, str]], Sequence[str]]
-"""What a step needs: tree, variables, lines with their decisions, and patterns of the branches that it keeps."""
+Needs = tuple[str | None, Sequence[str], Sequence[tuple[str, str]], Sequence[str], Sequence[Quantity]]
+"""What a step needs: tree, variables, lines with their decisions, patterns of the branches that it keeps, and quantities."""
 
 
 def look_at(candidates: Sequence[tuple[str, str]], needs: Needs) -> tuple[str, dict[Hashable, str]] | None:
@@ -34,7 +36,7 @@ def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | 
     Raises:
         InputError: it cannot be read, or is damaged.
     """
-    tree, variables, lines, keep = needs
+    tree, variables, lines, keep, quantities = needs
     lacking: dict[Hashable, str] = {}
 
     @contextlib.contextmanager
@@ -51,6 +53,9 @@ def _find_lacking(path: Path, name: str, needs: Needs) -> dict[Hashable, str] | 
             with noting(variable):
                 if variable not in IDENTITY:
                     file.tree.find_scalar(variable)
+        for quantity in quantities:
+            with noting(("quantity", quantity.name)):
+                QuantityBranches(file.tree, quantity)
         for pattern in keep:
             with noting(("keep", pattern)):
                 check_keep(file, (pattern,))

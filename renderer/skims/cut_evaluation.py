@@ -1,4 +1,4 @@
-"""Evaluates the syntax tree of a cut on columns of values: which events does it select?
+"""Evaluates syntax trees on columns of values: which events does a cut select, and what does a formula give?
 
 Comparisons are those of basf2 (`framework/utilities/src/CutHelpers.cc`, `framework/utilities/include/CutNodes.h`):
 
@@ -26,6 +26,7 @@ from schemas.skims.cut_tree import (
     And,
     Condition,
     Cut,
+    Formula,
     Negative,
     Not,
     Number,
@@ -59,6 +60,21 @@ def select(cut: Cut, columns: Mapping[str, NDArray[np.generic]]) -> NDArray[np.b
     values = {name: np.asarray(columns[name], dtype=np.float64) for name in cut.variables}
     with np.errstate(all="ignore"):
         return np.array(np.broadcast_to(_decide(cut.expression, values), (lengths.pop(),)))
+
+
+def calculate(
+    formula: Formula, columns: Mapping[str, NDArray[np.generic]], length: int
+) -> NDArray[np.float64]:
+    """An array with the values of the formula, `length` of them, in doubles as `select` has them.
+
+    `columns` maps the names of its variables to arrays of this length.
+
+    Raises:
+        KeyError: a variable of the formula is not in `columns`.
+    """
+    values = {name: np.asarray(columns[name], dtype=np.float64) for name in formula.variables}
+    with np.errstate(all="ignore"):
+        return np.array(np.broadcast_to(_evaluate(formula.value, values), (length,)))
 
 
 def _decide(node: Condition, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:

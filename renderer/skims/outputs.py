@@ -99,15 +99,14 @@ class Skimmer:
             events = rows = 0
             beside = [column.branch for column in form.columns] if form is not None else []
             for chunk in file.read_chunks(self._task.variables, self._task.lines, beside, left):
-                self._check_run(file.name, chunk)
+                chunk.check_run(file.name, self._task.experiment, self._task.run)
                 self._take(place, file, chunk, form, self._events + events)
                 parts.append(chunk.columns["event"][chunk.begins])
                 events += chunk.events
                 rows += len(chunk)
                 self._unstored.update(chunk.decisions.unstored)
-        if most is None and given.events is not None and events != given.events:
-            held = f"{events:,} events" + (f" in {rows:,} rows" if rows != events else "")
-            raise InputError(f"{given.name} holds {held}, and {given.events:,} are registered")
+        if most is None:
+            given.check_events(events, rows)
         self.numbers.add(given.name, parts)
         self._events += events
         self._entries[place] = rows
@@ -200,15 +199,6 @@ class Skimmer:
             assert isinstance(output.writer, TreeWriter)
             if mask.any():
                 output.writer.extend(part)
-
-    def _check_run(self, name: str, chunk: Chunk) -> None:
-        task = self._task
-        experiment, run, event = (chunk.columns[column] for column in IDENTITY)
-        strange = (experiment != task.experiment) | (run != task.run)
-        if strange.any():
-            first = int(np.argmax(strange))
-            said = f"{name}: event {event[first]} belongs to {experiment[first]}:{run[first]}"
-            raise InputError(f"{said}, the job is for {task.experiment}:{task.run}")
 
 
 def _accept(selection: Selection, chunk: Chunk) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from renderer.event_data.root_file import InputError
 from renderer.event_data.trigger_results import BEFORE_PRESCALE, FINAL
 from schemas.skims.cut import parse_cut
 from schemas.skims.cut_error import CutSyntaxError
@@ -49,6 +50,16 @@ class SkimInput:
     path: str
     events: int | None = None
 
+    def check_events(self, events: int, rows: int) -> None:
+        """Ensures that as many events were read as are registered; `rows` is only told.
+
+        Raises:
+            InputError: there were more or fewer.
+        """
+        if self.events is not None and events != self.events:
+            held = f"{events:,} events" + (f" in {rows:,} rows" if rows != events else "")
+            raise InputError(f"{self.name} holds {held}, and {self.events:,} are registered")
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -82,26 +93,40 @@ def read_task(job: Mapping[str, Any]) -> Task:
     Raises:
         SkimError: the job is wrong.
     """
-    parameters = _take(job, "parameters", Mapping) if "parameters" in job else {}
-    inputs = tuple(_read_input(item) for item in _take(job, "inputs", list))
-    skims = _take(job, "skims", Mapping)
-    selections = tuple(_read_output(item, skims) for item in _take(job, "outputs", list))
+    tree, inputs = read_source(job)
+    skims = take(job, "skims", Mapping)
+    selections = tuple(_read_output(item, skims) for item in take(job, "outputs", list))
     if not inputs or not selections:
         raise SkimError(f"the job has no {'outputs' if inputs else 'inputs'}")
     files = [selection.file for selection in selections]
     twice = sorted({file for file in files if files.count(file) > 1})
     if twice:
         raise SkimError(f"the job writes {twice[0]} twice")
-    tree = _take(parameters, "tree", str) if parameters.get("tree") is not None else None
-    keep = _take(job, "keep", list) if "keep" in job else []
+    keep = take(job, "keep", list) if "keep" in job else []
     if not all(isinstance(pattern, str) for pattern in keep):
         raise SkimError("the job needs `keep`, a list of texts")
-    experiment, run = _take(job, "experiment", int), _take(job, "run", int)
-    most = _take(job, "most_events", int) if "most_events" in job else None
+    experiment, run = take(job, "experiment", int), take(job, "run", int)
+    most = take(job, "most_events", int) if "most_events" in job else None
     return Task(experiment, run, tree, inputs, selections, tuple(keep), most)
 
 
-def _take(data: Any, key: str, kind: type) -> Any:
+def read_source(job: Mapping[str, Any]) -> tuple[str | None, tuple[SkimInput, ...]]:
+    """The tree that a job reads, None if it must be found, and its inputs.
+
+    Raises:
+        SkimError: the job is wrong.
+    """
+    parameters = take(job, "parameters", Mapping) if "parameters" in job else {}
+    tree = take(parameters, "tree", str) if parameters.get("tree") is not None else None
+    return tree, tuple(_read_input(item) for item in take(job, "inputs", list))
+
+
+def take(data: Any, key: str, kind: type) -> Any:
+    """The value of a key of a job, if it is of a kind: str, int, list or Mapping.
+
+    Raises:
+        SkimError: it is of another, or there is none.
+    """
     value = data.get(key) if isinstance(data, Mapping) else None
     if not isinstance(value, kind) or isinstance(value, bool):
         raise SkimError(f"the job needs `{key}`, {_KINDS[kind]}, not {value!r:.60}")
@@ -112,13 +137,13 @@ _KINDS = {str: "a text", int: "an integer", list: "a list", Mapping: "a map"}
 
 
 def _read_input(item: Any) -> SkimInput:
-    path = _take(item, "path", str)
-    events = _take(item, "events", int) if item.get("events") is not None else None
-    return SkimInput(_take(item, "name", str) if "name" in item else path, path, events)
+    path = take(item, "path", str)
+    events = take(item, "events", int) if item.get("events") is not None else None
+    return SkimInput(take(item, "name", str) if "name" in item else path, path, events)
 
 
 def _read_output(item: Any, skims: Mapping[str, Any]) -> Selection:
-    file, name = _take(item, "file", str), _take(item, "skim", str)
+    file, name = take(item, "file", str), take(item, "skim", str)
     if os.path.basename(file) != file or not file.endswith(".root") or file.startswith("."):
         raise SkimError(f"output file {file!r} is not a plain name that ends in .root")
     if name not in skims:
@@ -129,13 +154,13 @@ def _read_output(item: Any, skims: Mapping[str, Any]) -> Selection:
     if "line" in definition:
         return Selection(file, line=_read_line(name, definition))
     try:
-        return Selection(file, cut=parse_cut(_take(definition, "cut", str)))
+        return Selection(file, cut=parse_cut(take(definition, "cut", str)))
     except CutSyntaxError as error:
         raise SkimError(f"the cut of skim {name} does not parse: {error}") from error
 
 
 def _read_line(name: str, data: Mapping[str, Any]) -> tuple[str, str]:
-    line, decision = _take(data, "line", str), data.get("decision", FINAL)
+    line, decision = take(data, "line", str), data.get("decision", FINAL)
     if decision not in {FINAL, BEFORE_PRESCALE}:
         raise SkimError(f"skim {name}: decision is `{FINAL}` or `{BEFORE_PRESCALE}`, not {decision!r:.60}")
     if decision == BEFORE_PRESCALE and line.endswith("&total_result"):

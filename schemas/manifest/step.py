@@ -20,7 +20,7 @@ class ApplicationKeys:
     """What a manifest must and may say of a step of an application.
 
     `needs` are keys that the step must have, beside those of every step; `refuses` are keys that it must not have. `writes`
-    is `levels`, `skims` or `levels or skims`. `split` is the default division of the input. `level` is the data level of its
+    is `levels`, `levels or skims` or `skims or histograms`. `split` is the default division of the input. `level` is the data level of its
     skims, None for the input's. With `software`, the step uses a release and global tags. `parameters` maps the names that
     it reads to their kinds; None means that a template or the step itself defines them.
     """
@@ -33,6 +33,13 @@ class ApplicationKeys:
     level: str | None = None
     software: bool = False
     parameters: Mapping[str, str] | None = None
+
+
+HISTOGRAMS = "histograms"
+"""The kind of the files that hold histograms, and the output with them as a ROOT file."""
+
+HISTOGRAM_OUTPUTS = (HISTOGRAMS, f"{HISTOGRAMS}_json")
+"""The outputs of a step with a validation, which are their own levels: the same histograms as a ROOT file, and as JSON."""
 
 
 @cache
@@ -117,6 +124,7 @@ class Step:
     `skim_level` is the data level of its skims if that differs from the level that is read. After `Campaign.expand`, a step
     is one variant: `stream` is the skim that it reads, `variant` the point of the scans, and its name ends with both:
     `cdst@hlt_bhabha.adc0`. `keep` are sorted patterns of the branches that its skims keep; without patterns they keep all.
+    With a `validation` it makes the histograms of that one's quantities.
     `script` is the NAME/VERSION that it runs with `arguments`. `produces` is the dataset of the detector to which its files of
     that level belong.
     """
@@ -136,6 +144,7 @@ class Step:
     skim_level: str | None = None
     expected: Expectation = Expectation()
     keep: tuple[str, ...] = ()
+    validation: str | None = None
     script: str | None = None
     arguments: tuple[str, ...] = ()
     produces: str | None = None
@@ -155,6 +164,12 @@ class Step:
     def keys(self) -> ApplicationKeys:
         """What manifests may say of steps of its application."""
         return load_applications()[self.application]
+
+    def place_output(self, output: str) -> tuple[str | int, ...]:
+        """The path in the manifest at which an output is named."""
+        if self.validation is not None:
+            return ("steps", self.name, "validation")
+        return ("steps", self.name, "skims" if self.skims else "outputs", self.outputs.index(output))
 
     def level_of(self, output: str) -> str:
         """The data level of an output: the output itself, or for a skim `skim_level`, else the level that the step reads."""
@@ -203,13 +218,16 @@ def read_step(name: str, data: Mapping[str, Any], templates: Mapping[str, Templa
     if read.dataset is not None and "level" not in data["input"]:
         output = read.dataset.partition(":")[0].rpartition("/")[2]
         read = replace(read, level=output if output in list_data_levels() else read.level)
-    skims = application.writes == "skims" or "skims" in data
+    skims = "skims" in data
+    outputs = (
+        HISTOGRAM_OUTPUTS if "validation" in data else tuple(data.get("skims" if skims else "outputs", ()))
+    )
     return read_value(
         Step,
         {"split": application.split, **data},
         name=name,
         input=read,
-        outputs=tuple(data.get("skims" if skims else "outputs", ())),
+        outputs=outputs,
         parameters=tuple((key, freeze(value)) for key, value in sorted(data.get("parameters", {}).items())),
         skims=skims,
         deviations=read_value(Deviations, data),

@@ -8,7 +8,6 @@ from itertools import combinations, product
 
 from schemas.findings.finding import Finding, Place
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared
 from schemas.repository import Declared, Repository
 from schemas.rules.support.folders import OPEN, fill_folders
@@ -89,18 +88,14 @@ def _list_outputs(campaign: Campaign) -> Mapping[str, Path]:
     for step in campaign.steps:
         for output in step.outputs:
             name = f"the skim {output}" if step.skims else output
-            found.setdefault(name, _locate_output(step, output))
+            found.setdefault(name, step.place_output(output))
     return found
 
 
 def _place_output(declared: Declared, step: str, output: str) -> Place:
     found = declared.campaign.step(find_declared(step))
     assert found is not None
-    return declared.document.place(_locate_output(found, output))
-
-
-def _locate_output(step: Step, output: str) -> Path:
-    return ("steps", step.name, "skims" if step.skims else "outputs", step.outputs.index(output))
+    return declared.document.place(found.place_output(output))
 
 
 def _find_candidates(live: Mapping[str, Declared]) -> set[tuple[str, str]]:

@@ -16,6 +16,7 @@ from schemas.manifest.runs import format_runs, run_key
 from schemas.manifest.step import Step
 from schemas.manifest.variant import is_expandable
 from schemas.policy.scopes import EVERYTHING, digest_scopes
+from schemas.policy.validation import VALIDATIONS
 from schemas.repository import GLOBAL_TAGS, LAYOUTS, RELEASES, SITES, SKIMS, Declared, Repository
 from schemas.rules.names import find_folders
 from schemas.rules.support.cycles import find_circles
@@ -114,6 +115,22 @@ def check_numbers(repository: Repository) -> Iterator[Finding]:
             message = f"{show(campaign.layout)} names folders by the number of {show(found.name)}, which {file} does not have"
             hint = f"`b2prod gt pull {found.name}` writes it, or add the line `# id: NUMBER` to the file's header"
             yield document.report(("global_tags", 0, "name"), "BP520", message, hint)
+
+
+def check_validations(repository: Repository) -> Iterator[Finding]:
+    """Ensure that the validation of a step exists, and says of what histograms are made."""
+    for document, path, name in find_texts(repository, "steps", ANY, "validation"):
+        file, known = f"{VALIDATIONS}/{name}.yaml", repository.validations.get(name)
+        if file in repository.broken:
+            continue
+        if known is None:
+            hint = suggest(name, repository.validations, f"add {file}")
+            yield document.report(path, "BP506", f"there is no validation {show(name)}", hint)
+        elif not known.quantities:
+            message = f"the validation {show(name)} has no quantities, so there is nothing to histogram"
+            others = [one.name for one in repository.validations.values() if one.quantities]
+            hint = f"choose {', '.join(others)}" if others else f"add `quantities` to {file}"
+            yield document.report(path, "BP506", message, hint)
 
 
 def check_skims(repository: Repository) -> Iterator[Finding]:

@@ -29,19 +29,28 @@ def check_step_keys(repository: Repository) -> Iterator[Finding]:
                 message = f"the step {step.name} needs `{key}`, because its application is {step.application}"
                 hint = f"add `{key}`"
                 yield document.report_key(path, "BP207", f"{message} (see also {there.spell()})", hint)
-        several = keys.writes == "levels or skims"
-        if several and "outputs" not in given and "skims" not in given:
+        choices = _CHOICES.get(keys.writes, ())
+        stated = [key for key in choices if key in given]
+        if choices and not stated:
             message = f"the step {step.name} does not say what it writes"
-            yield document.report_key(path, "BP207", message, "add `outputs`, or `skims`")
-        if several and "outputs" in given and "skims" in given:
-            message = "a step writes either data levels or skims"
-            yield document.report_clash((*path, "outputs"), (*path, "skims"), message, "keep one of them")
+            yield document.report_key(path, "BP207", message, f"add `{choices[0]}`, or `{choices[1]}`")
+        if len(stated) > 1:
+            one, other = keys.writes.split(" or ")
+            message = f"a step writes either {_WRITTEN.get(one, one)} or {other}"
+            yield document.report_clash((*path, stated[0]), (*path, stated[1]), message, "keep one of them")
+        if "validation" in stated and "keep" in given:
+            message = "histograms have no branches to keep"
+            yield document.report_clash((*path, "validation"), (*path, "keep"), message, "remove `keep`")
         for key in keys.refuses:
             if key in given:
                 message = f"`{key}` means nothing where the application is {step.application}"
-                instead = list_words(keys.needs)
+                instead = list_words(keys.needs) or " or ".join(f"`{one}`" for one in choices)
                 hint = f"remove it; {step.application} steps have {instead}"
                 yield document.report_clash((*path, "application"), (*path, key), message, hint)
+
+
+_CHOICES = {"levels or skims": ("outputs", "skims"), "skims or histograms": ("skims", "validation")}
+_WRITTEN = {"levels": "data levels"}
 
 
 def check_software(repository: Repository) -> Iterator[Finding]:
@@ -101,17 +110,16 @@ def check_outputs(repository: Repository) -> Iterator[Finding]:
     Two steps of one application are the same if template, parameters, deviations and kept branches are the same.
     """
     for campaign, document in repository.list_campaigns():
-        made: dict[tuple[object, ...], tuple[Step, int]] = {}
+        made: dict[tuple[object, ...], Step] = {}
         for name in document.data["steps"]:
             step = campaign.step(name)
             assert step is not None
             given = step.parameters if step.keys.parameters is None else ()
-            how = (step.template, given, step.deviations, step.scans, step.keep)
-            for source, (index, output) in product(step.input.divide(), enumerate(step.outputs)):
-                first, at = made.setdefault((step.application, how, source, output), (step, index))
+            how = (step.template, given, step.deviations, step.scans, step.keep, step.validation)
+            for source, output in product(step.input.divide(), step.outputs):
+                first = made.setdefault((step.application, how, source, output), step)
                 if first is not step:
-                    keys = ("skims" if one.skims else "outputs" for one in (first, step))
-                    places = ("steps", first.name, next(keys), at), ("steps", name, next(keys), index)
+                    places = first.place_output(output), step.place_output(output)
                     message = f"{show(output)} is made twice of the same input: by {first.name} and by {name}"
                     hint = "let one of the two steps make it"
                     yield document.report_clash(*places, message, hint, "BP602")

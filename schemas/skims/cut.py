@@ -28,7 +28,9 @@ from schemas.skims.cut_error import (
     CutSyntaxError,
     check_brackets,
     explain_character,
+    explain_condition,
     explain_integer,
+    explain_lone_truth,
     explain_token,
     explain_truth,
 )
@@ -37,6 +39,7 @@ from schemas.skims.cut_tree import (
     Arithmetic,
     Condition,
     Cut,
+    Formula,
     Negative,
     Not,
     Number,
@@ -66,21 +69,8 @@ def parse_cut(text: str) -> Cut:
         raise CutSyntaxError(MAX_LENGTH + 1, f"the cut has {len(text)} characters, the limit is {MAX_LENGTH}")
     if not text.strip(" \t\r\n\f\v"):
         raise CutSyntaxError(1, "the cut is empty", "write a condition, or `True` to keep every event")
-    check_brackets(text)
-    try:
-        expression = cast("Condition", _grammar().parse(text))
-    except UnexpectedCharacters as error:
-        raise explain_character(text, cast("int", error.pos_in_stream)) from None
-    except UnexpectedToken as error:
-        here = None if error.token.type == "$END" else error.token
-        before = _grammar().lex(text[: here.start_pos if here else None])
-        raise explain_token(text, tuple(before), here, error.expected) from None
-    levels = list(list_levels(expression))
-    if len(levels) > MAX_DEPTH:
-        problem = f"the cut is nested {len(levels)} levels deep, the limit is {MAX_DEPTH}"
-        raise CutSyntaxError(1, problem, "write it with fewer operations")
-    names = {node.name for level in levels for node in level if isinstance(node, Variable)}
-    cut = Cut(text, expression, tuple(sorted(names)))
+    expression = cast("Condition", _parse(text, "start"))
+    cut = Cut(text, expression, _list_variables(expression))
     length = len(canonical(cut))
     if length > MAX_LENGTH:
         problem = f"the normal form of the cut has {length} characters, the limit is {MAX_LENGTH}"
@@ -88,7 +78,58 @@ def parse_cut(text: str) -> Cut:
     return cut
 
 
+def parse_formula(text: str) -> Formula:
+    """The arithmetic in `text`: a value, and no condition.
+
+    Raises:
+        CutSyntaxError: the text is something else, is longer than MAX_LENGTH, or is nested too deeply. No text causes
+            another exception.
+    """
+    if len(text) > MAX_LENGTH:
+        problem = f"the expression has {len(text)} characters, the limit is {MAX_LENGTH}"
+        raise CutSyntaxError(MAX_LENGTH + 1, problem)
+    if not text.strip(" \t\r\n\f\v"):
+        raise CutSyntaxError(1, "the expression is empty", "write the name of a branch")
+    value = cast("Value", _parse(text, "formula"))
+    formula = Formula(text, value, _list_variables(value))
+    length = len(formula.describe())
+    if length > MAX_LENGTH:
+        problem = f"the normal form of the expression has {length} characters, the limit is {MAX_LENGTH}"
+        raise CutSyntaxError(1, problem, "shorten it")
+    return formula
+
+
 # -- parsing
+
+
+def _parse(text: str, rule: str) -> Condition | Value:
+    check_brackets(text)
+    try:
+        return cast("Condition | Value", _grammar().parse(text, start=rule))
+    except UnexpectedCharacters as error:
+        raise explain_character(text, cast("int", error.pos_in_stream)) from None
+    except UnexpectedToken as error:
+        here = None if error.token.type == "$END" else error.token
+        if here is not None and rule == "formula" and here.type in _OF_CONDITIONS:
+            raise explain_condition(here) from None
+        before = _grammar().lex(text[: here.start_pos if here else None])
+        raise explain_token(text, tuple(before), here, error.expected) from None
+
+
+_OF_CONDITIONS = frozenset(("COMPARE", "_AND", "_OR", "_NOT", "_OPEN"))
+
+
+def _list_variables(expression: Condition | Value) -> tuple[str, ...]:
+    """The sorted names of the variables in a tree.
+
+    Raises:
+        CutSyntaxError: the tree is nested too deeply.
+    """
+    levels = list(list_levels(expression))
+    if len(levels) > MAX_DEPTH:
+        problem = f"the cut is nested {len(levels)} levels deep, the limit is {MAX_DEPTH}"
+        raise CutSyntaxError(1, problem, "write it with fewer operations")
+    return tuple(sorted({node.name for level in levels for node in level if isinstance(node, Variable)}))
 
 
 _Operand = Value | Token
@@ -101,6 +142,11 @@ class _Builder(Transformer[Token, Condition]):
 
     def start(self, condition: Condition) -> Condition:
         return condition
+
+    def formula(self, operand: _Operand) -> Value:
+        if isinstance(operand, Token):
+            raise explain_lone_truth(operand)
+        return operand
 
     def disjunction(self, *operands: Condition) -> Or:
         return Or(_flatten(Or, operands))
@@ -138,7 +184,7 @@ class _Builder(Transformer[Token, Condition]):
 @cache
 def _grammar() -> Lark:
     grammar = Path(__file__).with_name("cut.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", lexer="basic", transformer=_Builder())
+    return Lark(grammar, parser="lalr", lexer="basic", start=["start", "formula"], transformer=_Builder())
 
 
 def _flatten(kind: type[And | Or], operands: Sequence[Condition]) -> tuple[Condition, ...]:

@@ -164,6 +164,18 @@ def explain_truth(token: Token, operator: Token) -> CutSyntaxError:
     return CutSyntaxError((token.start_pos or 0) + 1, problem, f"write `{number}`")
 
 
+def explain_lone_truth(token: Token) -> CutSyntaxError:
+    """The error for True or False as a whole expression."""
+    number = "1" if token.lower() == "true" else "0"
+    return CutSyntaxError((token.start_pos or 0) + 1, f"`{token}` is not a number", f"write `{number}`")
+
+
+def explain_condition(token: Token) -> CutSyntaxError:
+    """The error for a part of a condition where arithmetic is due."""
+    problem = f"`{token}` belongs to conditions, and an expression is arithmetic"
+    return CutSyntaxError((token.start_pos or 0) + 1, problem, "write a value, as in `m_pValue` or `x / y`")
+
+
 def _find_group(tokens: Sequence[Token]) -> Token | None:
     """The innermost bracket that is open after `tokens` if it is a `(`, else None."""
     opened: list[Token] = []

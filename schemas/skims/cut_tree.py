@@ -94,6 +94,19 @@ class Cut:
     variables: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """Parsed arithmetic: its text as written, its syntax tree, and the sorted names of its variables, without duplicates."""
+
+    text: str
+    value: Value
+    variables: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Its normal form, as `canonical` writes that of a cut."""
+        return _write_value(self.value)
+
+
 def canonical(cut: Cut) -> str:
     """The normal form of a cut, itself a cut with the same syntax tree.
 
@@ -116,7 +129,7 @@ def _children(node: Condition | Value) -> Sequence[Condition | Value]:
     return ()
 
 
-def list_levels(expression: Condition) -> Iterator[Sequence[Condition | Value]]:
+def list_levels(expression: Condition | Value) -> Iterator[Sequence[Condition | Value]]:
     """Yields the nodes of a tree, level by level."""
     level: Sequence[Condition | Value] = [expression]
     while level:

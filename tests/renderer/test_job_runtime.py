@@ -105,7 +105,7 @@ open("application.json", "w").write({json.dumps(json.dumps({**told, "record": re
             "TypeError",
         ),
         (report(outputs={"out.root": {"rows": -1}}), {}, "infrastructure", "the report has -1 events"),
-        (report(outputs={"out.root": {"kind": "histograms"}}), {}, "infrastructure", "no kind that is known"),
+        (report(outputs={"out.root": {"kind": "pictures"}}), {}, "infrastructure", "no kind that is known"),
         (report(record=[1]), {}, "infrastructure", "record is not an object"),
         (
             (

@@ -39,6 +39,7 @@ from renderer.identity.units import StepUnits, tell_wait
 from schemas.findings.codes import CODES
 from schemas.findings.codes import explain as explain_code
 from schemas.manifest.runs import format_run
+from schemas.manifest.step import HISTOGRAMS
 from schemas.manifest.tool import Tool
 from schemas.policy.site import CHECKSUM, SIZE, Site
 from schemas.repository import Declared, Repository
@@ -254,7 +255,8 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
         state = f"{item['state']} {item['produced'] or ''}".rstrip()
         other = f", taken over from {item['taken_over_from']}" if "taken_over_from" in item else ""
         lines.append(f"  {item['output']} v{item['version']}: {state}{other}")
-        events = f"{item['events']} of {item['events_read']}"
+        holds_events = all(file["kind"] != HISTOGRAMS for file in item["files"])
+        events = f"{item['events']} of {item['events_read']}" if holds_events else item["events_read"]
         lines.append(f"    fingerprint {item['fingerprint'][:16]}…  events {events}")
         recipe = {**item["recipe"], **item["recipe"]["output"]}
         lines += [f"    {key}: {value}" for key, value in sorted(recipe.items()) if key != "output"]

@@ -150,6 +150,7 @@ def _choose_validation(project: Project, by: str | None) -> Validation:
     if known is None:
         known, where = _read_checkout(project), VALIDATIONS
         say(f"no trust root is pinned here: these are the criteria of the checkout, in {VALIDATIONS}")
+    known = {name: one for name, one in known.items() if one is None or one.stated}
     hint = f"{VALIDATIONS}/NAME.yaml, and let it be signed (`b2prod trust sign`)"
     if not known:
         raise WrongUse(f"{where} has no criteria; add {hint}")

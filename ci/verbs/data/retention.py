@@ -19,6 +19,7 @@ from reconciler.ledger.store.database import reading
 from reconciler.planning.production import Produced, read_production
 from reconciler.planning.retention import ONE_SIGMA, Retention, measure_retention
 from schemas.manifest.runs import format_run
+from schemas.manifest.step import HISTOGRAM_OUTPUTS
 
 
 @click.command()
@@ -48,6 +49,8 @@ def retention(project: Project, name: str, by_run: bool, confidence: float, as_j
         refuse_unknown(project, name, ())
         raise WrongUse(f"{name} cannot be read, and the ledger has nothing of it; `b2prod check` tells why")
     rows = measure_retention(production.heads, [*production.made], by_run=by_run, confidence=confidence)
+    # histograms hold no events; a skim may have their name
+    rows = [row for row in rows if row.output not in HISTOGRAM_OUTPUTS or row.kept is not None]
     if as_json:
         print_json([_describe(row, confidence) for row in rows])
     else:

@@ -23,6 +23,7 @@ from renderer.event_data.event_numbers import RECORD
 from schemas.files.canonical import clean_text
 from schemas.files.strict_json import parse_json
 from schemas.json_schema.validation import check_rendered, load_schema, validate_json
+from schemas.manifest.step import HISTOGRAM_OUTPUTS, HISTOGRAMS
 
 STARTED, RESULT, END = "started", "result.json", "end"
 SUPERSEDED = "superseded"
@@ -276,6 +277,8 @@ def _verify(
         name = known or item["file"]
         if item["file"] != name or os.path.basename(name) != name:
             raise _Unusable(f"{output}: {name} is due, the result states {item['file']}")
+        if item.get("kind") == HISTOGRAMS and output not in HISTOGRAM_OUTPUTS:
+            raise _Unusable(f"{output}: histograms are stated, and events are due")
         events = _examine(folder / name, item, attempt, f"{output}: ")
         if item["events"] is not None and events is not None and events != item["events"]:
             differ = f"{name} holds {events:,} events, the result states {item['events']:,}"
@@ -299,7 +302,7 @@ def _read_usage(result: Mapping[str, Any]) -> Usage:
 
 
 def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: str = "") -> int | None:
-    """Checks a file against the size and checksum that a result states. Returns its events; None if it is not a ROOT file.
+    """Checks a file against the size and checksum that a result states. Returns its events; None if it holds none, as a file of histograms.
 
     The file is opened once and everything is read from it, because a job may replace it in between. Each error message
     begins with `prefix`.
@@ -311,7 +314,8 @@ def _examine(file: Path, stated: Mapping[str, Any], attempt: Attempt, prefix: st
             if size != stated["size"] or digest_stream(stream, size) != stated["checksum"]:
                 raise _Unusable(f"{prefix}{file.name} is not what the result states")
             opened = Path(f"/proc/self/fd/{stream.fileno()}")
-            events = count_events(opened, file.name)
+            holds_events = stated.get("kind") != HISTOGRAMS
+            events = count_events(opened, file.name) if holds_events else None
             wrong = judge_release(opened, file.name, attempt.release, attempt.commit)
             after = os.fstat(stream.fileno())
     except (FileNotFoundError, NotPlain):

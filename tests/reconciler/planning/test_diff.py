@@ -390,6 +390,7 @@ OTHER_STEPS = {
         "application: basf2\n    template: raw_to_mdst/1",
     ),
     "steps/script": ("convert/1", "convert/2"),
+    "steps/validation": ("    skims: [hlt_hadron, hlt_bhabha]", "    validation: words"),
     "steps/produces": ("outputs: [raw]\nlimits", "outputs: [raw]\n    produces: detector/raw\nlimits"),
     "steps/arguments": ('"@inputs"', '"@job"'),
     "steps/input/step": ("{step: reco, level: mdst}", "{level: mdst}"),
@@ -397,6 +398,12 @@ OTHER_STEPS = {
     "steps/input/skim": ("{level: sroot}", "{step: skims, skim: hlt_hadron}"),
     "steps/input/skims": ("{level: sroot}", "{step: skims, skims: [hlt_hadron]}"),
 }
+QUANTITIES = """\
+schema: validation/1
+title: Words
+quantities:
+  one: {expression: x, bins: {number: 5, low: 0, high: 1}, per: event, shown_to: expert}
+"""
 SCRIPT_STEP = """\
   convert:
     application: script
@@ -415,6 +422,7 @@ def read_flipped(tmp_path, text):
         **OTHERS,
         "campaign": text,
         "releases": f'{releases}  release-03-00-01: {{date: "2019-01-26"}}\n',
+        "productions/validations/words.yaml": QUANTITIES,
         **{f"productions/scripts/convert/{number}": f"#!/bin/sh\n# {number}\n" for number in (1, 2)},
     }
     repository, _ = read_repository(builders.tree(**files), templates)

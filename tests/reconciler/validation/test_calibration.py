@@ -17,7 +17,7 @@ from tests.support.inputs.toy_productions import Detector
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/validation.md").read_text()
 FILE = ROOT / VALIDATIONS / "production.yaml"
-CRITERIA = read_validation("production", read_valid(FILE.name, FILE.read_bytes(), "validation"))
+CRITERIA = read_validation("production", read_valid(FILE.name, FILE.read_bytes(), "validation"))[0]
 
 LARGE, SMALL = 200_000, 20_000
 """Events of a run."""

@@ -40,6 +40,7 @@ campaign steps.*.skims[] renderer/identity/fingerprint.py
 campaign steps.*.script renderer/applications/script.py
 campaign steps.*.arguments[] renderer/applications/script.py
 campaign steps.*.keep[] renderer/applications/uproot.py
+campaign steps.*.validation renderer/applications/uproot.py
 campaign steps.*.parameters renderer/applications/uproot.py:parameters
 campaign steps.*.overrides[] renderer/applications/basf2.py
 campaign steps.*.overrides[].reason reconciler/model/deviations.py
@@ -159,6 +160,14 @@ validation checks.stability reconciler/validation/rate_checks.py
 validation checks.luminosity reconciler/validation/ratio_checks.py
 validation checks.event_size reconciler/validation/ratio_checks.py
 validation checks.cpu_time reconciler/validation/ratio_checks.py
+validation quantities.*.title schemas/skims/quantity.py:
+validation quantities.*.expression renderer/histograms/task.py
+validation quantities.*.of renderer/event_data/quantity_branches.py
+validation quantities.*.count renderer/event_data/quantity_branches.py
+validation quantities.*.bins renderer/histograms/filling.py
+validation quantities.*.per renderer/histograms/filling.py
+validation quantities.*.shown_to schemas/skims/quantity.py:
+validation quantities reconciler/planning/input_check.py
 lock campaign ci/approvals/assessment.py
 lock generation ci/approvals/assessment.py
 lock runs[] reconciler/run_catalogue/run_selection.py

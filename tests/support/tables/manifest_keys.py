@@ -74,6 +74,7 @@ EXEMPT = {
     "steps/additional_branches": "as overrides",
     "steps/script": "of no reprocessing: test_scripts",
     "steps/arguments": "as script",
+    "steps/validation": "in place of skims: test_histogram_step",
     "steps/produces": "of conversions, and no output has another content by it: test_produced_datasets",
     "schema": "has one value",
     "steps/application": "another application is another step altogether",
