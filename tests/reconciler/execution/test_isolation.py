@@ -19,6 +19,7 @@ from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import Accepted, Uncertain
+from reconciler.model.work_items import WorkItem
 from reconciler.outside import defects
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning import views
@@ -310,7 +311,7 @@ def test_what_nobody_foresaw_of_a_campaign_while_it_is_launched_leaves_it_out(
     two, capsys, monkeypatch, reports, what, name
 ):
     def is_bad(_self, *arguments):
-        item = arguments[-2] if name == "_prepare" else arguments[0]
+        (item,) = (one for one in arguments if isinstance(one, WorkItem))
         return item.campaign.name == "bad"
 
     fail_at(monkeypatch, what, name, when=is_bad)
