@@ -80,9 +80,8 @@ def _skim(job: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 def _fill(job: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     """Writes histograms; returns the report of the only pass over the inputs."""
-    # a skim needs none of it
-    from renderer.histograms import task as histograms  # noqa: PLC0415
-    from renderer.histograms.filling import HistogramFiller  # noqa: PLC0415
+    from renderer.histograms import task as histograms  # noqa: PLC0415 -- a skim needs none of it
+    from renderer.histograms.filling import HistogramFiller  # noqa: PLC0415 -- as above
 
     task = histograms.read_task(job)
 

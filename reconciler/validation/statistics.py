@@ -111,7 +111,7 @@ def measure_stability(one: Rates, other: Rates) -> Stability:
     dispersion makes the median of the squared pulls that of a normal distribution, for the same reason.
     """
     from scipy.optimize import brentq  # noqa: PLC0415 -- as above
-    from scipy.stats import chi2, norm  # noqa: PLC0415
+    from scipy.stats import chi2, norm  # noqa: PLC0415 -- as above
 
     together = one.kept + other.kept
     with np.errstate(divide="ignore"):

@@ -141,6 +141,8 @@ def test_i11_killed_at_a_step_and_run_again_nothing_is_made_twice(world, slurm, 
 
     assert run_forked(doomed) == KILLED
     finish(world)
+    started = [line.split()[2] for line in world.starts]
+    assert len(started) == len(set(started)) == UNITS, "each unit ran once"
     states = world.attempts()
     assert states["verified"] == UNITS
     assert states.keys() <= {"verified", "lost"}
