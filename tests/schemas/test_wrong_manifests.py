@@ -147,7 +147,7 @@ def test_w27_links_are_not_followed(tmp_path):
 
 # ── mutants ──
 
-NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("roles",), ("queues",)}
+NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("roles",), ("queues",), ("quantities",)}
 """Mappings whose keys are names that an author chooses."""
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse", "restate"),
@@ -164,7 +164,7 @@ OPTIONAL = {
     ),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
-    "holds_for",
+    *("holds_for", "of"),
     *("events", "retention", "run_retention", "stability", "luminosity", "event_size", "cpu_time"),
     *(
         "queues",

@@ -124,6 +124,7 @@ def test_a_unit_that_is_cancelled_is_ended_alone(world, tmp_path):
 
 def test_results_count_while_their_bundle_runs(world, tmp_path):
     world.behave("hang", "reco-3")
+    wait_until(lambda: world.reconcile() and list_states(world)[3] == ["running"], 60)
     wait_until(lambda: world.reconcile() and world.attempts()["verified"] == 4, 60)
     assert list_states(world)[3] == ["running"]
     (tmp_path / "go").touch()
