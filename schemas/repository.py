@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from schemas.conditions.snapshot import Snapshot, read_snapshot
-from schemas.files.tree import Tree
+from schemas.files.tree import SCHEMES, Tree
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.json_schema.validation import load_schema, validate
 from schemas.json_schema.values import read_named, read_value
@@ -16,6 +16,7 @@ from schemas.manifest.campaign import Campaign, read_campaign
 from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.layout import Layout, check_folder
 from schemas.manifest.lock import Lock, read_lock
+from schemas.manifest.scheme import Scheme, find_named, read_scheme
 from schemas.manifest.scripts import Script, read_scripts
 from schemas.manifest.step import Step
 from schemas.manifest.template import Template
@@ -82,7 +83,8 @@ class Release:
 class Repository:
     """All that is declared. `broken` lists the files with findings; what could not be read is missing here.
 
-    `refused` are the manifests that their schema does not accept, each with the places of its findings.
+    `refused` are the manifests that their schema does not accept, each with the places of its findings. `unread_schemes` are the
+    files of schemes with findings, each with the words in it that may be campaigns.
     """
 
     campaigns: Mapping[str, Declared]
@@ -96,6 +98,8 @@ class Repository:
     policy: Policy | None = None
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
     validations: Mapping[str, Validation] = field(default_factory=dict)
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    unread_schemes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
     refused: tuple[tuple[Document, frozenset[Place]], ...] = ()
@@ -191,6 +195,8 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         policy=policy,
         retirements=dict(reading.retirements()),
         validations=dict(reading.validations()),
+        schemes=dict(reading.schemes()),
+        unread_schemes=reading.unread_schemes,
         scripts=scripts,
         broken=frozenset({*reading.misnamed, *(finding.place.file for finding in reading.findings)}),
         refused=tuple(reading.refused),
@@ -206,6 +212,7 @@ class _Reading:
         self.findings: list[Finding] = []
         self.refused: list[tuple[Document, frozenset[Place]]] = []
         self.misnamed: set[str] = set()
+        self.unread_schemes: dict[str, frozenset[str]] = {}
 
     def refuse(self, file: str, code: str, message: str, hint: str) -> None:
         self.findings.append(Finding(Place(file), code, message, hint))
@@ -312,6 +319,17 @@ class _Reading:
                 self.findings.extend(findings)
                 if not findings:  # else a step would make fewer histograms than are meant
                     yield stem, validation
+
+    def schemes(self) -> Iterator[tuple[str, Scheme]]:
+        for file, stem in self.files(SCHEMES, ".yaml", f"move it to {SCHEMES}/NAME.yaml", "approvals"):
+            scheme = None
+            if self.accept_name(file, stem) and (document := self.document(file, "scheme")) is not None:
+                scheme, findings = read_scheme(stem, document)
+                self.findings.extend(findings)
+            if scheme is None:
+                self.unread_schemes[file] = find_named(self.tree[file])
+            else:
+                yield stem, scheme
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}

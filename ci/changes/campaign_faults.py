@@ -20,7 +20,7 @@ from ci.cli.console import count_things, say
 from ci.cli.exits import FoundProblems
 from ci.cli.options import refuse_unknown_name
 from reconciler.outside.errors import SourceUnavailable
-from schemas.files.tree import PRODUCTIONS, show_path
+from schemas.files.tree import PRODUCTIONS, SCHEMES, show_path
 from schemas.findings.finding import Finding
 from schemas.manifest.variant import is_expandable
 from schemas.policy.validation import VALIDATIONS
@@ -146,6 +146,10 @@ def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
     """Whether a finding stops a campaign: it is about the campaign, what that refers to, or what all campaigns share."""
     file = PurePosixPath(finding.place.file)
     folder = str(file.parent)
+    if folder == SCHEMES:
+        scheme = repository.schemes.get(file.stem)
+        held = repository.unread_schemes.get(str(file), ()) if scheme is None else scheme.campaigns
+        return name in held
     if not is_about(finding, [name]) and folder != VALIDATIONS:
         return False
     if name not in repository.campaigns:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from ci.changes.change import Change
 from reconciler.planning.pinning import goes_back
 from reconciler.planning.restating import CommittedCampaign, find_restated
-from schemas.files.tree import PRODUCTIONS, SCRIPTS
+from schemas.files.tree import PRODUCTIONS, SCHEMES, SCRIPTS
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
 from schemas.policy.retirement import RETIREMENTS
@@ -23,7 +23,7 @@ RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
 """The public key of the signer of state exports."""
 
 _KINDS = (
-    ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/")),
+    ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/", f"{SCHEMES}/")),
     ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", f"{VALIDATIONS}/", LAYOUTS, "CODEOWNERS")),
     ("data", (f"{PRODUCTIONS}/",)),
     ("pipeline", (".gitlab-ci.yml", ".gitlab/", ".github/", ".ci/", "noxfile.py")),

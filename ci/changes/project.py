@@ -18,7 +18,7 @@ from ci.cli.options import FILE, refuse_unknown_name
 from reconciler.ledger.store.state import State, check_address
 from reconciler.outside.defects import note_defect
 from renderer.steering import load_templates
-from schemas.files.tree import PRODUCTIONS, Tree, read_tree
+from schemas.files.tree import PRODUCTIONS, SCHEMES, Tree, read_tree
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
@@ -352,8 +352,8 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
 
 
 def is_about(finding: Finding, names: Sequence[str]) -> bool:
-    """Whether a finding is about one of these campaigns, or about what all share. Findings on retirements and validations never are."""
+    """Whether a finding is about one of these campaigns, or about what all share. Findings on retirements, validations and schemes never are."""
     file = finding.place.file
-    if file.startswith((f"{RETIREMENTS}/", f"{VALIDATIONS}/")):
+    if file.startswith((f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/")):
         return False
     return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

@@ -11,6 +11,8 @@ from schemas.findings.finding import Finding, Place
 
 PRODUCTIONS = "productions"
 SCRIPTS = f"{PRODUCTIONS}/scripts"
+SCHEMES = f"{PRODUCTIONS}/schemes"
+"""The folder of the schemes NAME.yaml; signed statements about their gates are in NAME/approvals/STAGE."""
 
 KIB, MIB = 2**10, 2**20
 SIZE_LIMITS: Mapping[str, int] = {

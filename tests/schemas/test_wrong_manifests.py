@@ -147,7 +147,17 @@ def test_w27_links_are_not_followed(tmp_path):
 
 # ── mutants ──
 
-NAMES = {("steps",), ("skims",), ("layouts",), ("releases",), ("roles",), ("queues",), ("quantities",)}
+NAMES = {
+    ("steps",),
+    ("skims",),
+    ("layouts",),
+    ("releases",),
+    ("roles",),
+    ("queues",),
+    ("quantities",),
+    ("stages",),
+    ("buckets",),
+}
 """Mappings whose keys are names that an author chooses."""
 OPTIONAL = {
     *("ticket", "contact", "state", "description", "supersedes", "reuse", "restate"),
@@ -162,6 +172,7 @@ OPTIONAL = {
         "historic",
         "runs_per_request",
     ),
+    *("after", "complete", "due", "sign", "iterations", "caf", "buckets"),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     *("holds_for", "of"),
@@ -187,7 +198,7 @@ def retype(value):
 
 
 def is_name(path) -> bool:
-    return path[:-1] in NAMES or path[-2:-1] in (("parameters",), ("scan",), ("values",))
+    return path[:-1] in NAMES or path[-2:-1] in (("parameters",), ("scan",), ("values",), ("inputs",))
 
 
 def mutate(data, path):
@@ -234,7 +245,8 @@ def mutate(data, path):
 def schema_of(file: str) -> str | None:
     if file.endswith("/campaign.yaml"):
         return "campaign"
-    folders = {"sites": "site", "skims": "skims", "retirements": "retirement", "validations": "validation"}
+    folders = {"sites": "site", "skims": "skims", "retirements": "retirement"}
+    folders |= {"validations": "validation", "schemes": "scheme"}
     for folder, schema in folders.items():
         if file.startswith(f"productions/{folder}/"):
             return schema

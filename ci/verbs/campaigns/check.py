@@ -9,6 +9,7 @@ from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import Exit
 from ci.cli.findings import FORMATS
 from ci.cli.options import refuse_unknown_name
+from schemas.files.tree import SCHEMES
 from schemas.findings.finding import Finding
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
@@ -55,13 +56,14 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
         known = sorted(list_folders(project))
         for name in names:
             refuse_unknown_name("campaign", name, known)
-        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/")
+        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/")
         findings = tuple(one for one in findings if is_about(one, names) or one.place.file.startswith(shared))
     print_data(FORMATS[form](findings))
     if findings:
         say(f"{count_things(len(findings), 'finding')}; `b2prod explain {findings[0].code}` tells more")
         return Exit.FINDINGS
     counted = {"campaign": repository.campaigns, "skim": repository.skims, "site": repository.sites}
+    counted |= {"scheme": repository.schemes} if repository.schemes else {}
     told = ", ".join(count_things(len(there), what) for what, there in counted.items())
     say(f"{told}: no findings")
     return Exit.FINE
