@@ -64,25 +64,36 @@ def parse_entries(text: str) -> tuple[Iov, ...]:
     """
     entries: list[Iov] = []
     for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.partition("#")[0].strip()
-        if not line:
-            continue
-        words = line.split()
-        folder, _, payload = words[0].partition("/")
-        well_formed = (
-            len(words) == 3
-            and folder == "dbstore"
-            and PAYLOAD_NAME.fullmatch(payload)
-            and REVISION.fullmatch(words[1])
-        )
-        if not well_formed:
-            hint = "write `dbstore/PAYLOAD REVISION firstExp,firstRun,finalExp,finalRun`"
-            raise ValueError(f"line {number}: {line[:80]!r} is not a line of a local database; {hint}")
         try:
-            interval = parse_iov(words[2])
+            entry = parse_entry(raw, number)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-        entries.append(Iov(payload, words[1], "", interval.first, interval.end, number))
+        if entry is not None:
+            entries.append(entry)
     if not entries:
         raise ValueError("there is no payload in it")
     return tuple(entries)
+
+
+def parse_entry(raw: str, number: int) -> Iov | None:
+    """The entry in a line of a `database.txt`, without a checksum; None for a comment or an empty line.
+
+    Raises:
+        ValueError: it has another form, or its IoV is not one.
+    """
+    line = raw.partition("#")[0].strip()
+    if not line:
+        return None
+    words = line.split()
+    folder, _, payload = words[0].partition("/")
+    well_formed = (
+        len(words) == 3
+        and folder == "dbstore"
+        and PAYLOAD_NAME.fullmatch(payload)
+        and REVISION.fullmatch(words[1])
+    )
+    if not well_formed:
+        hint = "write `dbstore/PAYLOAD REVISION firstExp,firstRun,finalExp,finalRun`"
+        raise ValueError(f"{line[:80]!r} is not a line of a local database; {hint}")
+    interval = parse_iov(words[2])
+    return Iov(payload, words[1], "", interval.first, interval.end, number)

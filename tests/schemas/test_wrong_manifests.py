@@ -115,6 +115,7 @@ def test_all_codes_that_need_only_the_repository_are_in_the_corpus():
         "BP410": "registered files",
         "BP411": "ledger",
         "BP503": "run catalogue",
+        "BP526": "what a calibration returns",
         "BP606": "run catalogue",
         "BP607": "ledger",
         "BP609": "pull request",
