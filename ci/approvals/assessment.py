@@ -24,6 +24,8 @@ from schemas.repository import Declared
 
 APPROVALS = "approvals"
 """The folder of statements in a campaign's folder."""
+CANARY = "canary"
+"""The kind of sign-offs about a canary, and their folder among the statements of the campaign."""
 MOST_FILES, MOST_BYTES = 2000, 2**20
 """The limits of the statements, signatures and revocations of one campaign: about a thousand signed files."""
 
@@ -43,7 +45,7 @@ def assess_campaign(
     `site` is the campaign's site, `tree` the files of the repository that has the statements.
     """
     demand = demand_campaign(policy, declared, site, actions)
-    evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}")
+    evidence, flood = gather_evidence(tree, f"{declared.folder}/{APPROVALS}", CANARY)
     obstacle = flood or _find_obstacle(declared, site, past) if demand.roles else None
     verdict = judge(demand, evidence, policy, now, past, obstacle)
     if policy.roles.mode == MERGE and demand.roles:
@@ -88,13 +90,21 @@ def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
     return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
 
 
-def gather_evidence(tree: Tree, folder: str) -> tuple[tuple[Evidence, ...], str | None]:
-    """Returns the statements below a folder, and None; if there are too many, no statements and the obstacle."""
-    sizes = [len(content) for file, content in tree.items() if file.startswith(f"{folder}/")]
+def gather_evidence(
+    tree: Tree, folder: str, without: str | None = None
+) -> tuple[tuple[Evidence, ...], str | None]:
+    """Returns the statements below a folder, and None; if there are too many, no statements and the obstacle.
+
+    Those in its folder `without` are about something else, and are left out.
+    """
+    mine = {file: content for file, content in tree.items() if file.startswith(f"{folder}/")}
+    if without is not None:
+        mine = {file: one for file, one in mine.items() if not file.startswith(f"{folder}/{without}/")}
+    sizes = [len(content) for content in mine.values()]
     if len(sizes) > MOST_FILES or sum(sizes) > MOST_BYTES:
         told = f"{folder} has {len(sizes):,} files with {sum(sizes):,} bytes, at most {MOST_FILES:,} with {MOST_BYTES:,}"
         return (), f"{told} are read; `git rm` the statements that no longer count"
-    return tuple(collect_evidence(tree, folder)), None
+    return tuple(collect_evidence(mine, folder)), None
 
 
 def _find_obstacle(declared: Declared, site: Site, past: Past) -> str | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ci.approvals.assessment import APPROVALS, gather_evidence
+from ci.approvals.assessment import APPROVALS, CANARY, gather_evidence
 from ci.approvals.verdict import Demand, Past, judge
 from ci.approvals.withdrawal import CountsFrom
 from reconciler.ledger.reading.latest_time import bound_time, record_latest
@@ -23,10 +23,10 @@ from reconciler.ledger.writing.trust import (
     record_revoked,
     record_withdrawals,
 )
-from schemas.files.tree import Tree
+from schemas.files.tree import SCHEMES, Tree
 from schemas.policy.policy import Policy
 from schemas.policy.retirement import RETIREMENTS
-from schemas.policy.statement import PRODUCE, RETIRE
+from schemas.policy.statement import PRODUCE, RETIRE, SIGN_OFF
 from schemas.repository import FOLDERS
 
 
@@ -67,7 +67,7 @@ def _is_news(moments: CountsFrom, known: CountsFrom) -> bool:
 
 
 def remember_words(state: State, tree: Tree, now: datetime, policy: Policy) -> None:
-    """Records revocations and replaced statements of every campaign and retirement in `tree`.
+    """Records revocations and replaced statements of every campaign, retirement and gate in `tree`.
 
     Raises:
         SourceUnavailable: the ledger cannot be read or written.
@@ -78,7 +78,7 @@ def remember_words(state: State, tree: Tree, now: datetime, policy: Policy) -> N
     with reading(state) as connection:
         now = bound_time(connection, now)
         for folder, subject, action in sorted(set(_list_matters(tree))):
-            evidence, _ = gather_evidence(tree, folder)
+            evidence, _ = gather_evidence(tree, folder, CANARY if action == PRODUCE else None)
             demand, past = Demand(subject, action, {}, roles), recall(connection, subject)
             verdict = judge(demand, evidence, policy, now, past)
             revoked |= verdict.revoked
@@ -93,7 +93,11 @@ def _list_matters(tree: Tree) -> Iterator[tuple[str, str, str]]:
         top, folder = "/".join(parts[:2]), "/".join(parts[:4])
         if len(parts) < 5 or parts[3] != APPROVALS:
             continue
-        if top in FOLDERS:
+        if top in FOLDERS and parts[4] == CANARY and len(parts) > 5:
+            yield f"{folder}/{CANARY}", f"{CANARY}/{parts[2]}", SIGN_OFF
+        elif top == SCHEMES and len(parts) > 5:
+            yield f"{folder}/{parts[4]}", f"gate/{parts[2]}/{parts[4]}", SIGN_OFF
+        elif top in FOLDERS:
             yield folder, f"campaign/{parts[2]}", PRODUCE
         elif top == RETIREMENTS:
             yield folder, f"retirement/{parts[2]}", RETIRE

@@ -10,6 +10,7 @@ from ci.approvals.verdict import MissingRole, Verdict
 from ci.cli.console import align_rows
 from schemas.files.times import format_time
 from schemas.policy.roles import ADMINISTRATOR
+from schemas.policy.statement import SIGN_OFF
 
 
 def format_refusal(verdicts: Sequence[Verdict]) -> str:
@@ -29,7 +30,8 @@ def format_verdict(verdict: Verdict) -> str:
     demand = verdict.demand
     kind, _, name = demand.subject.partition("/")
     generation = "" if demand.generation is None else f", generation {demand.generation}"
-    lines = [f"{kind} {name}{generation}: {'approved' if verdict.complete else 'NOT approved'}"]
+    done = "signed" if demand.action == SIGN_OFF else "approved"
+    lines = [f"{kind} {name}{generation}: {done if verdict.complete else f'NOT {done}'}"]
     if verdict.obstacle is not None:
         lines.append(f"  {verdict.obstacle}")
     if verdict.merge is not None:
@@ -83,7 +85,10 @@ def name_command(verdict: Verdict, need: MissingRole) -> str:
     """The command by which a person fills a role."""
     if need.role == ADMINISTRATOR:
         return "b2prod trust sign"
-    return f"b2prod approve {verdict.demand.name} --role {need.role}"
+    kind, _, name = verdict.demand.subject.partition("/")
+    if verdict.demand.action == SIGN_OFF:
+        return f"b2prod approve --{kind} {name} --role {need.role} --reason …"
+    return f"b2prod approve {name} --role {need.role}"
 
 
 def _describe_need(verdict: Verdict, need: MissingRole) -> tuple[str, str, str]:

@@ -27,13 +27,23 @@ from schemas.files.times import format_time
 from schemas.policy.policy import Policy
 from schemas.policy.roles import PROPOSER
 from schemas.policy.signers import NAMESPACE
-from schemas.policy.statement import NO_CEILINGS, RETIRE, TRUST, Ceilings, Statement, read_statement
+from schemas.policy.statement import (
+    NO_CEILINGS,
+    RETIRE,
+    SIGN_OFF,
+    TRUST,
+    Ceilings,
+    Statement,
+    read_statement,
+)
 from schemas.policy.wire import Malformed
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What must be approved. `subject` is `campaign/NAME` or `retirement/NAME`, `scopes` maps scopes to digests.
+    """What must be approved. `subject` is `campaign/NAME`, `retirement/NAME`, `canary/NAME` or `gate/SCHEME/STAGE`.
+
+    `scopes` maps scopes to digests.
 
     `since` maps each scope to the generation since which its digest is the same; `generation` is that of the lock.
     `roles` are the roles that must sign. `ceilings` are the campaign's limits, and in `max_actions` the number of units that
@@ -51,7 +61,7 @@ class Demand:
 
     @property
     def name(self) -> str:
-        """The campaign's or retirement's name."""
+        """The campaign's or retirement's name; of a gate, SCHEME/STAGE."""
         return self.subject.partition("/")[2]
 
 
@@ -154,6 +164,11 @@ def judge(
     if demand.action == RETIRE and not demand.roles:
         obstacle = (
             "the policy names nobody for retirements: write `retirements: [ROLE]` under `requires` in productions/roles.yaml,"
+            " and let its administrators sign that (`b2prod trust sign`)"
+        )
+    if demand.action == SIGN_OFF and not demand.roles:
+        obstacle = (
+            "the policy names nobody who signs verdicts: give a role `scope: verdicts` in productions/roles.yaml,"
             " and let its administrators sign that (`b2prod trust sign`)"
         )
     judged, counts_from = _judge_all(evidence, demand, policy, now, past)
@@ -293,7 +308,10 @@ def _object_to_content(said: Statement, demand: Demand, policy: Policy, now: dat
     if said.policy != policy.digest:
         yield "the policy was another one when it was signed"
     if said.digest != demand.scopes.get(scope):
-        yield f"what {said.role} answers for has changed since"
+        evidence = demand.action == SIGN_OFF
+        yield f"{'the evidence' if evidence else f'what {said.role} answers for'} has changed since"
+    if demand.action == SIGN_OFF and not said.comment:
+        yield "it gives no reason"
     if said.generation != demand.since.get(scope):
         yield f"it is of generation {said.generation}, this is {demand.since.get(scope)}"
     if now < said.not_before:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from reconciler.model.plan import Plan
+from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
 from schemas.policy.site import Site
 from schemas.repository import Repository
 
@@ -31,6 +32,13 @@ class LaunchPermission(Protocol):
             SourceUnavailable: they cannot be read.
         """
 
+    def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
+        """Which of a matter's roles have signed exactly these facts, and which signatures are void.
+
+        Raises:
+            SourceUnavailable: policy or signatures cannot be read.
+        """
+
 
 class Merged:
     """Permits everything: a merged campaign counts as approved."""
@@ -42,6 +50,10 @@ class Merged:
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- as in the port
         """An empty mapping: there are no approvals."""
         return {}
+
+    def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
+        """Nobody has signed: a merge says nothing about evidence."""
+        return lack_all(matter)
 
 
 MERGED: LaunchPermission = Merged()

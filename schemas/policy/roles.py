@@ -12,7 +12,7 @@ from typing import Any
 from schemas.files.times import is_day
 from schemas.findings.finding import Finding
 from schemas.json_schema.values import read_named, read_value
-from schemas.policy.scopes import RETIREMENTS
+from schemas.policy.scopes import RETIREMENTS, VERDICTS
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document, find_value
 from schemas.yaml.wording import suggest
@@ -87,6 +87,10 @@ class Roles:
     def find(self, name: str) -> Role | None:
         """The role called `name`, including that of the administrators, or None."""
         return self.administrators if name == ADMINISTRATOR else self.role(name)
+
+    def list_scope(self, scope: str) -> tuple[str, ...]:
+        """The names of the roles that answer for a scope."""
+        return tuple(role.name for role in self.roles if role.scope == scope)
 
     def require(self, site: str, engine: str, storage: str, *, scripts: bool = False) -> tuple[str, ...]:
         """The roles that must sign for a campaign with these outputs.
@@ -183,11 +187,16 @@ def check_roles(document: Document, roles: Roles, signers: frozenset[str]) -> It
         if role is None:
             hint = suggest(name, names, f"choose one of {', '.join(names)}")
             yield document.report(place, "BP805", f"there is no role {name}", hint)
-        elif place[0] == "requires" and (role.scope == RETIREMENTS) != (place[1] == "retirements"):
-            what = "retirements" if role.scope == RETIREMENTS else "campaigns"
+        elif place[0] == "requires" and not _may_require(role, place[1] == "retirements"):
+            what = role.scope if role.scope in (RETIREMENTS, VERDICTS) else "campaigns"
             message = f"the role {name} answers for {what}"
             yield document.report(place, "BP805", message, "name a role with another scope")
     yield from _check_people(document, roles, signers)
+
+
+def _may_require(role: Role, retirements: bool) -> bool:  # noqa: FBT001 -- one of two lists of one file
+    """Whether a role can sign for retirements, or else for campaigns."""
+    return role.scope == RETIREMENTS if retirements else role.scope not in (RETIREMENTS, VERDICTS)
 
 
 def _check_people(document: Document, roles: Roles, signers: frozenset[str]) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
 
 EVERYTHING, RELEASE, CALIBRATION, RETIREMENTS = "everything", "release", "calibration", "retirements"
+VERDICTS = "verdicts"
+"""The scope of roles that sign off comparisons; no part of a lock."""
 
 NOMINAL = ("schema", "title", "description", "ticket", "contact", "state", "running_jobs")
 """Keys of a manifest that are in no scope, because they decide neither the data nor how much is launched. Nobody signs the

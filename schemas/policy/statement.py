@@ -18,8 +18,9 @@ from schemas.manifest.campaign import Limits
 from schemas.policy.wire import Malformed
 
 PRODUCE, RESTATE, RETIRE, REVOKE, TRUST = "produce", "restate", "retire", "revoke", "trust"
+SIGN_OFF = "sign-off"
 """The actions of a statement: launch a campaign, restate beyond its limit, retire data; take a statement back; change
-the trust root.
+the trust root; let a gate or a canary open with the evidence as it is.
 """
 
 STATEMENT_LIMIT = 64 * 1024
@@ -59,9 +60,9 @@ def bound(limits: Limits, actions: int | None) -> Ceilings:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one person declares. `subject` is `campaign/proc8`, `retirement/proc6`, or another signed thing.
+    """What one person declares. `subject` is `campaign/proc8`, `retirement/proc6`, `gate/proc8/calibrate` or the like.
 
-    `digest` is the subject's: of a scope, a retirement's actions, a revoked statement or a trust root. `policy` is the
+    `digest` is the subject's: of a scope, a retirement's actions, evidence, a revoked statement or a trust root. `policy` is the
     digest of roles and keys that the signer saw; `plan` is the digest of an exact plan, if one is meant. `of` is the person
     whose statements in the role a revocation takes back.
     """

@@ -70,6 +70,8 @@ SAMPLES = {
 """What is given for an argument or an option that must be, by its name, or by that behind the verb's; else a file of no use."""
 
 MORE = {
+    "approve": ["proc7", "--role", "release"],
+    "approvals": ["proc7"],
     "reconcile": ["--once"],
     "settle": ["--absent"],
     "post": ["--gitlab", "http://127.0.0.1:9"],

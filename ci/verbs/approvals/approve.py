@@ -20,15 +20,18 @@ from ci.approvals.evidence import REVOCATION, STATEMENT, name_statement
 from ci.approvals.gate import Gate, tell_time
 from ci.approvals.role_matching import find_end
 from ci.approvals.root import find_pinned
+from ci.approvals.sign_off import assess_sign_off, demand_sign_off, locate_sign_offs
 from ci.approvals.text import describe_verdict, format_verdict
 from ci.approvals.verdict import Demand, Verdict
 from ci.changes.commits import is_contained, name_commit
-from ci.changes.project import Project, choose_locked, load_sound, pass_project
+from ci.changes.project import Project, choose_locked, pass_project
 from ci.cli.console import print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import confirm, key_option, refuse_unknown_name, writes_json
 from ci.ssh.signing import find_signer
+from ci.verbs.approvals.matters import find_matter
 from ci.verbs.approvals.statements import StatementWriter, tell_start
+from reconciler.model.sign_offs import SignOffMatter
 from schemas.files.times import format_time
 from schemas.manifest.campaign import Limits
 from schemas.policy.policy import ROLES, Policy, read_policy
@@ -38,6 +41,11 @@ from schemas.policy.roles import Role
 from schemas.policy.scopes import EVERYTHING, RETIREMENTS
 from schemas.policy.statement import Ceilings, Statement, bound
 from schemas.repository import Repository
+
+gate_option = click.option("--gate", metavar="SCHEME/STAGE", help="The gate of a stage, instead of NAME.")
+canary_option = click.option(
+    "--canary", metavar="CAMPAIGN", help="The canary of a campaign, instead of NAME."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,10 @@ class _Matter:
 
 
 @click.command()
-@click.argument("name")
-@click.option("--role", required=True, help="The role in which you sign, as in productions/roles.yaml.")
+@click.argument("name", required=False)
+@gate_option
+@canary_option
+@click.option("--role", help="The role in which you sign; of a gate or canary, else the one that you have.")
 @key_option
 @click.option("--revoke", is_flag=True, help="Take back what was signed in this role; --of says by whom.")
 @click.option("--of", metavar="PERSON", help="With --revoke: whose statements; else your own.")
@@ -61,12 +71,16 @@ class _Matter:
 @click.option(
     "--against", metavar="OTHER", help="Compare with OTHER; else with what was merged or superseded."
 )
-@click.option("--comment", help="What you want to say.")
+@click.option(
+    "--comment", "--reason", "comment", help="What you want to say; of a gate or canary: why, and needed."
+)
 @pass_project
 def approve(
     project: Project,
-    name: str,
-    role: str,
+    name: str | None,
+    gate: str | None,
+    canary: str | None,
+    role: str | None,
     key: Path | None,
     revoke: bool,
     of: str | None,
@@ -77,16 +91,24 @@ def approve(
 ) -> None:
     """Show what is decided, and sign it. This writes a statement into the campaign's folder; commit it.
 
+    Of a gate or a canary this shows and signs the evidence as it is now. Other evidence later makes the signature void.
+
     Keys in files, in an agent and in hardware work; OpenSSH's `ssh-keygen` signs.
     """
-    repository = load_sound(project, [name])
+    repository, name, asked = find_matter(project, name, gate, canary)
     policy = _find_policy(repository)
     roles = {one.name: one for one in policy.roles.roles}
+    principal, handle = find_signer(policy, key)
+    role = role or _find_role(policy, asked, principal)
+    refuse_unknown_name("role", role, roles if asked is None else asked.roles)
     refuse_unknown_name("role", role, roles)
     chosen = roles[role]
-    principal, handle = find_signer(policy, key)
     signer = StatementWriter(project, policy, role, principal, handle)
-    if chosen.scope == RETIREMENTS:
+    if asked is not None:
+        if not comment and not revoke:
+            raise WrongUse("say why, with --reason")
+        matter = _open_sign_off(policy, asked)
+    elif chosen.scope == RETIREMENTS:
         matter = _open_retirement(project, policy, _find_retirement(repository, name))
     else:
         matter = _open_campaign(project, repository, policy, name, against)
@@ -114,25 +136,36 @@ def approve(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@gate_option
+@canary_option
 @click.option("--retirement", is_flag=True, help="NAME is the name of a retirement.")
 @writes_json
 @pass_project
-def approvals(project: Project, name: str, retirement: bool, as_json: bool) -> int:
+def approvals(
+    project: Project,
+    name: str | None,
+    gate: str | None,
+    canary: str | None,
+    retirement: bool,
+    as_json: bool,
+) -> int:
     """Show who approved what, which approvals are missing, and the command to run next; exit code 5 if any is missing.
 
     This uses the trust root that is pinned here and reads what is committed. If no root is pinned, it uses the checkout's.
     """
-    repository = load_sound(project, [name])
-    gate = Gate(project, repository)
+    repository, name, asked = find_matter(project, name, gate, canary)
+    guard = Gate(project, repository)
     if find_pinned(project.state) is None:
         say("no trust root is pinned here: this uses the checkout's, with what is not committed")
-        verdict = _judge_here(project, repository, name, retirement=retirement)
+        verdict = _judge_here(project, repository, name, asked, retirement=retirement)
+    elif asked is not None:
+        verdict = guard.judge_sign_off(asked)
     elif retirement:
-        verdict = gate.judge_retirement(_find_retirement(repository, name))
+        verdict = guard.judge_retirement(_find_retirement(repository, name))
     else:
         choose_locked(repository, [name])
-        verdict = gate.judge({name: None})[name]
+        verdict = guard.judge({name: None})[name]
     if as_json:
         print_json(describe_verdict(verdict))
     else:
@@ -140,8 +173,12 @@ def approvals(project: Project, name: str, retirement: bool, as_json: bool) -> i
     return Exit.FINE if verdict.complete else Exit.REFUSED
 
 
-def _judge_here(project: Project, repository: Repository, name: str, *, retirement: bool) -> Verdict:
+def _judge_here(
+    project: Project, repository: Repository, name: str, asked: SignOffMatter | None, *, retirement: bool
+) -> Verdict:
     policy, tree = _find_policy(repository), project.read_files()[0]
+    if asked is not None:
+        return assess_sign_off(policy, asked, tree, tell_time())
     if retirement:
         return assess_retirement(policy, _find_retirement(repository, name), tree, tell_time())
     (declared,) = choose_locked(repository, [name])
@@ -174,6 +211,26 @@ def _open_retirement(project: Project, policy: Policy, retirement: Retirement) -
         f"{RETIRED}/{retirement.name}/{APPROVALS}",
         describe_retirement(project, retirement),
     )
+
+
+def _open_sign_off(policy: Policy, asked: SignOffMatter) -> _Matter:
+    kind, _, name = asked.subject.partition("/")
+    lines = [f"the {kind} of {name}: what is signed", *(f"  {line}" for line in asked.lines), ""]
+    text = "\n".join([*lines, f"  evidence     {asked.digest}", ""])
+    return _Matter(demand_sign_off(policy, asked), locate_sign_offs(asked.subject), text)
+
+
+def _find_role(policy: Policy, asked: SignOffMatter | None, principal: str) -> str:
+    """The role of a person, if exactly one of those that a gate or canary asks for."""
+    if asked is None:
+        raise WrongUse("say in which role you sign, with --role")
+    known = [one for name in asked.roles if (one := policy.roles.role(name)) is not None]
+    mine = [one.name for one in known if principal in policy.roles.list_represented(one, tell_time())]
+    if len(mine) != 1:
+        has = f"{principal} has {' and '.join(mine) or 'none of them'}"
+        asks = f"the roles that sign here: {', '.join(asked.roles) or 'none'}"
+        raise WrongUse(f"{asks}; {has}; say in which role you sign, with --role")
+    return mine[0]
 
 
 def _find_retirement(repository: Repository, name: str) -> Retirement:

@@ -18,6 +18,7 @@ PERSON = {
     "calibration": "calibration-manager@example.org",
     "coordinator": "computing-coordinator@example.org",
     "data-owner": "physics-coordinator@example.org",
+    "validation": "validation-manager@example.org",
     "deputy": "calibration-deputy@example.org",
     "other": "second-manager@example.org",
 }
@@ -116,6 +117,7 @@ roles:
   calibration: {{scope: calibration, people: [{PERSON["calibration"]}, {PERSON["coordinator"]}]}}
   coordinator: {{scope: everything, people: [{PERSON["coordinator"]}, {PERSON["proposer"]}]}}
   data-owner: {{scope: retirements, people: [{PERSON["data-owner"]}]}}
+  validation: {{scope: verdicts, people: [{PERSON["validation"]}, {PERSON["coordinator"]}]}}
 requires:
   default: [proposer, release, calibration, coordinator]
   retirements: [data-owner]
