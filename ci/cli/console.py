@@ -12,11 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, TextIO, cast
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 WIDTH = 100
+"""The width in columns of what is wrapped."""
 JOINER = "\u2060"
 """A zero-width character; our Markdown puts it where a forge would read a mention."""
 _UNSEEN = ("Cf", "Co", "Zl", "Zp")
@@ -85,23 +82,6 @@ def count_things(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-class _PlainTable(Table):
-    """A table whose cells are plain text: no markup, no links, no control characters."""
-
-    def add_row(self, *cells: Any, **options: Any) -> None:
-        texts = (Text(strip_controls(one)) if isinstance(one, str) else one for one in cells)
-        super().add_row(*texts, **options)
-
-
-def make_table(*columns: str, title: str | None = None, numbers: tuple[str, ...] = ()) -> Table:
-    """An empty table in the style of all tables; the columns in `numbers` are aligned to the right."""
-    plain = None if title is None else Text(strip_controls(title))
-    table = _PlainTable(title=plain, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    return table
-
-
 class _Deaf:
     """A stream that ignores errors: a closed terminal is not a reason to fail."""
 
@@ -121,30 +101,43 @@ class _Deaf:
         return getattr(self._stream, name)
 
 
-def print_table(table: Table) -> None:
-    """Writes a table to stdout, at most 100 columns wide."""
-    console = Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=False)
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    console.print(table)
-
-
 def print_rows(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],
     numbers: tuple[str, ...] = (),
     title: str | None = None,
 ) -> None:
-    """Writes a table to stdout, a line for each of the rows; a cell that is None is empty."""
+    """Writes a table to stdout, a line for each of the rows; a cell that is None is empty.
+
+    A terminal folds cells that are too wide for it. What reads a pipe gets each row as one line, however long.
+    """
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        right = [place for place, column in enumerate(columns) if column in numbers]
+        lines = align_rows([columns, *([strip_lines(cell) for cell in row] for row in cells)], right)
+        print_data("".join(f"{line}\n" for line in (*([] if title is None else [title]), *lines)))
+        return
+    from ci.cli.tables import make_table, print_table  # noqa: PLC0415 -- only terminals need it
+
     table = make_table(*columns, title=title, numbers=numbers)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    for row in cells:
+        table.add_row(*row)
     print_table(table)
 
 
-def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with aligned columns; a row may have fewer cells than others."""
+def strip_lines(text: str) -> str:
+    """The text in one line."""
+    return " ".join(text.splitlines()) if "\n" in text else text
+
+
+def align_rows(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows as lines with aligned columns, those at the places `right` to the right; a row may have fewer cells than others."""
     widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    how = [str.rjust if place in right else str.ljust for place in range(len(widths))]
+    return [
+        "  ".join(align(cell, width) for align, cell, width in zip(how, row, widths, strict=False)).rstrip()
+        for row in rows
+    ]
 
 
 def print_lines(rows: Sequence[Sequence[str]]) -> None:
@@ -158,11 +151,11 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
 
     The caller calls the yielded function for each of the `total` things; this may be a million calls.
     """
-    console = Console(file=cast("TextIO", _Deaf(sys.stderr)))
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda: None
         return
-    from rich.progress import (  # noqa: PLC0415 -- only terminals need it
+    from rich.console import Console  # noqa: PLC0415 -- only terminals need it
+    from rich.progress import (  # noqa: PLC0415 -- the same
         BarColumn,
         MofNCompleteColumn,
         Progress,
@@ -179,6 +172,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    console = Console(file=cast("TextIO", _Deaf(sys.stderr)))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=total, rate="")
         count, shown = 0, 0.0

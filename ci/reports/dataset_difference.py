@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ci.cli.console import align_rows, count_things
-from reconciler.datasets.comparison import DatasetDifference, Totals
+from reconciler.datasets.comparison import DatasetDifference
+from reconciler.datasets.totals import Totals
 from schemas.manifest.runs import format_runs
 
 _RANGES = 20

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from ci.cli.console import make_table
 from ci.cli.quantities import count_digits
+from ci.cli.tables import make_table
 from reconciler.run_catalogue.luminosity import UNITS, Measurement, Pair, RunValue, Share, Total, Where
 from schemas.manifest.runs import format_run, format_runs
 

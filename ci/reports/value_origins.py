@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ci.cli.console import WIDTH, make_table
+from ci.cli.console import WIDTH
+from ci.cli.tables import make_table
 from ci.reports.campaign_diff import spell
 from reconciler.planning.value_origins import Value
 from schemas.files.tree import PRODUCTIONS

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from types import MappingProxyType
+from typing import Any
 
 import rich_click as click
 
@@ -50,7 +51,27 @@ class Verbs(click.RichGroup):
         return super().resolve_command(ctx, args)
 
 
+class Parts(click.RichGroup):
+    """The group of a verb, of which only the command that is called is imported; `parts` are `module:name` by the command's name."""
+
+    def __init__(self, *arguments: Any, parts: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._parts = parts
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click passes it
+        """The names of the commands, sorted."""
+        return sorted(self._parts)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- the same
+        """The command with this name, or None."""
+        return _load(self._parts[cmd_name]) if cmd_name in self._parts else None
+
+
 def load_verb(name: str) -> click.Command:
     """The command of a verb."""
-    command: click.Command = resolve_name(f"{__name__}.{VERBS[name].place}")
+    return _load(VERBS[name].place)
+
+
+def _load(place: str) -> click.Command:
+    command: click.Command = resolve_name(f"{__name__}.{place}")
     return command

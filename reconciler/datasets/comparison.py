@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reconciler.datasets.contents import RunContent
+from reconciler.datasets.totals import Totals
 from renderer.identity.fingerprint import name_changes
 from renderer.identity.payloads import name_payload_changes
 
@@ -28,25 +29,6 @@ class DatasetValue:
     runs: Mapping[int, RunContent]
     recipes: Mapping[int, Mapping[str, Any]]
     payloads: Mapping[str, Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over runs; `events` are those of runs that were counted, `uncounted` is the number of the others."""
-
-    runs: int
-    files: int
-    bytes: int
-    events: int
-    uncounted: int
-
-    @classmethod
-    def of(cls, contents: Iterable[RunContent]) -> Totals:
-        """The sums over these runs."""
-        listed = list(contents)
-        counted = [one.events for one in listed if one.events is not None]
-        size, files = sum(one.bytes for one in listed), sum(one.files for one in listed)
-        return cls(len(listed), files, size, sum(counted), len(listed) - len(counted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, select
 
-from reconciler.datasets.comparison import Totals
 from reconciler.datasets.parts import DatasetPart, stream_part_runs
+from reconciler.datasets.totals import Totals
 from reconciler.ledger.reading.dataset_sums import read_sums
 from reconciler.ledger.schema.file_tables import datasets
 from reconciler.ledger.schema.tables import recipes

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ci.cli.console import make_table, print_table
+from ci.cli.tables import make_table, print_table
 from ci.reports.campaign_diff import format_difference
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.campaign_diff.comparison import compare_campaigns

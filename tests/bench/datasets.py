@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.table import Table
 from sqlalchemy import insert
 
-from ci.cli.console import make_table
+from ci.cli.tables import make_table
 from reconciler.ledger.reading.dataset_sums import count_sums
 from reconciler.ledger.schema.file_tables import dataset_sums
 from reconciler.ledger.schema.rows import insert_rows

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.table import Table
 from sqlalchemy import insert
 
-from ci.cli.console import make_table
+from ci.cli.tables import make_table
 from reconciler.ledger.schema.tables import runs
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.planning.pinning import pin_campaign

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from ci.cli.console import make_table, print_table
+from ci.cli.tables import make_table, print_table
 from tests.bench.planning import compare_plans
 from tests.bench.waiting import ROOT, call, clock, write_jobs
 from tests.bench.watching import Watch

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ci.cli.console import make_table
+from ci.cli.tables import make_table
 from tests.bench.waiting import make_checkout
 from tests.bench.world import NAME, prepare
 

@@ -20,7 +20,7 @@ from statistics import median
 
 from rich.table import Table
 
-from ci.cli.console import make_table, print_table
+from ci.cli.tables import make_table, print_table
 from ci.reports.plan import format_plan
 from reconciler.ledger.store.database import State, reading
 from reconciler.planning.views import read_state_view

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ci.cli.console import make_table
+from ci.cli.tables import make_table
 from reconciler.execution.tracking.publication import publish
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.model.work_items import Move

@@ -16,7 +16,7 @@ import numpy as np
 import uproot
 from rich.table import Table
 
-from ci.cli.console import make_table
+from ci.cli.tables import make_table
 from renderer.skimming import skim
 
 ROWS = 1_000_000

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from ci.cli.console import make_table, print_table
+from ci.cli.tables import make_table, print_table
 from tests.contract import doubles
 from tests.contract.slurm import COMMANDS
 from tests.support.services.slurm_cluster import using

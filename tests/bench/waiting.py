@@ -21,7 +21,7 @@ from statistics import median
 
 from rich.table import Table
 
-from ci.cli.console import make_table
+from ci.cli.tables import make_table
 from renderer.jobs.job_json import InputFile, StepJobs, divide_input
 from schemas.manifest.runs import run_key
 from tests.bench.world import NAME, declare, load_repository, prepare, write_run_list

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 
 from ci.changes.project import Project
 from ci.changes.turn_memory import TurnMemory
-from ci.cli.console import make_table, print_table
+from ci.cli.tables import make_table, print_table
 from ci.verbs.operation import reconcile as verb
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.schema.tables import events, outputs

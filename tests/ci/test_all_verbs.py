@@ -90,8 +90,8 @@ def walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[
         return
     if command.invoke_without_command:
         yield path, command
-    for name, inner in command.commands.items():
-        yield from walk((*path, name), inner)
+    for name in command.list_commands(None):
+        yield from walk((*path, name), command.get_command(None, name))
 
 
 COMMANDS = {" ".join(path): one for name in VERBS for path, one in walk((name,), load_verb(name))}

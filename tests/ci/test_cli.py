@@ -159,8 +159,9 @@ def test_json_is_json_and_nothing_is_coloured_without_a_terminal(tmp_path):
 def walk(command, path=("b2prod",)):
     yield path
     if isinstance(command, click.Group):
-        for name, one in command.commands.items():
-            yield from walk(load_verb(name) if command is b2prod else one, (*path, name))
+        for name in command.list_commands(None):
+            one = load_verb(name) if command is b2prod else command.get_command(None, name)
+            yield from walk(one, (*path, name))
 
 
 @pytest.mark.parametrize("path", list(walk(b2prod)), ids=" ".join)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ci.cli.console import print_rows
 from ci.cli.exits import Exit
 
 ROOT = Path(__file__).parents[2]
@@ -104,3 +106,19 @@ def test_no_traceback_is_shown_of_a_thread_or_a_broken_installation(tmp_path, sc
     (report,) = tmp_path.glob("b2prod-*.txt")
     assert str(report) in done.stderr
     assert "Traceback" in report.read_text()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_row_is_one_line_in_a_pipe_and_folded_on_a_terminal(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    long = "a reason that nobody can say in a few words " * 4
+    rows = [("3:529", 7, None, long + "\nand more"), ("3:530", 1200, "x", "short")]
+    print_rows(("run", "files", "state", "why"), rows, numbers=("files",), title="Left out")
+    title, head, *lines = re.sub(r"\x1b\[[0-9]*m", "", capsys.readouterr().out).splitlines()
+    assert (title.strip(), head.split()) == ("Left out", ["run", "files", "state", "why"])
+    if terminal:
+        assert max(map(len, (head, *lines))) <= 60
+        assert len(lines) > 4
+    else:
+        assert lines == [f"3:529      7         {long} and more", "3:530   1200  x      short"]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.cli.console import make_table, print_data, print_json, print_table, strip_controls
+from ci.cli.console import print_data, print_json, strip_controls
 from ci.cli.exits import Exit
 from ci.cli.findings import FORMATS
+from ci.cli.tables import make_table, print_table
 from ci.command_line import run
 from schemas.files.tree import read_tree, show_path
 from tests.support.worlds.worlds import World

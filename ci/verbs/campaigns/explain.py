@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import Project, Settings, choose_campaigns, load_any, load_readable, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_table, say
+from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_run, writes_json
+from ci.cli.tables import print_table
 from ci.reports.campaign_diff import describe_difference, format_difference
 from ci.reports.units import (
     describe_payloads,

@@ -17,7 +17,7 @@ from ci.cli.console import print_data, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import FOLDER, read_runs, refuse_unknown_name
 from ci.reports.comparison import format_comparison, format_comparison_markdown
-from ci.verbs.data.dataset_contents import find_dataset, load_heads, read_name
+from ci.verbs.data.dataset_choice import find_dataset, load_heads, read_name
 from reconciler.datasets.editions import Edition, choose_runs, read_edition
 from reconciler.ledger.reading.comparisons import read_comparison
 from reconciler.ledger.store.database import State, opened, reading

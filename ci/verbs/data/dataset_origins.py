@@ -20,8 +20,8 @@ from ci.reports.datasets import (
     format_edition,
     tell_campaign_state,
 )
-from ci.verbs.data.dataset_contents import find_dataset, load_heads, read_name
-from reconciler.datasets.comparison import Totals, compare_datasets
+from ci.verbs.data.dataset_choice import find_dataset, load_heads, read_name
+from reconciler.datasets.comparison import compare_datasets
 from reconciler.datasets.contents import RunContent, is_registered
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import count_runs, read_frozen
@@ -34,6 +34,7 @@ from reconciler.datasets.provenance import (
     read_value,
 )
 from reconciler.datasets.summaries import DatasetKind, tell_kind
+from reconciler.datasets.totals import Totals
 from reconciler.ledger.reading.editions import StoredEdition, list_editions
 from reconciler.ledger.reading.statistics import measure_outputs
 from reconciler.ledger.store.database import State, reading

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import rich_click as click
 
-from ci.verbs.data.dataset_contents import list_all, list_files
-from ci.verbs.data.dataset_freezing import freeze
-from ci.verbs.data.dataset_origins import diff, show
+from ci.verbs import Parts
 
 
-@click.group()
+@click.group(
+    cls=Parts,
+    parts={
+        "list": "data.dataset_listing:list_all",
+        "show": "data.dataset_origins:show",
+        "files": "data.dataset_files:list_files",
+        "diff": "data.dataset_origins:diff",
+        "freeze": "data.dataset_freezing:freeze",
+    },
+)
 def dataset() -> None:
     """List datasets, show what is in one and how it was made, compare two, and freeze editions."""
-
-
-for command in (list_all, show, list_files, diff, freeze):
-    dataset.add_command(command)

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from ci.changes.campaign_faults import load_produced
 from ci.changes.project import Project, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_table, progress, say
+from ci.cli.console import count_things, print_data, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import EXISTING_FILE, read_runs
+from ci.cli.tables import print_table
 from ci.reports.luminosity import (
     describe_pair,
     describe_share,
