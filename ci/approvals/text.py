@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ci.approvals.verdict import MissingRole, Verdict
-from ci.cli.console import align_rows
+from ci.cli.rows import align_rows
 from schemas.files.times import format_time
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.statement import SIGN_OFF

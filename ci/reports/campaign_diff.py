@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ci.cli.console import WIDTH, align_rows, count_things
+from ci.cli.console import WIDTH, count_things
+from ci.cli.rows import align_rows
 from reconciler.planning.campaign_diff.inputs import DECLARED, LOCK, Basis
 from reconciler.planning.campaign_diff.values import (
     Difference,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ci.cli.console import align_rows, limit_lines
+from ci.cli.console import limit_lines
 from ci.cli.markdown import code, escape, fold, table
+from ci.cli.rows import align_rows
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.runs import format_runs, parse_runs
 

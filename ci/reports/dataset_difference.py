@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ci.cli.console import align_rows, count_things
+from ci.cli.console import count_things
+from ci.cli.rows import align_rows
 from reconciler.datasets.comparison import DatasetDifference
 from reconciler.datasets.totals import Totals
 from schemas.manifest.runs import format_runs

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.cli.console import print_rows
 from ci.cli.exits import Exit
+from ci.cli.rows import print_rows
 
 ROOT = Path(__file__).parents[2]
 

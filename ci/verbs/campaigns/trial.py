@@ -12,9 +12,10 @@ from typing import Any
 import rich_click as click
 
 from ci.changes.project import Project, load_sound, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_rows, say
+from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
 from ci.cli.options import FOLDER, read_run, refuse_unknown_name, writes_json
+from ci.cli.rows import print_rows
 from ci.reports.log_end import print_log
 from ci.reports.trial import (
     COSTS,

@@ -8,8 +8,9 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.changes.project import Project, load_campaigns, pass_project
-from ci.cli.console import count_things, print_json, print_rows, say
+from ci.cli.console import count_things, print_json, say
 from ci.cli.options import writes_json
+from ci.cli.rows import print_rows
 from ci.reports.datasets import (
     describe_summary,
     list_cells,

@@ -10,9 +10,10 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.changes.project import Project, pass_project
-from ci.cli.console import print_data, print_json, print_lines
+from ci.cli.console import print_data, print_json
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
+from ci.cli.rows import print_lines
 from ci.reports.dataset_difference import describe_dataset_difference, format_dataset_difference
 from ci.reports.datasets import (
     describe_edition,

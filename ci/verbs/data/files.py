@@ -12,9 +12,10 @@ from typing import Any
 import rich_click as click
 
 from ci.changes.project import Project, load_any, pass_project
-from ci.cli.console import count_things, limit_lines, print_data, print_json, print_rows, progress, say
+from ci.cli.console import count_things, limit_lines, print_data, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import processes_option, read_runs, writes_json
+from ci.cli.rows import print_rows
 from ci.verbs.data.runs import NAME_LIMIT, separator_option, tell_imported, tell_refused
 from reconciler.datasets.verification.file_check import Depth
 from reconciler.datasets.verification.file_pool import look

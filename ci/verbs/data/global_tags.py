@@ -10,9 +10,10 @@ from pathlib import Path
 import rich_click as click
 
 from ci.changes.project import Project, Settings, load, passes_project
-from ci.cli.console import print_json, print_lines, say
+from ci.cli.console import print_json, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
 from ci.cli.options import read_run, read_runs, writes_json
+from ci.cli.rows import print_lines
 from ci.cli.work_tree import write_files
 from ci.reports.conditions import (
     describe_change,

@@ -11,9 +11,10 @@ from typing import Any
 import rich_click as click
 
 from ci.changes.project import Project, Settings, choose_locked, load_sound, pass_project
-from ci.cli.console import count_things, print_json, print_lines, print_rows, say
+from ci.cli.console import count_things, print_json, say
 from ci.cli.exits import Exit
 from ci.cli.options import refuse_unknown_name, writes_json
+from ci.cli.rows import print_lines, print_rows
 from ci.reports.conditions import SHOWN_RANGES, describe_change, name_change
 from ci.verbs.data.global_tags import TOKEN, fetch_usable, from_option, gt, read_named
 from reconciler.conditions.following import Update, follow_tag, list_followed

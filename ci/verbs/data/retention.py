@@ -10,10 +10,11 @@ import rich_click as click
 
 from ci.changes.campaign_faults import load_produced, refuse_unknown
 from ci.changes.project import Project, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_rows, say
+from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import FiniteRange
 from ci.cli.quantities import format_rate
+from ci.cli.rows import print_rows
 from ci.reports.production import tell_taken_over
 from reconciler.ledger.store.database import reading
 from reconciler.planning.production import Produced, read_production

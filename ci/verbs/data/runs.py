@@ -8,9 +8,10 @@ from pathlib import Path
 import rich_click as click
 
 from ci.changes.project import Project, pass_project
-from ci.cli.console import count_things, limit_lines, print_json, print_rows, progress, say
+from ci.cli.console import count_things, limit_lines, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
+from ci.cli.rows import print_rows
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import now
 from reconciler.outside.errors import SourceUnavailable

@@ -9,9 +9,10 @@ import rich_click as click
 
 from ci.approvals.root import check_anchor, find_pinned_sites, read_pinned
 from ci.changes.project import Project, Settings, load
-from ci.cli.console import print_json, print_rows, say
+from ci.cli.console import print_json, say
 from ci.cli.exits import Exit, FoundProblems, WrongUse
 from ci.cli.options import refuse_unknown_name, writes_json
+from ci.cli.rows import print_rows
 from ci.review.forges import ForgePlace, GitHub, GitLab
 from ci.review.github_settings import GitHubSettings
 from ci.review.gitlab_settings import GitLabSettings

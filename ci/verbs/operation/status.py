@@ -12,8 +12,9 @@ from sqlalchemy import Connection, select
 
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import STALE, Project, list_folders, load_any, pass_project
-from ci.cli.console import count_things, print_data, print_json, print_lines, print_rows, say
+from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.options import writes_json
+from ci.cli.rows import print_lines, print_rows
 from reconciler.conditions.following import read_bindings
 from reconciler.datasets.places import tell_strange
 from reconciler.ledger.reading.observation import list_begun
