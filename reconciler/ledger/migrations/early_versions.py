@@ -1,4 +1,4 @@
-"""The migrations 0001 to 0008: run catalogue, ledger, payload sets, lists of runs, engines, file catalogues, approvals."""
+"""The migrations 0001 to 0012: run catalogue, ledger, payload sets, lists of runs, engines, file catalogues, approvals."""
 
 from __future__ import annotations
 
@@ -362,3 +362,26 @@ def add_approvals(op: Operations) -> None:
         Column("statement", String(64), primary_key=True),
         Column("since", String(20), nullable=False),
     )
+
+
+def add_engines_of_batches(op: Operations) -> None:
+    """0010: which engine took a batch; null means the present engine of its site."""
+    op.add_column("batches", Column("engine", String(500)))
+
+
+def add_withdrawals(op: Operations) -> None:
+    """0011: withdrawals of statements, and the scopes of launches."""
+    op.add_column("launches", Column("scopes", String(1000)))
+    op.create_table(
+        "floors",
+        Column("subject", String(130), primary_key=True),
+        Column("role", String(31), primary_key=True),
+        Column("principal", String(130), primary_key=True),
+        Column("moment", String(20), nullable=False),
+    )
+
+
+def add_counts(op: Operations) -> None:
+    """0012: the registered number of events of a job's input files, and the number that its verified attempt read."""
+    op.add_column("jobs", Column("events", BigInteger))
+    op.add_column("attempts", Column("events_read", BigInteger))

@@ -1,10 +1,11 @@
-"""All versions of the ledger's tables, in order, and the migrations 0010 to 0030."""
+"""All versions of the ledger's tables, in order, and the migrations 0013 to 0031."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
 from itertools import groupby
+from typing import Any
 
 from alembic.operations import Operations
 from sqlalchemy import (
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Double,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -23,39 +25,19 @@ from sqlalchemy import (
 
 from reconciler.ledger.migrations.early_versions import (
     add_approvals,
+    add_counts,
     add_cpu_time,
     add_engines,
+    add_engines_of_batches,
     add_file_catalogues,
     add_lists_of_runs,
     add_payload_sets,
+    add_withdrawals,
     lengthen_steps,
     make_first_tables,
 )
 from reconciler.ledger.schema.columns import describe_run, identity
 from reconciler.model.produced import make_key
-
-
-def add_engines_of_batches(op: Operations) -> None:
-    """0010: which engine took a batch; null means the present engine of its site."""
-    op.add_column("batches", Column("engine", String(500)))
-
-
-def add_withdrawals(op: Operations) -> None:
-    """0011: withdrawals of statements, and the scopes of launches."""
-    op.add_column("launches", Column("scopes", String(1000)))
-    op.create_table(
-        "floors",
-        Column("subject", String(130), primary_key=True),
-        Column("role", String(31), primary_key=True),
-        Column("principal", String(130), primary_key=True),
-        Column("moment", String(20), nullable=False),
-    )
-
-
-def add_counts(op: Operations) -> None:
-    """0012: the registered number of events of a job's input files, and the number that its verified attempt read."""
-    op.add_column("jobs", Column("events", BigInteger))
-    op.add_column("attempts", Column("events_read", BigInteger))
 
 
 def add_records(op: Operations) -> None:
@@ -339,6 +321,43 @@ def add_comparisons(op: Operations) -> None:
     )
 
 
+def add_calibration(op: Operations) -> None:
+    """0031: what is handed over to calibration, and the payloads that come back."""
+    named = ("scheme", "stage", "iteration")
+
+    def describe() -> tuple[Column[Any], ...]:
+        return (
+            Column("id", identity, primary_key=True),
+            Column("scheme", String(40), nullable=False),
+            Column("stage", String(80), nullable=False),
+            Column("iteration", Integer, nullable=False),
+            Column("digest", String(64), nullable=False, unique=True),
+        )
+
+    told = ("place", 4096), ("who", 120), ("created", 20)
+    op.create_table(
+        "hand_overs",
+        *describe(),
+        Column("editions", Text, nullable=False),
+        Column("content", LargeBinary, nullable=False),
+        Column("base", LargeBinary, nullable=False),
+        *(Column(name, String(length), nullable=False) for name, length in told),
+        Column("written", String(20)),
+        Column("announced", String(1000)),
+    )
+    op.create_table(
+        "payload_returns",
+        *describe(),
+        Column("hand_over", String(64), ForeignKey("hand_overs.digest"), nullable=False),
+        Column("snapshot", String(120), nullable=False),
+        Column("content", LargeBinary, nullable=False),
+        *(Column(name, String(length), nullable=False) for name, length in told),
+        Column("written", String(20)),
+    )
+    for table in ("hand_overs", "payload_returns"):
+        op.create_index(f"ix_{table}_stage", table, [*named])
+
+
 MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0001": make_first_tables,
     "0002": add_payload_sets,
@@ -368,5 +387,6 @@ MIGRATIONS: Mapping[str, Callable[[Operations], None]] = {
     "0028": add_dataset_sums,
     "0029": add_produced_keys,
     "0030": add_comparisons,
+    "0031": add_calibration,
 }
 """Version → the migration that makes it from the version before, the oldest first."""

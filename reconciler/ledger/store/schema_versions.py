@@ -10,7 +10,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert, inspect, select, text
 
-from reconciler.ledger.schema import file_tables, source_tables  # noqa: F401 -- they add their tables to `metadata`
+from reconciler.ledger.schema import (  # noqa: F401 -- they add their tables to `metadata`
+    calibration_tables,
+    file_tables,
+    source_tables,
+)
 from reconciler.ledger.schema.decision_tables import upgrades
 from reconciler.ledger.schema.tables import ledger, metadata
 from reconciler.ledger.store.state import State
@@ -18,7 +22,7 @@ from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import OtherVersion
 from reconciler.outside.installation import find_tool
 
-HEAD = "0030"
+HEAD = "0031"
 """The newest version, which this tool reads and writes."""
 
 

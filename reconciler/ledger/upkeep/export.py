@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table
 
 from reconciler.ledger.reading.observation import Identity, read_identity
-from reconciler.ledger.schema import decision_tables, file_tables, tables
+from reconciler.ledger.schema import calibration_tables, decision_tables, file_tables, tables
 from reconciler.ledger.schema.rows import copy_rows
 from reconciler.ledger.store.schema_versions import HEAD, make_tables
 from reconciler.ledger.upkeep.backups import opened_copy
@@ -55,6 +55,8 @@ PUBLISHED: tuple[Table, ...] = (
     file_tables.removals,
     decision_tables.editions,
     decision_tables.comparisons,
+    calibration_tables.hand_overs,
+    calibration_tables.payload_returns,
     decision_tables.upgrades,
 )
 
@@ -65,6 +67,8 @@ _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "removals": {"path": "", "who": ""},
     "editions": {"who": ""},
     "comparisons": {"who": ""},
+    "hand_overs": {"who": "", "place": ""},
+    "payload_returns": {"who": "", "place": ""},
 }
 """Columns whose content is replaced in the copy."""
 
