@@ -13,37 +13,48 @@ from ci.cli.markdown import code, escape, fold, table
 from ci.cli.rows import align_rows
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.runs import format_runs, parse_runs
+from schemas.skims.quantity import EXPERT
 
 _ROWS = 20
 """The largest number of rows of a check that are shown; the JSON has all."""
+_OPEN = 10
+"""A longer table is folded in Markdown."""
 _RANGES = 20
 """The largest number of run ranges in a line."""
 
 _COLUMNS = (
-    *("skim", "method", "correction", "run", "runs", "events", "number", "value", "kept", "read", "rate"),
+    *("quantity", "title", "skim", "method", "correction", "run", "runs", "events", "number", "value"),
+    *("kept", "read", "rate", "entries", "mean", "outside"),
     *("against", "against kept", "against read", "against rate"),
-    *("change", "low", "high", "pull", "dispersion", "p", "pairing", "verdict"),
+    *("against entries", "against mean", "against outside"),
+    *("change", "low", "high", "pull", "dispersion", "difference", "shift", "p", "p_mean", "pairing"),
+    *("reason", "verdict"),
 )
 """The columns of all checks, in their order: JSON sorts the keys of a row."""
 
 _PER_CENT = frozenset({"change", "low", "high"})
 """Relative changes, which are shown in per cent."""
+_SHARES = frozenset({"difference", "outside"})
+"""Shares, which are shown in per cent, too, and have no sign."""
 
 
-def format_comparison(told: Mapping[str, Any], digest: str) -> str:
-    """The comparison with these JSON data and this digest as text."""
+def format_comparison(told: Mapping[str, Any], digest: str, shown_to: str = EXPERT) -> str:
+    """The comparison with these JSON data and this digest as text; `shown_to` says whose quantities its tables have."""
     lines = [f"{_name(told)}: {told['verdict']}", *_tell_runs(told), ""]
     columns = ("check", "verdict", "reason")
     lines += align_rows([columns, *([one[name] for name in columns] for one in told["results"])])
     for result in told["results"]:
-        if rows := _list_rows(result):
+        if rows := _list_rows(told, result, shown_to):
             shown = limit_lines(align_rows(rows), _ROWS + 1, "; --json has all")
             lines += ["", f"{result['check']}:", *(f"  {line}" for line in shown)]
     return "".join(f"{line}\n" for line in [*lines, "", _tell_origin(told, digest)])
 
 
-def format_comparison_markdown(told: Mapping[str, Any], digest: str) -> str:
-    """The comparison as Markdown, for a comment or an issue: tables of checks that did not pass are open, others folded."""
+def format_comparison_markdown(told: Mapping[str, Any], digest: str, shown_to: str = EXPERT) -> str:
+    """The comparison as Markdown, for a comment or an issue: tables of checks that did not pass are open, others folded.
+
+    Long tables are folded in any case.
+    """
     lines = [f"### {escape(_name(told))}: {told['verdict']}", ""]
     lines += [f"- {escape(line)}" for line in _tell_runs(told)]
     checks = [
@@ -56,12 +67,13 @@ def format_comparison_markdown(told: Mapping[str, Any], digest: str) -> str:
     ]
     lines += ["", *table(("check", "verdict", "reason"), checks), ""]
     for result in told["results"]:
-        if rows := _list_rows(result):
+        if rows := _list_rows(told, result, shown_to):
             head, *body = ([escape(cell) for cell in row] for row in rows)
             shown = [*table(head, body[:_ROWS])]
             shown += ["", f"… and {len(body) - _ROWS:,} more"] if len(body) > _ROWS else []
             title = result["check"]
-            lines += fold(title, shown) if _is_passed(result) else [f"**{escape(title)}**", "", *shown, ""]
+            folded = _is_passed(result) or len(body) > _OPEN
+            lines += fold(title, shown) if folded else [f"**{escape(title)}**", "", *shown, ""]
     return "\n".join([*lines, "", f"<sub>{escape(_tell_origin(told, digest))}</sub>"]) + "\n"
 
 
@@ -88,9 +100,17 @@ def _tell_origin(told: Mapping[str, Any], digest: str) -> str:
     return f"criteria: {validation['name']} ({validation['title']}); comparison {digest}"
 
 
-def _list_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
+def _list_rows(told: Mapping[str, Any], result: Mapping[str, Any], shown_to: str) -> list[Sequence[str]]:
     """The rows of a check with their heading, as text; empty if there are none."""
-    flat = [dict(_flatten(row)) for row in result["rows"]]
+    quantities = told["validation"].get("quantities", {})
+    flat = []
+    for row in result["rows"]:
+        if (quantity := quantities.get(row.get("quantity"))) is not None:
+            if shown_to != EXPERT and quantity["shown_to"] != shown_to:
+                continue
+            flat.append({"title": quantity["title"]} | dict(_flatten(row)))
+        else:
+            flat.append(dict(_flatten(row)))
     columns = sorted({name for row in flat for name in row}, key=_COLUMNS.index)
     return [columns, *([row.get(name, "") for name in columns] for row in flat)] if flat else []
 
@@ -106,6 +126,8 @@ def _flatten(row: Mapping[str, Any], side: str = "") -> Iterator[tuple[str, str]
 def _spell(name: str, value: Any) -> str:
     if value is None:  # JSON has neither infinity nor its sign: only a change against 0 is known to be above
         return "∞" if name == "change" else "not finite"
+    if name in _SHARES:
+        return f"{100 * value:.3g} %"
     if name in _PER_CENT:
         return f"{100 * value:+.3g} %"
     if isinstance(value, int):

@@ -9,6 +9,8 @@ from hashlib import sha256
 from typing import Any
 
 from reconciler.run_catalogue.luminosity import Measured
+from reconciler.validation.histogram_checks import check_histograms, check_run_histograms
+from reconciler.validation.histogram_contents import HistogramPairs
 from reconciler.validation.production_facts import ProductionFacts
 from reconciler.validation.rate_checks import (
     check_retention,
@@ -40,6 +42,7 @@ class Comparison:
     validation: Validation
     common: tuple[int, ...]
     results: tuple[CheckResult, ...]
+    histograms: HistogramPairs | None = None
 
     @property
     def verdict(self) -> ValidationVerdict:
@@ -53,7 +56,11 @@ class Comparison:
             | {"alone": format_runs(sorted(side.runs.keys() - {*self.common}))}
             for name, side in (("compared", self.one), ("against", self.other))
         }
-        stated = self.validation.stated
+        for side, read in zip(
+            sides.values(), self.histograms.digests if self.histograms else (), strict=False
+        ):
+            side["histograms"] = read
+        stated = self.validation.describe()
         return {
             "schema": SCHEMA,
             **sides,
@@ -61,8 +68,8 @@ class Comparison:
             "validation": {
                 "name": self.validation.name,
                 "title": self.validation.title,
-                "digest": digest(stated),
-                "checks": stated,
+                "digest": digest(stated if "quantities" in stated else stated["checks"]),
+                **stated,
             },
             "verdict": self.verdict.value,
             "results": [result.describe() for result in self.results],
@@ -85,12 +92,29 @@ def list_common(one: ProductionFacts, other: ProductionFacts) -> tuple[int, ...]
 
 
 def compare_productions(
-    one: ProductionFacts, other: ProductionFacts, validation: Validation, measured: Measured
+    one: ProductionFacts,
+    other: ProductionFacts,
+    validation: Validation,
+    measured: Measured,
+    histograms: HistogramPairs | None = None,
 ) -> Comparison:
-    """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities."""
+    """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities.
+
+    `histograms` are those of these runs; without them, checks of histograms are not made.
+    """
     common = list_common(one, other)
-    results = tuple(_check(one, other, validation, measured, common))
-    return Comparison(one, other, validation, common, results)
+    results = [*_check(one, other, validation, measured, common)]
+    if histograms is not None:
+        results += _check_shapes(validation, histograms)
+    return Comparison(one, other, validation, common, tuple(results), histograms)
+
+
+def _check_shapes(validation: Validation, histograms: HistogramPairs) -> Iterator[CheckResult]:
+    checks = validation.checks
+    if checks.histograms is not None:
+        yield check_histograms(histograms, checks.histograms, validation.p)
+    if checks.run_histograms is not None:
+        yield check_run_histograms(histograms, checks.run_histograms)
 
 
 def _check(

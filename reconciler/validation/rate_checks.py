@@ -15,6 +15,7 @@ from reconciler.validation.results import (
     CheckResult,
     Row,
     ValidationVerdict,
+    count_verdicts,
     find_worst,
     judge_change,
     round_number,
@@ -148,7 +149,9 @@ def check_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> Che
         told |= {"high": round_number(high[place]), "p": round_number(significance[place])}
         rows.append({**told, "pairing": UNPAIRED, "verdict": verdict.value})
     verdicts = [ValidationVerdict(row["verdict"]) for row in rows]
-    return _finish("retention", find_worst(verdicts), _count_verdicts(verdicts, "skim"), rows, pairs)
+    return _finish(
+        "retention", find_worst(verdicts), count_verdicts(verdicts, ("skim", "skims")), rows, pairs
+    )
 
 
 def check_run_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> CheckResult:
@@ -264,10 +267,3 @@ def _describe(one: Rates, other: Rates, place: int) -> dict[str, Any]:
 def _count_runs(counts: Iterable[tuple[str, int]]) -> str:
     """Skims with their numbers of runs, in words."""
     return ", ".join(f"{skim} in {count:,} run{'' if count == 1 else 's'}" for skim, count in counts)
-
-
-def _count_verdicts(verdicts: Sequence[ValidationVerdict], what: str) -> str:
-    """How many there are of each verdict, in words."""
-    counts = [(verdict, verdicts.count(verdict)) for verdict in ValidationVerdict]
-    told = ", ".join(f"{verdict.value} {count:,}" for verdict, count in counts if count)
-    return f"{len(verdicts):,} {what}{'' if len(verdicts) == 1 else 's'}{f': {told}' if told else ''}"

@@ -49,6 +49,13 @@ def judge_change(change: float, warn: float, fail: float) -> ValidationVerdict:
     return ValidationVerdict.WARN if abs(change) > warn else ValidationVerdict.PASS
 
 
+def count_verdicts(verdicts: Sequence[ValidationVerdict], what: tuple[str, str]) -> str:
+    """How many there are of each verdict, in words; `what` is the word for one and for several."""
+    counts = [(verdict, verdicts.count(verdict)) for verdict in ValidationVerdict]
+    told = ", ".join(f"{verdict.value} {count:,}" for verdict, count in counts if count)
+    return f"{len(verdicts):,} {what[len(verdicts) != 1]}{f': {told}' if told else ''}"
+
+
 def sort_rows(rows: Iterable[Row], *sizes: str) -> tuple[Row, ...]:
     """The rows, worst verdict first; then by how far the numbers `sizes` are from 0, then in their order. Without one it is infinitely far."""
 

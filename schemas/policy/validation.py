@@ -6,7 +6,7 @@ They are policy, so that no campaign writes its own pass marks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.findings.finding import Finding
@@ -50,6 +50,40 @@ class ShiftCriterion:
 
 
 @dataclass(frozen=True, slots=True)
+class WarnAndFail:
+    """What warns and what fails: of p-values what is below, of sizes what is above."""
+
+    warn: float
+    fail: float
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramCriterion:
+    """A change of a histogram warns or fails if its p-value and its size both do.
+
+    `difference` is that of the contents of bins, as a share of them; `shift` is that of the mean, in units of the reference's
+    rms. A histogram with fewer than `min_entries` entries on a side, or of fewer than `min_runs` runs, is not judged.
+    """
+
+    p: WarnAndFail
+    difference: WarnAndFail
+    shift: WarnAndFail
+    min_runs: int
+    min_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunHistogramCriterion:
+    """As `HistogramCriterion`, for the histograms of single runs: significant at the false discovery rate `level`."""
+
+    level: float
+    difference: WarnAndFail
+    shift: WarnAndFail
+    min_runs: int
+    min_entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checks:
     """What is compared, each with its criterion; None is not looked at."""
 
@@ -60,13 +94,20 @@ class Checks:
     luminosity: ChangeCriterion | None = None
     event_size: ChangeCriterion | None = None
     cpu_time: ChangeCriterion | None = None
+    histograms: HistogramCriterion | None = None
+    run_histograms: RunHistogramCriterion | None = None
+
+    @property
+    def need_histograms(self) -> bool:
+        """Whether histograms are compared."""
+        return self.histograms is not None or self.run_histograms is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
     """The criteria `checks`, and the `quantities` of which histograms are made; one of the two may be empty.
 
-    `stated` is the JSON data of the criteria, as the file has them.
+    `stated` is the JSON data of the criteria, as the file has them. `p` are the p-values of quantities that have their own.
     """
 
     name: str
@@ -74,6 +115,18 @@ class Validation:
     checks: Checks
     stated: Mapping[str, Any]
     quantities: tuple[Quantity, ...] = ()
+    p: Mapping[str, WarnAndFail] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """What a comparison is made by, as JSON data: the criteria and, if histograms are compared, the quantities."""
+        if not self.checks.need_histograms:
+            return {"checks": self.stated}
+        quantities = {}
+        for one in self.quantities:
+            quantities[one.name] = {**one.describe(), "title": one.title, "shown_to": one.shown_to}
+            if (p := self.p.get(one.name)) is not None:
+                quantities[one.name]["p"] = {"warn": p.warn, "fail": p.fail}
+        return {"checks": self.stated, "quantities": quantities}
 
 
 def read_validation(name: str, document: Document) -> tuple[Validation, tuple[Finding, ...]]:
@@ -84,7 +137,13 @@ def read_validation(name: str, document: Document) -> tuple[Validation, tuple[Fi
     findings: list[Finding] = []
     stated = document.data.get("checks", {})
     quantities = tuple(_read_quantities(document, findings))
-    made = {"name": name, "checks": read_value(Checks, stated), "stated": stated, "quantities": quantities}
+    p = {
+        one: read_value(WarnAndFail, data["p"])
+        for one, data in document.data.get("quantities", {}).items()
+        if "p" in data
+    }
+    made: dict[str, Any] = {"name": name, "checks": read_value(Checks, stated), "stated": stated}
+    made |= {"quantities": quantities, "p": p}
     return read_value(Validation, document.data, **made), tuple(findings)
 
 
@@ -137,8 +196,33 @@ def check_criteria(document: Document) -> Iterator[Finding]:
         message = "the validation has neither `checks` nor `quantities`"
         hint = "add `checks`, by which datasets are compared, or `quantities`, of which histograms are made"
         yield document.report_key((), "BP207", message, hint)
-    for name, criterion in document.data.get("checks", {}).items():
-        if criterion.get("warn", 0) > criterion.get("fail", 0):
-            message = f"{name} fails at {criterion['fail']:g}, and would warn at {criterion['warn']:g} only"
-            hint = "write for `warn` at most what `fail` has"
-            yield document.report(("checks", name, "warn"), "BP710", message, hint)
+    checks = document.data.get("checks", {})
+    if "quantities" not in document.data:
+        for name in sorted({"histograms", "run_histograms"} & checks.keys()):
+            message = f"`{name}` compares histograms, and the validation has no `quantities`"
+            yield document.report_key(("checks", name), "BP207", message, "add `quantities`, or remove it")
+    for name, criterion in checks.items():
+        yield from _check_limits(document, ("checks", name), criterion, name)
+        for key in ("difference", "shift"):
+            if key in criterion:
+                yield from _check_limits(document, ("checks", name, key), criterion[key], f"{name}.{key}")
+        if "p" in criterion:
+            yield from _check_p(document, ("checks", name, "p"), criterion["p"], name)
+    for name, data in document.data.get("quantities", {}).items():
+        if "p" in data:
+            yield from _check_p(document, ("quantities", name, "p"), data["p"], name)
+
+
+def _check_limits(
+    document: Document, path: tuple[str, ...], limits: Mapping[str, Any], name: str
+) -> Iterator[Finding]:
+    if limits.get("warn", 0) > limits.get("fail", 0):
+        message = f"{name} fails at {limits['fail']:g}, and would warn at {limits['warn']:g} only"
+        hint = "write for `warn` at most what `fail` has"
+        yield document.report((*path, "warn"), "BP710", message, hint)
+
+
+def _check_p(document: Document, path: tuple[str, ...], p: Mapping[str, Any], name: str) -> Iterator[Finding]:
+    if p["warn"] < p["fail"]:
+        message = f"{name} fails below the p-value {p['fail']:g}, and would warn below {p['warn']:g} only"
+        yield document.report((*path, "warn"), "BP710", message, "write for `warn` at least what `fail` has")

@@ -10,6 +10,9 @@ from schemas.skims.cut_tree import Formula
 EVENT, OBJECT = "event", "object"
 """What has an entry in a histogram."""
 
+SHIFTER, EXPERT = "shifter", "expert"
+"""For whom a histogram is. Experts see those of shifters, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bins:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ci.approvals.root import find_pinned_validations
 from ci.changes.project import Project, load_any, pass_project
-from ci.cli.console import print_data, say
+from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import FOLDER, read_runs, refuse_unknown_name
 from ci.reports.comparison import format_comparison, format_comparison_markdown
@@ -25,7 +25,7 @@ from reconciler.ledger.writing.editions import keep_comparison
 from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.planning.declared_heads import read_head
 from reconciler.run_catalogue.luminosity import read_luminosity
-from reconciler.validation.comparison import compare_productions, list_common
+from reconciler.validation.comparison import Comparison, compare_productions, list_common
 from reconciler.validation.production_facts import read_facts
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.dataset import DATASET_FORM, DatasetName
@@ -54,6 +54,17 @@ _ENDS: Mapping[ValidationVerdict, Exit] = {
 @click.option(
     "-o", "--output", type=FOLDER, help="Also write it as text, Markdown and JSON into this folder."
 )
+@click.option(
+    "--plots",
+    type=FOLDER,
+    help="Also draw plots into this folder: of each quantity, and of each skim's rate.",
+)
+@click.option(
+    "--shown-to",
+    type=click.Choice(["shifter", "expert"]),
+    default="expert",
+    help="shifter: leave what is for experts out of tables and plots. The verdict is of all.",
+)
 @pass_project
 def compare(
     project: Project,
@@ -65,6 +76,8 @@ def compare(
     as_json: bool,
     keep: bool,
     output: Path | None,
+    plots: Path | None,
+    shown_to: str,
 ) -> int:
     """Compare the dataset A with the reference B by declared criteria: a verdict, with the evidence.
 
@@ -75,12 +88,20 @@ def compare(
     Ends with 0 if it passes, with 1 if it warns or fails, and with 6 if it is inconclusive: too few runs or events, or
     something that is not known. docs/validation.md says what is compared, and by which test.
     """
-    content = _read_kept(project, one) if other is None else _compare(project, one, other, by, which)
+    if other is None:
+        if plots is not None:
+            raise WrongUse("a kept comparison has no histograms to plot; compare A and B again")
+        content = _read_kept(project, one)
+    else:
+        made = _compare(project, one, other, by, which)
+        content = made.content
+        if plots is not None:
+            _plot(made, plots, shown_to)
     told, digest = json.loads(content), sha256(content).hexdigest()
     texts = {
         "json": content.decode() + "\n",
-        "markdown": format_comparison_markdown(told, digest),
-        "text": format_comparison(told, digest),
+        "markdown": format_comparison_markdown(told, digest, shown_to),
+        "text": format_comparison(told, digest, shown_to),
     }
     if keep:
         with opened(project.state) as engine:
@@ -92,8 +113,8 @@ def compare(
     return _ENDS[ValidationVerdict(told["verdict"])]
 
 
-def _compare(project: Project, one: str, other: str, by: str | None, which: str | None) -> bytes:
-    """The canonical JSON of the comparison of two datasets."""
+def _compare(project: Project, one: str, other: str, by: str | None, which: str | None) -> Comparison:
+    """The comparison of two datasets."""
     names = [read_name(text) for text in (one, other)]
     for text, name in zip((one, other), names, strict=True):
         if not (name.output or name.is_held):
@@ -102,12 +123,13 @@ def _compare(project: Project, one: str, other: str, by: str | None, which: str 
     validation = _choose_validation(project, by)
     repository = load_heads(project, names)
     with reading(project.state) as connection:
-        sides = []
+        sides, editions = [], []
         for name in names:
             edition = _read_edition(connection, repository, name, project.state)
             if runs is not None:
                 edition = choose_runs(edition, runs)
             sides.append(read_facts(connection, str(name), edition))
+            editions.append((str(name), edition))
         common = list_common(sides[0], sides[1])
         if not common:
             told = (f"{side.dataset} has {format_runs(side.runs, 10) or 'none'}" for side in sides)
@@ -116,7 +138,12 @@ def _compare(project: Project, one: str, other: str, by: str | None, which: str 
                 f"A and B have no run{of} in common: {'; '.join(told)}; `dataset list` lists others"
             )
         measured = read_luminosity(connection, common)
-    return compare_productions(sides[0], sides[1], validation, measured).content
+        histograms = None
+        if validation.checks.need_histograms:
+            from reconciler.validation.histogram_files import read_histograms  # noqa: PLC0415 -- only few criteria need it
+
+            histograms = read_histograms(connection, editions, common, validation.quantities)
+    return compare_productions(sides[0], sides[1], validation, measured, histograms)
 
 
 def _read_kept(project: Project, digest: str) -> bytes:
@@ -195,3 +222,22 @@ def _write(texts: Mapping[str, str], folder: Path) -> None:
             (folder / f"comparison.{endings[form]}").write_text(text, encoding="utf-8")
     except OSError as error:
         raise WrongUse(f"the comparison cannot be written to {folder}: {error.strerror}") from error
+
+
+def _plot(made: Comparison, folder: Path, shown_to: str) -> None:
+    """Draws the plots of a comparison into a folder.
+
+    Raises:
+        WrongUse: they cannot be written, or the libraries that draw are not installed.
+    """
+    try:
+        from ci.reports.comparison_plots import draw_comparison  # noqa: PLC0415 -- other comparisons draw nothing
+
+        names = draw_comparison(made, folder, shown_to)
+    except ImportError as error:
+        raise WrongUse(
+            f"plots need {error.name}: install b2prod with its extra, `pip install 'b2prod[plots]'`"
+        ) from error
+    except OSError as error:
+        raise WrongUse(f"the plots cannot be written to {folder}: {error.strerror}") from error
+    say(f"{count_things(len(names), 'plot')} as SVG and PNG in {folder}")
