@@ -31,6 +31,11 @@ _MANY = 60
 _STEEP = 200
 """The vertical axis is logarithmic if the largest bin has so many times the entries of a typical one."""
 
+_MOST_SHOWN = 0.95
+"""The vertical axis of ratios shows this share of the well-known ones."""
+
+_LEAST_P = 1e-99
+
 _NEW, _REFERENCE = "#c1272d", "#31648c"
 _COLOURS = {
     ValidationVerdict.FAIL: "#c1272d",
@@ -212,12 +217,16 @@ def _tell_numbers(row: Row) -> str:
     """The numbers by which a quantity was judged, in words."""
     told = []
     if row.get("shift") is not None:
-        told.append(f"mean moves by {row['shift']:+.3g} rms (p = {row['p_mean']:.2g})")
+        told.append(f"mean {row['shift']:+.3g} rms ({_tell_p(row['p_mean'])})")
     if row.get("difference") is not None:
-        told.append(f"bins differ by {100 * row['difference']:.3g} % (p = {row['p']:.2g})")
+        told.append(f"bins differ by {100 * row['difference']:.3g} % ({_tell_p(row['p'])})")
     if row.get("outside") or row.get("against", {}).get("outside"):
-        told.append(f"outside {100 * row['outside']:.2g} % / {100 * row['against']['outside']:.2g} %")
-    return "; ".join(told)
+        told.append(f"outside {100 * row['outside']:.2g} / {100 * row['against']['outside']:.2g} %")
+    return " · ".join(told)
+
+
+def _tell_p(p: float) -> str:
+    return f"p = {p:.2g}" if p >= _LEAST_P else f"p < {_LEAST_P:g}"
 
 
 def _list_skims(comparison: Comparison) -> Iterator[_Plot]:
@@ -252,7 +261,7 @@ def _draw_rates(comparison: Comparison, pair: SkimPair, row: Row, above: Any, be
         widths.append((high - low) / 2)
     top = 100 * max(pair.one.rate.max(), pair.other.rate.max())
     bottom = 100 * min(pair.one.rate.min(), pair.other.rate.min())
-    room = (top - bottom) or top or 1.0
+    room = max(top - bottom, 0.02 * top) or 1.0
     above.set_ylim(max(0.0, bottom - 0.25 * room), top + 0.55 * room)
     above.set_ylabel("Events kept / %")
     above.legend(loc="upper right", reverse=True)
@@ -266,7 +275,7 @@ def _draw_rates(comparison: Comparison, pair: SkimPair, row: Row, above: Any, be
     below.set_xlabel("Run")
     if row.get("change") is None:
         return ""
-    return f"change {100 * row['change']:+.3g} % (p = {row['p']:.2g}), bars: 68 % Clopper–Pearson"
+    return f"change {100 * row['change']:+.3g} % ({_tell_p(row['p'])}), bars: 68 % Clopper–Pearson"
 
 
 def _draw_ratio(
@@ -277,15 +286,22 @@ def _draw_ratio(
     size: float,
 ) -> None:
     known = np.isfinite(ratio)
+    # bins with few entries may be anywhere: those with small errors say how far the axis goes
+    good = known & (error <= max(0.05, 2 * float(np.median(error[known]))))
+    reach = float(np.quantile(np.abs(ratio[good] - 1) + error[good], _MOST_SHOWN)) if good.any() else 1.0
+    reach = min(max(1.3 * reach, 0.02), 1.0)
+    axes.set_ylim(1 - reach, 1 + reach)
+    inside = known & (np.abs(ratio - 1) <= reach)
     axes.axhline(1, color=_REFERENCE, linewidth=1.2)
     axes.errorbar(
-        places[known], ratio[known], yerr=error[known], fmt="o", markersize=size, color=_NEW, linewidth=1
+        places[inside], ratio[inside], yerr=error[inside], fmt="o", markersize=size, color=_NEW, linewidth=1
     )
-    # bins with few entries may be anywhere: those with small errors say how far the axis goes
-    good = known & (error < 0.5)
-    reach = float(np.max(np.abs(ratio[good] - 1) + error[good], initial=0.02))
-    reach = min(1.3 * reach, 1.0)
-    axes.set_ylim(1 - reach, 1 + reach)
+    for beyond, marker, edge in (
+        (known & (ratio > 1 + reach), "^", 0.93),
+        (known & (ratio < 1 - reach), "v", -0.93),
+    ):
+        at = np.full(int(beyond.sum()), 1 + edge * reach)
+        axes.plot(places[beyond], at, marker, color=_NEW, markersize=6, markerfacecolor="white")
     axes.set_ylabel("Ratio")
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
 

@@ -100,17 +100,21 @@ def compare_productions(
 ) -> Comparison:
     """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities.
 
-    `histograms` are those of these runs; without them, checks of histograms are not made.
+    `histograms` are those of these runs; without them, checks of histograms are inconclusive.
     """
     common = list_common(one, other)
-    results = [*_check(one, other, validation, measured, common)]
-    if histograms is not None:
-        results += _check_shapes(validation, histograms)
-    return Comparison(one, other, validation, common, tuple(results), histograms)
+    rates, shapes = _check(one, other, validation, measured, common), _check_shapes(validation, histograms)
+    return Comparison(one, other, validation, common, (*rates, *shapes), histograms)
 
 
-def _check_shapes(validation: Validation, histograms: HistogramPairs) -> Iterator[CheckResult]:
+def _check_shapes(validation: Validation, histograms: HistogramPairs | None) -> Iterator[CheckResult]:
     checks = validation.checks
+    if histograms is None:
+        asked = {"histograms": checks.histograms, "run_histograms": checks.run_histograms}
+        for name, criterion in asked.items():
+            if criterion is not None:
+                yield CheckResult(name, ValidationVerdict.INCONCLUSIVE, "the histograms were not read")
+        return
     if checks.histograms is not None:
         yield check_histograms(histograms, checks.histograms, validation.p)
     if checks.run_histograms is not None:

@@ -6,6 +6,7 @@ A histogram is an array of numbers of entries: those below the bins, those of ea
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,14 +70,14 @@ class MeanShift:
 
 def merge_bins(together: Entries, least: float) -> NDArray[np.intp]:
     """Where merged bins begin: neighbours are merged from below until each has `least` entries; the last one takes the rest."""
-    sums = np.cumsum(together)
-    begins = [0]
+    sums = np.cumsum(together).tolist()  # of few numbers, lists are faster
+    begins, before = [0], 0
     while True:
-        before = sums[begins[-1] - 1] if begins[-1] else 0
-        end = int(np.searchsorted(sums, before + least))  # with this bin there is enough
-        if end >= sums.size or sums[-1] - sums[end] < least:
+        end = bisect_left(sums, before + least)  # with this bin there is enough
+        if end >= len(sums) or sums[-1] - sums[end] < least:
             break
         begins.append(end + 1)
+        before = sums[end]
     return np.array(begins, dtype=np.intp)
 
 

@@ -24,9 +24,8 @@ from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.editions import keep_comparison
 from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.planning.declared_heads import read_head
-from reconciler.run_catalogue.luminosity import read_luminosity
-from reconciler.validation.comparison import Comparison, compare_productions, list_common
-from reconciler.validation.production_facts import read_facts
+from reconciler.validation.comparison import Comparison
+from reconciler.validation.edition_comparison import compare_editions
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.dataset import DATASET_FORM, DatasetName
 from schemas.manifest.runs import format_runs
@@ -123,27 +122,18 @@ def _compare(project: Project, one: str, other: str, by: str | None, which: str 
     validation = _choose_validation(project, by)
     repository = load_heads(project, names)
     with reading(project.state) as connection:
-        sides, editions = [], []
+        sides = []
         for name in names:
             edition = _read_edition(connection, repository, name, project.state)
-            if runs is not None:
-                edition = choose_runs(edition, runs)
-            sides.append(read_facts(connection, str(name), edition))
-            editions.append((str(name), edition))
-        common = list_common(sides[0], sides[1])
-        if not common:
-            told = (f"{side.dataset} has {format_runs(side.runs, 10) or 'none'}" for side in sides)
-            of = "" if which is None else f" of {which}"
-            raise WrongUse(
-                f"A and B have no run{of} in common: {'; '.join(told)}; `dataset list` lists others"
-            )
-        measured = read_luminosity(connection, common)
-        histograms = None
-        if validation.checks.need_histograms:
-            from reconciler.validation.histogram_files import read_histograms  # noqa: PLC0415 -- only few criteria need it
-
-            histograms = read_histograms(connection, editions, common, validation.quantities)
-    return compare_productions(sides[0], sides[1], validation, measured, histograms)
+            sides.append((str(name), edition if runs is None else choose_runs(edition, runs)))
+        made = compare_editions(connection, sides[0], sides[1], validation)
+    if not made.common:
+        told = (
+            f"{side.dataset} has {format_runs(side.runs, 10) or 'none'}" for side in (made.one, made.other)
+        )
+        of = "" if which is None else f" of {which}"
+        raise WrongUse(f"A and B have no run{of} in common: {'; '.join(told)}; `dataset list` lists others")
+    return made
 
 
 def _read_kept(project: Project, digest: str) -> bytes:

@@ -305,3 +305,13 @@ def test_a_run_that_was_not_read_is_no_histogram_of_nothing():
     assert RunHistograms(unknown="the file is gone").found == {}
     result, _ = check(pair([RunHistograms(unknown="the file is gone")] * 20, toys()))
     assert result.verdict == "inconclusive"
+
+
+def test_histograms_that_nobody_read_are_inconclusive_and_not_left_out():
+    detector = Detector(1, len(KEYS), 20_000)
+    validation = Validation("tracking", "Tracks", CHECKS, STATED, QUANTITIES)
+    found = compare_productions(detector.process(NAMES[0]), detector.process(NAMES[1]), validation, {})
+    assert {result.check: result.verdict.value for result in found.results} == {
+        "histograms": "inconclusive",
+        "run_histograms": "inconclusive",
+    }

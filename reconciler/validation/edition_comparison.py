@@ -1,0 +1,28 @@
+"""Compares two editions, with all that the ledger and their published files tell of both. Only reads."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from reconciler.datasets.editions import Edition
+from reconciler.run_catalogue.luminosity import read_luminosity
+from reconciler.validation.comparison import Comparison, compare_productions, list_common
+from reconciler.validation.histogram_files import read_histograms
+from reconciler.validation.production_facts import read_facts
+from schemas.policy.validation import Validation
+
+
+def compare_editions(
+    connection: Connection, one: tuple[str, Edition], other: tuple[str, Edition], validation: Validation
+) -> Comparison:
+    """The comparison of an edition with its reference `other`, each with its name; without a run of both, its `common` is empty.
+
+    Files of histograms are read if the criteria ask for them.
+    """
+    facts = [read_facts(connection, name, edition) for name, edition in (one, other)]
+    common = list_common(facts[0], facts[1])
+    histograms = None
+    if validation.checks.need_histograms:
+        histograms = read_histograms(connection, (one, other), common, validation.quantities)
+    measured = read_luminosity(connection, common)
+    return compare_productions(facts[0], facts[1], validation, measured, histograms)
