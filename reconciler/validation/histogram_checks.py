@@ -146,7 +146,8 @@ def _choose(columns: RunColumns, least: int, runs: int) -> RunColumns:
 
 
 def _measure(columns: RunColumns) -> Excess:
-    effective = columns.entries * columns.against / np.maximum(columns.entries + columns.against, 1)
+    one, other = columns.entries.astype(np.float64), columns.against.astype(np.float64)
+    effective = one * other / (one + other)
     return measure_excess(columns.squared, columns.freedom, effective, columns.shift, columns.error)
 
 

@@ -315,3 +315,10 @@ def test_histograms_that_nobody_read_are_inconclusive_and_not_left_out():
         "histograms": "inconclusive",
         "run_histograms": "inconclusive",
     }
+
+
+def test_runs_with_more_entries_than_a_product_of_whole_numbers_holds_are_judged():
+    sides = [[one, other] for one, other in zip(toys(10**9), toys(10**9, seed=2), strict=True)]
+    found = pair(*zip(*sides, strict=True))
+    assert check(found)[0].verdict == "pass"
+    assert check_run_histograms(found, CHECKS.run_histograms).verdict == "pass"
