@@ -1,4 +1,4 @@
-"""Access to GitLab and GitHub by their APIs, and our comment on a request, which is edited in place."""
+"""Access to GitLab and GitHub by their APIs: our comment on a request, which is edited in place, and issues."""
 
 from __future__ import annotations
 
@@ -73,6 +73,10 @@ class Forge:
     """The path of a request's comments, below its project's."""
     comment: str
     """The path of one comment."""
+    text: str
+    """The key of an issue's text."""
+    page: str
+    """The key of an issue's address for people."""
 
     def __init__(self, place: ForgePlace, token: str, pause: Callable[[float], None] = time.sleep) -> None:
         try:
@@ -94,20 +98,36 @@ class Forge:
             WrongUse: the forge refuses the token, or has no such request.
             SourceUnavailable: the forge does not answer, or not as its API says.
         """
-        write = retry(ATTEMPTS, wait_exponential(multiplier=2), self._pause, self._try)
+        where = f"{self.request} {self.place.number} of {self.place.project} at {self.place.address}"
+        return self._insist(where, "comment on", lambda: self._write(text, marker))
+
+    def open_issue(self, title: str, text: str, marker: str) -> str:
+        """Opens an issue, unless one of ours has the text that begins with `marker`. Returns its address for people.
+
+        It is tried again if that may help. If an issue was opened and the answer was lost, it is found.
+
+        Raises:
+            WrongUse: the forge refuses the token, or has no such project.
+            SourceUnavailable: the forge does not answer, or not as its API says.
+        """
+        where = f"the project {self.place.project} at {self.place.address}"
+        return self._insist(where, "open issues in", lambda: self._find_or_open(title, text, marker))
+
+    def _insist(self, where: str, may: str, work: Callable[[], str]) -> str:
+        """What `work` returns, tried again where that may help; `may` says what the token must be allowed to do."""
+        insist = retry(ATTEMPTS, wait_exponential(multiplier=2), self._pause, self._try)
         try:
-            return write(text, marker)
+            return insist(where, may, work)
         except MayPass as error:
             raise SourceUnavailable(str(error)) from error
 
-    def _try(self, text: str, marker: str) -> str:
-        where = f"{self.request} {self.place.number} of {self.place.project} at {self.place.address}"
+    def _try(self, where: str, may: str, work: Callable[[], str]) -> str:
         try:
-            return self._write(text, marker)
+            return work()
         except Answered as answer:
             said = " ".join(answer.said.split())[:200]
             if answer.status in (401, 403):
-                raise WrongUse(f"the token may not comment on {where} ({answer.status}): {said}") from answer
+                raise WrongUse(f"the token may not {may} {where} ({answer.status}): {said}") from answer
             if answer.status == 404:
                 raise WrongUse(f"there is no {where}, or the token may not see it") from answer
             if 400 <= answer.status < 500 and answer.status != 429:
@@ -129,6 +149,15 @@ class Forge:
                 return "edited"
         self.ask("POST", comments, {"body": text})
         return "posted"
+
+    def _find_or_open(self, title: str, text: str, marker: str) -> str:
+        me = self._find_name()
+        issues = f"{self.path}/issues"
+        for one in self.list_all(f"{issues}?state=all"):
+            if str(one[self.text] or "").startswith(marker) and one[self.author][self.name] == me:
+                return str(one[self.page])
+        opened = self.ask("POST", issues, {"title": title, self.text: text}).read_json()
+        return str(opened[self.page])
 
     def list_all(self, path: str, key: str | None = None) -> Iterator[Mapping[str, Any]]:
         """The entries of all pages of a list. `key` is where a page has its entries; None: the page is the list.
@@ -190,6 +219,7 @@ class GitLab(Forge):
     projects, safe = "/projects", ""
     comments = "/merge_requests/{number}/notes"
     comment = comments + "/{id}"
+    text, page = "description", "web_url"
 
 
 class GitHub(Forge):
@@ -201,6 +231,7 @@ class GitHub(Forge):
     robot = "github-actions[bot]"
     projects, safe = "/repos", "/"
     comments, comment = "/issues/{number}/comments", "/issues/comments/{id}"
+    text, page = "body", "html_url"
 
 
 def _find_message(answer: Answer) -> str:

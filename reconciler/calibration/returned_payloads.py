@@ -19,7 +19,7 @@ from schemas.conditions.local_database import find_misreadings, number_lines
 from schemas.conditions.snapshot import LOCAL, Iov, Snapshot, freeze_tag
 from schemas.files.text import decode_text
 from schemas.findings.finding import MOST, Finding, Place, limit_findings
-from schemas.manifest.runs import format_runs, gather_runs
+from schemas.manifest.runs import format_runs
 
 RESULTS = "caf_outputdb_results"
 """The folder in which `b2caf-prompt-run` puts the databases of all calibrations."""
@@ -203,7 +203,7 @@ def _check_coverage(
         covered = merge_intervals(Interval(one.iov.first, one.iov.end) for one in mine)
         bare = [run for run in runs if not touches_any(run, run + 1, covered)]
         if mine and bare:
-            message = f"{name} has no IoV for {format_runs(gather_runs(bare), _SHOWN)}"
+            message = f"{name} has no IoV for {format_runs(bare, _SHOWN)}"
             hint = "these runs were handed over: return IoVs that hold them"
             yield Finding(mine[0].place, "BP503", message, hint)
 

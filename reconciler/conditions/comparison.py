@@ -18,7 +18,8 @@ from schemas.conditions.snapshot import Iov, Rank, Snapshot, rank_iov, sweep
 
 Kind = Literal["added", "removed", "changed"]
 
-_Ranked = tuple[Rank, Iov]
+Ranked = tuple[Rank, Iov]
+"""An IoV, behind the rank by which the lowest one is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def compare(
     change.
     """
     keys = () if runs is None else runs
-    old, new = _group(before), _group(after)
+    old, new = group_ranked(before), group_ranked(after)
     changes: list[PayloadUse] = []
     for payload in sorted({*old, *new}):
         had, has = old.get(payload, []), new.get(payload, [])
@@ -114,16 +115,16 @@ def _identify(iov: Iov) -> tuple[str, str, int, int]:
     return iov.payload, iov.checksum, iov.first, iov.end
 
 
-def _group(chain: Sequence[Snapshot]) -> Mapping[str, list[_Ranked]]:
-    """Payload → its IoVs, each with its rank."""
-    grouped: dict[str, list[_Ranked]] = defaultdict(list)
+def group_ranked(chain: Sequence[Snapshot]) -> Mapping[str, list[Ranked]]:
+    """Payload → its IoVs in a chain of tags, each with its rank."""
+    grouped: dict[str, list[Ranked]] = defaultdict(list)
     for place, snapshot in enumerate(chain):
         for iov in snapshot.iovs:
             grouped[iov.payload].append((rank_iov(iov, place), iov))
     return grouped
 
 
-def _overlay(ranked: Sequence[_Ranked]) -> tuple[Segment, ...]:
+def _overlay(ranked: Sequence[Ranked]) -> tuple[Segment, ...]:
     """The segments of one payload, sorted and without overlaps."""
     segments: list[Segment] = []
     for first, end, (place, *_), iov in sweep(ranked):

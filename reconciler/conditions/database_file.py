@@ -8,14 +8,16 @@ valid for one run, the release decides which one counts (`schemas.conditions.loc
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reconciler.conditions.comparison import group_ranked
 from reconciler.conditions.source import refuse_contradictions
 from reconciler.outside.errors import SourceUnavailable, foreseeing
-from schemas.conditions.iov import parse_iov
+from schemas.conditions.iov import Interval, parse_iov
 from schemas.conditions.local_database import number_lines
-from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov, Snapshot, freeze_tag
+from schemas.conditions.snapshot import LOCAL, PAYLOAD_NAME, REVISION, Iov, Snapshot, freeze_tag, sweep
 from schemas.files.text import decode_text
 
 
@@ -97,3 +99,17 @@ def parse_entry(raw: str, number: int) -> Iov | None:
         raise ValueError(f"{line[:80]!r} is not a line of a local database; {hint}")
     interval = parse_iov(words[2])
     return Iov(payload, words[1], "", interval.first, interval.end, number)
+
+
+def write_entries(chain: Sequence[Snapshot], within: Interval) -> bytes:
+    """A `database.txt` with the payloads that a job takes from a chain of tags for the runs `within`, without overlaps.
+
+    Of the payload files it says nothing: releases before 04 take them from a folder that has those of the server.
+    """
+    lines = []
+    for name, ranked in sorted(group_ranked(chain).items()):
+        for first, end, _, iov in sweep(ranked):
+            low, high = max(first, within.first), min(end, within.end)
+            if low < high:
+                lines.append(f"dbstore/{name} {iov.revision} {Interval(low, high)}\n")
+    return "".join(lines).encode()

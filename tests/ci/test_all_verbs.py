@@ -17,6 +17,7 @@ import rich_click as click
 from ci.cli.exits import Exit
 from ci.verbs import VERBS, load_verb
 from renderer.steering import load_templates
+from tests.support.worlds.calibration_world import SCHEME
 from tests.support.worlds.command_lines import Ended, run_lines
 from tests.support.worlds.older_states import make_state
 from tests.support.worlds.worlds import ONE_STEP, World
@@ -66,6 +67,11 @@ SAMPLES = {
     "project": "1",
     "number": "1",
     "output": "out.file",
+    "handover output": "handed",
+    "payloads return output": "trials",
+    "scheme": "proc8",
+    "stage": "calibrate",
+    "folder": "results",
 }
 """What is given for an argument or an option that must be, by its name, or by that behind the verb's; else a file of no use."""
 
@@ -122,6 +128,8 @@ def world() -> Iterator[World]:
         (root / "productions/global-tags/tag_a.iov").read_text().replace("tag_a", "tag_b"),
     )
     made.write("some.txt", "nothing of use\n")
+    made.write("productions/schemes/proc8.yaml", SCHEME)
+    made.write("results/caf_outputdb_results/CDC/database.txt", "dbstore/CDCTimeZeros 1 3,1,-1,-1\n")
     made.lock()
     made.reconcile("proc7")
     made.write("plan.json", json.dumps({**made.store("proc7"), "created": "2019-02-15T09:00:00Z"}))

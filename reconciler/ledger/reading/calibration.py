@@ -1,4 +1,7 @@
-"""What was handed over to calibration and what came back, by scheme, stage and iteration. Only reads."""
+"""What was handed over to calibration and what came back, by scheme, stage and iteration. Only reads.
+
+Where a scheme has buckets, `stage` is with the bucket: `calibrate.bucket1`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from reconciler.ledger.schema.calibration_tables import hand_overs, payload_returns
 from reconciler.outside.errors import SourceUnavailable
@@ -64,13 +67,14 @@ class CalibrationRecord:
     """What the ledger has of one iteration of a stage: the last hand-over that was written, and the last return for any.
 
     `base` is the snapshot from which the global tag that comes back may differ only by `returned`, the payloads that came
-    back; both are None until then.
+    back, as `release` reads them; all three are None until then.
     """
 
     hand_over: StoredHandOver | None = None
     payload_return: StoredReturn | None = None
     base: Snapshot | None = None
     returned: Snapshot | None = None
+    release: str | None = None
 
 
 def list_hand_overs(connection: Connection, scheme: str, stage: str | None = None) -> list[StoredHandOver]:
@@ -80,20 +84,17 @@ def list_hand_overs(connection: Connection, scheme: str, stage: str | None = Non
 
 
 def list_open_hand_overs(connection: Connection) -> list[StoredHandOver]:
-    """The hand-overs for which nothing came back yet, neither for their iteration nor for a later one.
+    """The hand-overs for which nothing came back yet, neither for them nor for a later one of their stage.
 
     Calibration may be reading what is in them: their editions must not be deleted. Intended ones count too.
     """
-    returned: dict[tuple[str, str], int] = {}
-    for scheme, stage, iteration in connection.execute(
-        select(payload_returns.c.scheme, payload_returns.c.stage, payload_returns.c.iteration)
-    ):
-        returned[scheme, stage] = max(iteration, returned.get((scheme, stage), 0))
-    return [
-        one
-        for one in _read_hand_overs(connection)
-        if one.iteration > returned.get((one.scheme, one.stage), 0)
-    ]
+    columns = (hand_overs.c.scheme, hand_overs.c.stage, func.max(hand_overs.c.id))
+    answered = hand_overs.join(payload_returns, payload_returns.c.hand_over == hand_overs.c.digest)
+    query = select(*columns).select_from(answered).where(payload_returns.c.written.is_not(None))
+    rows = connection.execute(query.group_by(*columns[:2]))
+    last = {(scheme, stage): number for scheme, stage, number in rows}
+    found = _read_hand_overs(connection)
+    return [one for one in found if one.id > last.get((one.scheme, one.stage), 0)]
 
 
 def find_hand_over(connection: Connection, digest: str) -> StoredHandOver | None:
@@ -131,6 +132,7 @@ def read_calibration(connection: Connection, scheme: str, stage: str, iteration:
         last,
         read_base(connection, last.hand_over),
         read_returned_snapshot(connection, last),
+        read_hand_over_content(connection, last.hand_over)["release"],
     )
 
 

@@ -33,7 +33,7 @@ BACK = freeze_tag("proc8-calibrate-1", LOCAL, [make_iov("A", "abc", "abc" + "0" 
 
 
 def give(state, iteration=1, edition="preproc8/cdst/cdst:1", *, written=True):
-    content = canonical_json({"iteration": iteration, "edition": edition})
+    content = canonical_json({"iteration": iteration, "edition": edition, "release": "release-06-00-00"})
     digest = sha256(content).hexdigest()
     with opened(state) as engine:
         writer = CalibrationWriter(Writer(engine, None), WHO)
@@ -97,16 +97,20 @@ def test_a_return_comes_with_what_a_gate_holds_the_tag_against(state):
     assert read(state).payload_return is None
     take(state, digest)
     found = read(state)
-    assert (found.base, found.returned) == (BASE, BACK)
+    assert (found.base, found.returned, found.release) == (BASE, BACK, "release-06-00-00")
     assert found.payload_return is not None
     assert found.payload_return.hand_over == digest
     assert read(state, 2) == CalibrationRecord()
 
 
-def test_a_return_closes_its_iteration_and_those_before(state):
+def test_a_return_closes_its_hand_over_and_those_before(state):
     first, second, third = (give(state, number) for number in (1, 2, 3))
+    take(state, second, 2, written=False)
+    assert list_open(state) == [first, second, third], "it is only intended"
     take(state, second, 2)
     assert list_open(state) == [third]
+    again = give(state, 2, edition="preproc8/cdst/cdst:9")
+    assert list_open(state) == [third, again], "what is handed over after a return is read again"
     with reading(state) as connection:
         assert [one.iteration for one in list_returns(connection, "proc8", "calibrate")] == [2]
         assert find_hand_over(connection, first) is not None

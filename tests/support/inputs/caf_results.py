@@ -15,14 +15,14 @@ def name_revision(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()[:6]
 
 
-def write_results(folder: Path, **calibrations: Sequence[Line]) -> Path:
-    """Writes the databases, each with its lines; returns the folder."""
+def write_results(folder: Path, *, numbered: bool = False, **calibrations: Sequence[Line]) -> Path:
+    """Writes the databases, each with its lines; returns the folder. Revisions are `numbered` before release 06."""
     for name, lines in calibrations.items():
         here = folder / "caf_outputdb_results" / name
         here.mkdir(parents=True)
         texts = []
-        for payload, content, iov in lines:
-            revision = name_revision(content)
+        for number, (payload, content, iov) in enumerate(lines, 1):
+            revision = str(number) if numbered else name_revision(content)
             (here / f"dbstore_{payload}_rev_{revision}.root").write_bytes(content)
             texts.append(f"dbstore/{payload} {revision} {iov}\n")
         (here / "database.txt").write_text("".join(texts))

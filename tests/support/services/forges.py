@@ -13,11 +13,12 @@ ME = "b2prod-robot"
 
 
 class FakeForge:
-    """One request with comments. `failing` are the statuses of the next answers; 0 closes the connection."""
+    """One project with a request with comments, and with issues. `failing` are the statuses of the next answers; 0 closes the connection."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.comments: list[dict] = []
+        self.issues: list[dict] = []
         self.failing: list[int] = []
         self.seen: list[tuple[str, str]] = []
         self.page = 3  # fewer than asked for, to catch clients that read one page only
@@ -37,6 +38,11 @@ class FakeForge:
         self.comments.append(
             {"id": number, "body": text, "author": user, "user": user, "url": self.link(number)}
         )
+
+    def open_issue(self, who: str, sent: dict) -> None:
+        user = {"username": who, "login": who, "id": 1}
+        page = f"{self.address}/belle2/productions/-/issues/{len(self.issues) + 1}"
+        self.issues.append({**sent, "author": user, "user": user, "web_url": page, "html_url": page})
 
     def link(self, number: int) -> str:
         return f"{self.address}/repos/belle2/productions/issues/comments/{number}"
@@ -85,24 +91,38 @@ class _Handler(BaseHTTPRequestHandler):
             comment = forge.comments[int(found[1]) - 1]
             comment["body"] = sent["body"]
             self.reply(200, comment)
+        elif re.fullmatch(r"/api/v4/projects/[^/]+/issues|/repos/belle2/productions/issues", parts.path):
+            self.handle_issues(forge, parse_qs(parts.query), sent)
         elif parts.path == "/repos/belle2/productions/issues/7":
             url = f"{forge.address}{parts.path}"
             self.reply(200, {"number": 7, "url": url, "comments_url": f"{url}/comments"})
         else:
             self.reply(404, {"message": "404 Not found"})
 
+    def handle_issues(self, forge, query, sent):
+        if self.command == "POST":
+            forge.open_issue(ME, sent)
+            self.reply(201, forge.issues[-1])
+        else:
+            assert query["state"] == ["all"]
+            self.reply_page(forge, query, forge.issues)
+
     def handle_comments(self, forge, query, sent):
         if self.command == "POST":
             forge.say(ME, sent["body"])
             self.reply(201, forge.comments[-1])
             return
+        self.reply_page(forge, query, forge.comments)
+
+    def reply_page(self, forge, query, listed):
         page = int(query.get("page", ["1"])[0])
         first = (page - 1) * forge.page
-        here = forge.comments[first : first + forge.page]
-        more = first + forge.page < len(forge.comments)
+        here = listed[first : first + forge.page]
+        more = first + forge.page < len(listed)
         path = self.path.split("?")[0]
+        rest = "&state=all" if "state" in query else ""
         link = (
-            f'<{forge.link_to or forge.address}{path}?page={page + 1}&per_page=100>; rel="next"'
+            f'<{forge.link_to or forge.address}{path}?page={page + 1}&per_page=100{rest}>; rel="next"'
             if more
             else ""
         )
