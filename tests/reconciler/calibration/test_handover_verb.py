@@ -158,6 +158,30 @@ def test_more_iterations_than_the_stage_allows_are_refused(world, capsys):
     assert "iteration 2, and proc8/calibrate allows 1 iteration" in capsys.readouterr().err
 
 
+def test_each_bucket_is_handed_over_by_itself(world, capsys):
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(update(runs).values(start="2019-03-01T00:00:00Z"))
+    world.change(('ranges: "1-2"', 'from: 1, types: [physics], max_runs: 9, until: "2039-04-30"'))
+    assert world.reconcile().produced == 1
+    file = world.root / "productions/schemes/proc8.yaml"
+    buckets = 'buckets:\n  one: {experiment: 3, ranges: "1", due: "2019-03-15"}\n  two: {experiment: 3, ranges: "2-9"}\n'
+    file.write_text(file.read_text().replace("stages:", f"{buckets}stages:"))
+    assert world.hand_over() == Exit.USAGE
+    assert "calibrate.one | calibrate.two" in capsys.readouterr().err
+    for name, run, due in (("one", "3:1", "2019-03-15"), ("two", "3:2-3", "2019-02-15")):
+        assert (
+            world.b2prod("handover", "proc8", f"calibrate.{name}", "-o", str(world.out / name)) == Exit.FINE
+        )
+        assert (world.told(name)["runs"], world.told(name)["due"]) == (run, due)
+    with reading(world.state) as connection:
+        assert [one.stage for one in list_hand_overs(connection, "proc8")] == [
+            "calibrate.one",
+            "calibrate.two",
+        ]
+        assert [one.number for one in list_editions(connection)] == [1, 2]
+        assert len(list_open_hand_overs(connection)) == 2
+
+
 STEPS = {
     "an edition is frozen": (EditionWriter, "freeze"),
     "it is intended": (CalibrationWriter, "intend_hand_over"),
