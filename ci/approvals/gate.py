@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ci.approvals.assessment import assess_campaign, assess_retirement, require_roles
 from ci.approvals.memory import recall, record_taken_back
-from ci.approvals.root import check_anchor, read_pinned, read_pinned_sites, remember
+from ci.approvals.root import check_anchor, find_pinned_validations, read_pinned, read_pinned_sites, remember
 from ci.approvals.sign_off import assess_sign_off, list_sign_offs
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Past, Verdict
@@ -42,6 +42,7 @@ from schemas.manifest.lock import read_lock
 from schemas.policy.policy import SITES, Policy
 from schemas.policy.retirement import Retirement
 from schemas.policy.site import Site
+from schemas.policy.validation import Validation
 from schemas.repository import Declared, Repository
 from schemas.yaml.document import read_yaml
 
@@ -100,6 +101,17 @@ class Gate:
             SourceUnavailable: the root cannot be read.
         """
         return read_pinned_sites(self._project.state, self._anchor)
+
+    def find_validation(self, repository: Repository, name: str) -> Validation | None:  # noqa: ARG002 -- as in `find_sites`
+        """The criteria of this name in the pinned trust root; None if it has none that can be read.
+
+        Raises:
+            SourceUnavailable: the root cannot be read.
+        """
+        try:
+            return (find_pinned_validations(self._project) or {}).get(name)
+        except GuardRefused:
+            return None
 
     def sort(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Returns the campaigns that may be launched or have nothing to launch, and the others with the reasons.

@@ -12,6 +12,7 @@ from ci.approvals.verdict import NO_PAST, Demand, Past, Verdict, judge
 from reconciler.model.sign_offs import SignOffMatter, SignOffs, VoidSignature
 from schemas.files.tree import SCHEMES, Tree
 from schemas.policy.policy import Policy
+from schemas.policy.scopes import VERDICTS
 from schemas.policy.statement import SIGN_OFF
 from schemas.repository import CAMPAIGNS
 
@@ -26,8 +27,9 @@ def assess_sign_off(
 
 def demand_sign_off(policy: Policy, matter: SignOffMatter) -> Demand:
     """What must be signed of a matter: by each of its roles, whatever it answers for, the digest of the same facts."""
-    known = [role for name in matter.roles if (role := policy.roles.role(name)) is not None]
-    return Demand(matter.subject, SIGN_OFF, {role.scope: matter.digest for role in known}, matter.roles)
+    roles = matter.roles or policy.roles.list_scope(VERDICTS)
+    known = [role for name in roles if (role := policy.roles.role(name)) is not None]
+    return Demand(matter.subject, SIGN_OFF, {role.scope: matter.digest for role in known}, roles)
 
 
 def locate_sign_offs(subject: str) -> str:

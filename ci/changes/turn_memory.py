@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ci.changes.campaign_faults import Choice, choose_launchable
 from ci.changes.project import Project, judge_files
+from reconciler.execution.launch.canary_verdict import CanaryMemory
 from reconciler.execution.plan_memory import PlanMemory
 from schemas.files.tree import Tree
 from schemas.findings.finding import Finding
@@ -14,12 +15,13 @@ from schemas.findings.finding import Finding
 class TurnMemory:
     """The memory of one watching process; it begins empty.
 
-    `plans` is that of the last plan. `proofs` maps a lock, as the gate names it, to what is wrong with it; it is emptied
+    `plans` is that of the last plan, `canaries` that of the last comparisons. `proofs` maps a lock, as the gate names it, to what is wrong with it; it is emptied
     when the files change.
     """
 
     def __init__(self) -> None:
         self.plans = PlanMemory()
+        self.canaries = CanaryMemory()
         self.proofs: dict[tuple[str, ...], str] = {}
         self._read: tuple[Tree, tuple[Finding, ...], tuple[str, ...]] | None = None
         self._choice: Choice | None = None

@@ -12,9 +12,11 @@ from itertools import islice, takewhile
 from signal import SIGINT
 
 from reconciler.datasets.places import Places
+from reconciler.execution.canaries import CanaryJudge
 from reconciler.execution.launch.admission import (
     FirstUnits,
     check_inputs,
+    choose_canaries,
     choose_work,
     limit_work,
     read_traffic,
@@ -105,6 +107,7 @@ class Launcher:
         )
         self._readiness = Readiness(state, sites, engines, pauses, clock.time)
         self._stager = Stager(sites, writer)
+        self._canaries = CanaryJudge(state, repository, writer, options)
         self._clock, self._repository, self._writer = clock, repository, writer
         self._report: Report = lambda _what, _address: None
         self._first_units = FirstUnits({})
@@ -145,9 +148,15 @@ class Launcher:
             self._readiness.allow(site, self._capacity.live[site])
         with self._writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
+            canaries = choose_canaries(connection, views, items)
         hold = self.outcome.hold
-        allowed = choose_work(self._list_pauses(), self._pauses, traffic, views, items, hold)
-        ready, self.outcome.staging, lost = self._stager.stage(self._check_inputs(allowed))
+        paused, judge = self._list_pauses(), self._canaries.judge
+        allowed, behind = choose_work(paused, self._pauses, traffic, views, items, hold, canaries, judge)
+        # the input of what a canary holds back is brought to disk meanwhile, after that of what may begin
+        staged, waiting, lost = self._stager.stage([*self._check_inputs(allowed), *behind])
+        held = {item.address for item in behind}
+        ready = [item for item in staged if item.address not in held]
+        self.outcome.staging = len(waiting - held)
         for address, path in lost.items():
             told = f"{path} is lost, says the site's prestage command"
             self.outcome.failed.append((format_address(address), told))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from reconciler.execution.launch.canary_verdict import CanaryMemory
 from reconciler.ledger.writing.lease import SECONDS
 from reconciler.ledger.writing.transaction import Step
 from reconciler.model.launch_permission import MERGED, LaunchPermission
@@ -16,7 +17,8 @@ class TurnOptions:
 
     `permits` decides which campaigns may be launched. A turn waits for the jobs of this machine; with `patient`, for all
     jobs; with `bound`, at most that many seconds. `lease` is the length of the turn's lease in seconds. If `closed` is set,
-    only units that began earlier may continue, and `closed` is the reason. `step` is called after each write.
+    only units that began earlier may continue, and `closed` is the reason. `step` is called after each write. `canaries` are the
+    comparisons that earlier turns of the process made.
     """
 
     permits: LaunchPermission = MERGED
@@ -26,6 +28,7 @@ class TurnOptions:
     clock: Clock = CLOCK
     closed: str | None = None
     step: Step | None = None
+    canaries: CanaryMemory = field(default_factory=CanaryMemory)
 
 
 PLAIN = TurnOptions()

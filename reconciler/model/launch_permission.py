@@ -8,6 +8,7 @@ from typing import Protocol
 from reconciler.model.plan import Plan
 from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
 from schemas.policy.site import Site
+from schemas.policy.validation import Validation
 from schemas.repository import Repository
 
 
@@ -32,6 +33,13 @@ class LaunchPermission(Protocol):
             SourceUnavailable: they cannot be read.
         """
 
+    def find_validation(self, repository: Repository, name: str) -> Validation | None:
+        """The criteria of this name that count; None if there are none that can be read.
+
+        Raises:
+            SourceUnavailable: they cannot be read.
+        """
+
     def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
         """Which of a matter's roles have signed exactly these facts, and which signatures are void.
 
@@ -51,9 +59,13 @@ class Merged:
         """An empty mapping: there are no approvals."""
         return {}
 
+    def find_validation(self, repository: Repository, name: str) -> Validation | None:
+        """The criteria that the repository declares."""
+        return repository.validations.get(name)
+
     def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
         """Nobody has signed: a merge says nothing about evidence."""
-        return lack_all(matter)
+        return lack_all(matter, "a merge signs no evidence")
 
 
 MERGED: LaunchPermission = Merged()

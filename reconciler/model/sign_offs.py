@@ -13,7 +13,8 @@ from schemas.files.canonical import digest
 class SignOffMatter:
     """What people sign: `subject` is `gate/SCHEME/STAGE` or `canary/CAMPAIGN`, `facts` the evidence as JSON data.
 
-    `lines` say the facts to people; they are not signed. `roles` must sign.
+    `lines` say the facts to people; they are not signed. `roles` must sign;
+    if it is empty, those that answer for verdicts.
     """
 
     subject: str
@@ -51,9 +52,9 @@ class SignOffs:
     @property
     def complete(self) -> bool:
         """Whether all roles have signed."""
-        return self.obstacle is None and not self.missing
+        return self.obstacle is None and bool(self.signed) and not self.missing
 
 
-def lack_all(matter: SignOffMatter, obstacle: str | None = None) -> SignOffs:
-    """The sign-offs of a matter that nobody has signed."""
+def lack_all(matter: SignOffMatter, obstacle: str) -> SignOffs:
+    """The sign-offs of a matter of which no signature counts, and why."""
     return SignOffs(missing=dict.fromkeys(matter.roles, "nobody has signed"), obstacle=obstacle)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from reconciler.execution.launch.admission import describe_stuck_canary
+from reconciler.execution.launch.canary_choice import describe_stuck_canary
 from reconciler.execution.launch.staging import count_away
 from reconciler.ledger.reading.progress import list_flaws
 from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, intents, outputs, sites
@@ -95,7 +95,7 @@ def _judge(
         yield WAITING, f"{full.reason} ({since}); it is tried again by itself"
     if pause := find_pause(paused, view.campaign.name, view.campaign.site):
         yield BLOCKED, f"{pause.scope} is paused since {pause.since} by {pause.who}: {pause.reason}"
-    if reason := describe_stuck_canary(view):
+    if reason := describe_stuck_canary(connection, view):
         yield BLOCKED, reason
     if reason := _name_groups(view, PlanAction.BLOCKED):
         yield BLOCKED, reason

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.json_schema.values import read_value
+from schemas.manifest.canary import Canary, read_canary
 from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import RunRange, parse_ranges
 from schemas.manifest.step import Step, order_steps, read_step, settle_levels
@@ -72,14 +73,6 @@ class Limits:
     def describe(self) -> dict[str, int | None]:
         """The limits by their names in manifests; None means no limit."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Canary:
-    """The first `runs` runs are made before all others; with `hold`, the others then wait for a person."""
-
-    runs: int
-    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +146,12 @@ class Campaign:
         return tuple(sorted({step.script for step in self.steps if step.script is not None}))
 
     @property
+    def reference(self) -> str | None:
+        """The campaign, dataset or edition with which its canary is compared, or None."""
+        named = None if self.canary is None else self.canary.against
+        return named or self.compare_with or next(iter(self.supersedes), None)
+
+    @property
     def upstream(self) -> frozenset[str]:
         """The names of the campaigns whose datasets its steps follow; an edition is not followed."""
         read = (parse_dataset(step.input.dataset) for step in self.steps if step.input.dataset is not None)
@@ -193,7 +192,7 @@ def read_campaign(name: str, document: Document, templates: Mapping[str, Templat
         selectors=tuple(map(_read_selector, data["runs"])),
         steps=settle_levels(order_steps(steps)),
         reuse=data.get("reuse") != "never",
-        canary=None if canary is None else Canary(canary["runs"], canary.get("then") == "hold"),
+        canary=None if canary is None else read_canary(canary),
     )
 
 

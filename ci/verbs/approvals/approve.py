@@ -100,7 +100,7 @@ def approve(
     roles = {one.name: one for one in policy.roles.roles}
     principal, handle = find_signer(policy, key)
     role = role or _find_role(policy, asked, principal)
-    refuse_unknown_name("role", role, roles if asked is None else asked.roles)
+    refuse_unknown_name("role", role, roles if asked is None else demand_sign_off(policy, asked).roles)
     refuse_unknown_name("role", role, roles)
     chosen = roles[role]
     signer = StatementWriter(project, policy, role, principal, handle)
@@ -224,11 +224,12 @@ def _find_role(policy: Policy, asked: SignOffMatter | None, principal: str) -> s
     """The role of a person, if exactly one of those that a gate or canary asks for."""
     if asked is None:
         raise WrongUse("say in which role you sign, with --role")
-    known = [one for name in asked.roles if (one := policy.roles.role(name)) is not None]
+    asking = demand_sign_off(policy, asked).roles
+    known = [one for name in asking if (one := policy.roles.role(name)) is not None]
     mine = [one.name for one in known if principal in policy.roles.list_represented(one, tell_time())]
     if len(mine) != 1:
         has = f"{principal} has {' and '.join(mine) or 'none of them'}"
-        asks = f"the roles that sign here: {', '.join(asked.roles) or 'none'}"
+        asks = f"the roles that sign here: {', '.join(asking) or 'none'}"
         raise WrongUse(f"{asks}; {has}; say in which role you sign, with --role")
     return mine[0]
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from ci.changes.project import Project, load_sound
+from ci.approvals.gate import Gate
+from ci.changes.project import Project, choose_locked, load_sound
 from ci.cli.exits import WrongUse
-from ci.cli.options import refuse_unknown_name
+from reconciler.execution.launch.canary_choice import choose_canary, list_open
+from reconciler.execution.launch.canary_verdict import compare_canary
+from reconciler.ledger.store.database import reading
 from reconciler.model.sign_offs import SignOffMatter
+from reconciler.planning.views import view_campaign
+from schemas.manifest.canary import VERDICT
 from schemas.repository import Repository
 
 
@@ -25,7 +30,7 @@ def find_matter(
     if gate is not None:
         return repository, gate, _open_gate(gate)
     if canary is not None:
-        return repository, canary, _open_canary(repository, canary)
+        return repository, canary, _open_canary(project, repository, canary)
     return repository, given[0], None
 
 
@@ -35,6 +40,18 @@ def _open_gate(gate: str) -> SignOffMatter:
     raise WrongUse(f"there is no scheme {scheme}; there are: none")
 
 
-def _open_canary(repository: Repository, name: str) -> SignOffMatter:
-    refuse_unknown_name("campaign", name, repository.campaigns)
-    raise WrongUse(f"{name} has no canary that a signature opens")
+def _open_canary(project: Project, repository: Repository, name: str) -> SignOffMatter:
+    """The evidence of a canary: the comparison of its runs, as it is now."""
+    (declared,) = choose_locked(repository, [name])
+    canary = declared.campaign.canary
+    if canary is None or canary.then != VERDICT:
+        raise WrongUse(f"{name} has no canary with `then: {VERDICT}`, so there is nothing to sign")
+    validation = Gate(project, repository).find_validation(repository, canary.by or "")
+    with reading(project.state) as connection:
+        view = view_campaign(connection, repository, name, project.state)
+        runs = choose_canary(connection, view, canary)
+        if list_open(view, runs):
+            raise WrongUse(f"the canary of {name} is not complete: there is nothing to sign yet")
+        storage = repository.sites[declared.campaign.site].storage
+        compared = compare_canary(connection, view, runs, validation, project.state, storage)
+    return compared.open_matter()

@@ -15,6 +15,7 @@ from ci.changes.project import Project, choose_campaigns, list_folders, load_any
 from ci.cli.console import count_things, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import read_runs, reasoned
+from reconciler.execution.launch.admission import waits_for_verdict
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
 from reconciler.ledger.reading.observation import list_begun, list_sites, list_steps, read_identity
@@ -24,6 +25,8 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import EVERYTHING, read_pauses
 from reconciler.ledger.writing.transaction import Writer, name_user
+from reconciler.model.states import PauseKind
+from reconciler.outside.errors import GuardRefused
 from schemas.manifest.variant import is_expandable
 from schemas.repository import SITES
 
@@ -68,8 +71,12 @@ def pause(project: Project, scope: str, reason: str) -> None:
 @reasoned
 @pass_project
 def resume(project: Project, scope: str, reason: str) -> None:
-    """End a pause, whether a person, an alarm or a canary began it."""
+    """End a pause, whether a person, an alarm or a canary began it.
+
+    A canary with `then: verdict` is opened by a comparison that passes, or by a signature, and not by this.
+    """
     _check_scope(project, scope)
+    _refuse_canary(project, scope)
     with _acting(project) as actions:
         ended = PauseOrders(project.state).withdraw(scope) + actions.resume(scope, reason)
     say(f"{scope} goes on" if ended else f"{scope} was not paused; nothing was changed")
@@ -205,6 +212,26 @@ def _read_scope(project: Project, unit: str) -> Scope:
     gone = name if declared is None else f"{name}/{step}"
     say(f"{gone} is not declared any more; this is about what the ledger has of it")
     return scope
+
+
+def _refuse_canary(project: Project, scope: str) -> None:
+    """Checks that the only pause of a scope is not that of a canary that waits for its verdict.
+
+    Raises:
+        GuardRefused: it is.
+    """
+    name = scope.removeprefix("campaign:")
+    kinds = _read_ledger(
+        project, lambda connection: [one.kind for one in read_pauses(connection) if one.scope == scope]
+    )
+    if kinds != [PauseKind.CANARY]:
+        return
+    declared = load_any(project)[0].campaigns.get(name)
+    if declared is not None and waits_for_verdict(declared.campaign):
+        raise GuardRefused(
+            f"{name} waits for the verdict on its canary, which nobody resumes: a comparison that passes opens it, or"
+            f" for a warning a signature: `b2prod approve --canary {name} --reason …`"
+        )
 
 
 def _check_scope(project: Project, scope: str) -> None:

@@ -235,7 +235,9 @@ def _watch(
         try:
             here, _, closed = _read_head(project, followed)
             bound = min(interval, lease / 3)
-            options = TurnOptions(bound=bound, lease=lease, closed=closed, step=manager.step)
+            options = TurnOptions(
+                bound=bound, lease=lease, closed=closed, step=manager.step, canaries=memory.canaries
+            )
             outcome, trouble = _turn(here, names, options, state_views.append, sources, memory)
             if closed is not None:
                 trouble.append(closed)

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select
 
+from reconciler.execution.launch.canary_choice import choose_canary, list_open
+from reconciler.execution.launch.canary_verdict import CanaryState
 from reconciler.execution.tracking.attempt_recorder import LONGEST
 from reconciler.ledger.schema.tables import UNIT, UNIT_ATTEMPTS, attempts, intents, jobs, outputs, recipes
-from reconciler.ledger.writing.pauses import Pause, PauseWriter, find_pause
-from reconciler.model.plan import Group
-from reconciler.model.states import LIVE, IntentState, OutputState, PauseKind, PlanAction
+from reconciler.ledger.writing.pauses import B2PROD, LONGEST_REASON, Pause, PauseWriter, find_pause
+from reconciler.model.states import LIVE, IntentState, OutputState, PauseKind
 from reconciler.model.work_items import Address, WorkItem
 from reconciler.planning.input_check import list_ends, list_needs, look_into
 from reconciler.planning.views import View
 from renderer.applications import APPLICATIONS
-from schemas.manifest.campaign import Canary
-from schemas.manifest.runs import format_run, run_key
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.canary import HOLD, VERDICT
+from schemas.manifest.runs import run_key
 from schemas.repository import Repository
 
 PAUSED = " is paused by "
@@ -31,6 +33,9 @@ PAUSED = " is paused by "
 
 Hold = Callable[[WorkItem, str], None]
 """Called with a unit that does not begin, and with the reason."""
+
+JudgeCanary = Callable[[View, frozenset[int]], CanaryState]
+"""Called with a campaign and the runs of its canary, all made. Returns whether the rest may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,18 @@ def read_traffic(connection: Connection, now: int) -> Traffic:
     )
 
 
+def choose_canaries(
+    connection: Connection, views: Sequence[View], items: Iterable[WorkItem]
+) -> dict[str, frozenset[int]]:
+    """Campaign → the run keys of its canary, for the campaigns of the items that have one."""
+    wanted = {item.campaign.name for item in items}
+    return {
+        view.campaign.name: choose_canary(connection, view, view.campaign.canary)
+        for view in views
+        if view.campaign.canary is not None and view.campaign.name in wanted
+    }
+
+
 def choose_work(
     paused: Sequence[Pause],
     pauses: PauseWriter,
@@ -65,25 +82,36 @@ def choose_work(
     views: Sequence[View],
     items: Sequence[WorkItem],
     hold: Hold,
-) -> list[WorkItem]:
-    """The items that no pause, recent failure or canary holds back; `hold` is told of the others, with the reason.
+    canaries: Mapping[str, frozenset[int]],
+    judge: JudgeCanary,
+) -> tuple[list[WorkItem], list[WorkItem]]:
+    """The items that no pause, recent failure or canary holds back; and those that only a canary holds back.
 
+    `hold` is told of all that are held back, with the reason. `canaries` are the runs of the campaigns' canaries.
     When a canary is complete, this may pause its campaign.
     """
-    allowed = {view.campaign.name: _find_canary(view, pauses) for view in views}
-    chosen = []
+    allowed = {
+        view.campaign.name: _find_canary(view, canaries[view.campaign.name], paused, pauses, judge)
+        for view in views
+        if view.campaign.name in canaries
+    }
+    shown = {f"campaign:{view.campaign.name}" for view in views if waits_for_verdict(view.campaign)}
+    paused = [one for one in paused if one.kind != PauseKind.CANARY or one.scope not in shown]
+    chosen: list[WorkItem] = []
+    behind: list[WorkItem] = []
     for item in items:
         campaign = item.campaign
-        runs = allowed[campaign.name]
+        limit = allowed.get(campaign.name)
         if pause := find_pause(paused, campaign.name, campaign.site):
             hold(item, tell_pause(pause))
         elif item.address in traffic.early:
             hold(item, "a job failed a while ago, and is tried again later")
-        elif runs is not None and item.run not in runs:
-            hold(item, f"the canary of {campaign.name} goes first")
+        elif limit is not None and item.run not in limit[0]:
+            hold(item, limit[1])
+            behind.append(item)
         else:
             chosen.append(item)
-    return chosen
+    return chosen, behind
 
 
 def tell_pause(pause: Pause) -> str:
@@ -113,56 +141,47 @@ def limit_work(
     return list(chosen.values())
 
 
-def _find_canary(view: View, pauses: PauseWriter) -> frozenset[int] | None:
-    """The runs to which an incomplete canary limits a campaign; None if all runs may begin."""
-    canary = view.campaign.canary
-    if canary is None:
-        return None
-    runs = choose_canary(view, canary)
-    if _list_open(view, runs):
-        return runs
-    scope = f"campaign:{view.campaign.name}"
-    if canary.hold and pauses.find_resumed(scope, PauseKind.CANARY) is None:
+def _find_canary(
+    view: View, runs: frozenset[int], paused: Sequence[Pause], pauses: PauseWriter, judge: JudgeCanary
+) -> tuple[frozenset[int], str] | None:
+    """The runs to which a canary limits a campaign, and the reason; None if all runs may begin."""
+    canary, name = view.campaign.canary, view.campaign.name
+    assert canary is not None
+    if not runs and (canary.first is None or canary.then == VERDICT):
+        return runs, f"the canary of {name} has no run that the campaign takes"
+    scope = f"campaign:{name}"
+    if list_open(view, runs):
+        if canary.then == VERDICT:
+            _show_canary(scope, "", paused, pauses)
+        return runs, f"the canary of {name} goes first"
+    if canary.then == VERDICT:
+        state = judge(view, runs)
+        _show_canary(scope, state.reason, paused, pauses)
+        return None if state.is_open else (runs, state.reason)
+    if canary.then == HOLD and pauses.find_resumed(scope, PauseKind.CANARY, by_person=True) is None:
         reason = f"its canary of {len(runs)} runs is complete; look at it, then `b2prod resume {scope}`"
         pauses.pause(scope, PauseKind.CANARY, reason, "b2prod")
-        return frozenset()
+        return frozenset(), f"the canary of {name} goes first"
     return None
 
 
-def choose_canary(view: View, canary: Canary) -> frozenset[int]:
-    """The run keys of a canary: the first runs of the campaign that have an input, as many as the canary says."""
-    return frozenset(sorted({run for units in view.units for run in units.runs})[: canary.runs])
+def waits_for_verdict(campaign: Campaign) -> bool:
+    """Whether the rest of a campaign follows its canary only with a verdict, and never because a person resumes it."""
+    return campaign.canary is not None and campaign.canary.then == VERDICT
 
 
-def describe_stuck_canary(view: View) -> str | None:
-    """Why the canary cannot become complete by itself, so that all other runs wait for ever; None if it can."""
-    if view.campaign.canary is None or view.campaign.state != "active":
-        return None
-    runs = choose_canary(view, view.campaign.canary)
-    groups = _list_open(view, runs)
-    stuck = [group for group in groups if group.action in (PlanAction.BLOCKED, PlanAction.QUARANTINED)]
-    waiting = [group for group in groups if group.action == PlanAction.WAITING]
-    if not stuck or len(stuck) + len(waiting) < len(groups):
-        return None
-    run = next(run for run in stuck[0].runs if run in runs)
-    return (
-        f"all others wait for its canary of {len(runs)} runs, which is not complete:"
-        f" {stuck[0].step}/{format_run(run)} is {stuck[0].action.word} ({stuck[0].reason});"
-        " solve that, or remove the canary from the campaign"
-    )
+def _show_canary(scope: str, reason: str, paused: Sequence[Pause], pauses: PauseWriter) -> None:
+    """Makes the pause of a canary that waits for its verdict say the reason; ends it if there is none.
 
-
-def _list_open(view: View, runs: frozenset[int]) -> list[Group]:
-    """The groups of a canary that are not done. A run that was made before and is blocked now does not count."""
-    made = {(step, run) for step, _, run in view.observed.made}
-    found = []
-    for group in view.plan.groups:
-        left = [run for run in group.runs if run in runs]
-        if group.action == PlanAction.BLOCKED:
-            left = [run for run in left if (group.step, run) not in made]
-        if left and group.action not in (PlanAction.OBSOLETE, PlanAction.REUSE):
-            found.append(group)
-    return found
+    The pause only tells people: whether the rest follows is judged in each turn.
+    """
+    known = [one for one in paused if (one.scope, one.kind) == (scope, PauseKind.CANARY)]
+    if [one.reason for one in known] == [reason[:LONGEST_REASON]]:
+        return
+    if known:
+        pauses.resume(scope, reason or "its canary is open, or is made again", B2PROD, PauseKind.CANARY)
+    if reason:
+        pauses.pause(scope, PauseKind.CANARY, reason, B2PROD)
 
 
 StepKey = tuple[str, str]

@@ -29,11 +29,11 @@ class Stager:
     def __init__(self, sites: Mapping[str, Site], writer: Writer) -> None:
         self._sites, self._writer = sites, writer
 
-    def stage(self, items: Sequence[WorkItem]) -> tuple[list[WorkItem], int, Mapping[Address, str]]:
+    def stage(self, items: Sequence[WorkItem]) -> tuple[list[WorkItem], set[Address], Mapping[Address, str]]:
         """Requests the input that is not on disk, in the order of the items, within the site's limits.
 
         Returns:
-            The items whose input is on disk; the number of units that wait; and unit → path of a lost file of its input.
+            The items whose input is on disk; the units that wait; and unit → path of a lost file of its input.
         """
         asked: defaultdict[str, list[WorkItem]] = defaultdict(list)
         away: dict[str, frozenset[int]] = {}
@@ -61,7 +61,7 @@ class Stager:
                 elif item.run in left[dataset]:
                     waiting.add(item.address)
         ready = [item for item in items if item.address not in waiting and item.address not in lost]
-        return ready, len(waiting), lost
+        return ready, waiting, lost
 
     def _ask(self, prestage: Prestage, items: Sequence[WorkItem]) -> dict[tuple[str, int], str]:
         """Calls the command. Returns dataset and run key → the path of a file that the command calls lost."""

@@ -17,6 +17,8 @@ from reconciler.model.states import PauseKind
 EVERYTHING = "all"
 B2PROD = "b2prod"
 """The name that begins and ends a pause if no person does."""
+LONGEST_REASON = 500
+"""The number of characters of a reason that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,12 @@ class PauseWriter:
         with self._writer.writing(polling=True) as journal:
             if any((one.scope, one.kind) == (scope, kind) for one in read_pauses(journal.connection)):
                 return False
-            row: dict[str, Any] = {"scope": scope, "kind": kind, "reason": reason[:500], "who": who}
+            row: dict[str, Any] = {
+                "scope": scope,
+                "kind": kind,
+                "reason": reason[:LONGEST_REASON],
+                "who": who,
+            }
             if names := sorted(subject):
                 row["subject"] = _write_names(names)
             journal.insert(pauses, [{**row, "since": self._writer.clock.show()}])
@@ -83,16 +90,22 @@ class PauseWriter:
 
     def resume(self, scope: str, reason: str, who: str, kind: PauseKind | None = None) -> int:
         """Ends the pauses of a scope, of one kind or of all kinds. Returns how many pauses ended."""
-        values = {"ended": self._writer.clock.show(), "ended_by": who, "ended_reason": reason[:500]}
+        values = {
+            "ended": self._writer.clock.show(),
+            "ended_by": who,
+            "ended_reason": reason[:LONGEST_REASON],
+        }
         with self._writer.writing(polling=True) as journal:
             at = and_(pauses.c.scope == scope, pauses.c.ended.is_(None))
             if kind is not None:
                 at = and_(at, pauses.c.kind == kind)
             return len(journal.update(pauses, at, values))
 
-    def find_resumed(self, scope: str, kind: PauseKind) -> str | None:
-        """When the last pause of that kind ended; None if none ended."""
-        at = (pauses.c.scope == scope, pauses.c.kind == kind, pauses.c.ended.is_not(None))
+    def find_resumed(self, scope: str, kind: PauseKind, *, by_person: bool = False) -> str | None:
+        """When the last pause of that kind ended, or was ended by a person; None if none was."""
+        at = [pauses.c.scope == scope, pauses.c.kind == kind, pauses.c.ended.is_not(None)]
+        if by_person:
+            at.append(pauses.c.ended_by != B2PROD)
         query = select(pauses.c.ended).where(*at).order_by(pauses.c.id.desc())
         found: str | None = self._writer.find(query)
         return found

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ci.cli.exits import Exit
 from ci.reports.progress import tell_outcome
@@ -46,6 +46,19 @@ def test_what_lies_behind_a_unit_whose_input_is_on_tape_waits_with_it(tmp_path):
     outcome = world.reconcile()
     assert (outcome.failed, outcome.staging, outcome.produced) == ([], 1, 2)
     assert outcome.held == {"what they read is not made yet": 1}
+
+
+def test_the_input_of_what_a_canary_holds_back_is_brought_to_disk_meanwhile(tmp_path):
+    world = World(tmp_path, (LIMITS, f"{LIMITS}\ncanary: {{runs: 1}}"), campaign=ONE_STEP, files=(1, 1))
+    put_on_tape(world, 2, "staging")
+    outcome = world.reconcile()
+    assert (outcome.produced, outcome.staging) == (1, 0)
+    assert outcome.held == {"the canary of proc7 goes first": 1}
+    with opened(world.state) as engine, engine.begin() as connection:
+        query = select(files.c.storage).where(files.c.run == 2)
+        assert connection.execute(query).scalars().all() == ["staging"]
+    outcome = world.reconcile()
+    assert (outcome.produced, outcome.staging) == (0, 1)
 
 
 def test_what_cannot_begin_takes_no_place_among_those_in_flight(tmp_path):

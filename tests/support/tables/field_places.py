@@ -54,8 +54,11 @@ campaign steps.*.expected renderer/jobs/requests.py
 campaign steps.*.split renderer/jobs/job_json.py
 campaign steps.*.bundle.runs reconciler/model/bundles.py
 campaign steps.*.bundle.minutes reconciler/model/bundles.py
-campaign canary.runs reconciler/execution/launch/admission.py
-campaign canary.then reconciler/execution/launch/admission.py:hold
+campaign canary.runs reconciler/execution/launch/canary_choice.py:chosen
+campaign canary.spread reconciler/execution/launch/canary_choice.py
+campaign canary.then reconciler/execution/launch/admission.py
+campaign canary.by reconciler/execution/canaries.py
+campaign canary.against schemas/manifest/campaign.py
 campaign limits.max_units reconciler/planning/planner.py
 campaign limits.max_restate reconciler/planning/planner.py
 campaign limits.max_in_flight reconciler/execution/launch/admission.py
