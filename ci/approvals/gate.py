@@ -145,7 +145,10 @@ class Gate:
         state = self._project.state
         try:
             with reading(state) as connection:
-                state_view = read_state_view(connection, self._repository, names, state, spare=True)
+                signs = self.read_sign_offs
+                state_view = read_state_view(
+                    connection, self._repository, names, state, spare=True, read_sign_offs=signs
+                )
         except SourceUnavailable:
             return set()
         return {one.campaign for one in state_view.plan.campaigns if not _count(one)}

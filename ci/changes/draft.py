@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from schemas.repository import Declared, Release, Repository
 from schemas.rules.decisions import TODO
 from schemas.yaml.composer import Path
-from schemas.yaml.document import Document, read_yaml
+from schemas.yaml.document import Document, find_value, read_yaml
 from schemas.yaml.scalars import is_ambiguous, resolve_plain
 
 _COPIED = {
@@ -66,6 +67,38 @@ def draft_campaign(repository: Repository, other: Declared, text: str, name: str
     if document is None or findings or document.data != expected:
         raise Undraftable(f"{other.document.file} cannot be copied: write each top-level key on its own line")
     return Draft(drafted, tuple(what for _, what in decisions))
+
+
+def draft_iteration(other: Declared, text: str, release: str, tag: str) -> str:
+    """The next iteration of a calibration: a copy of the manifest `other`, with another release and first global tag.
+
+    It is held, and supersedes the other one.
+
+    Raises:
+        Undraftable: a key at the top does not begin a line, or there is no release or tag.
+    """
+    document = other.document
+    wanted = [(("release",), release), (("global_tags", 0, "name"), tag)]
+    lines = text.removesuffix("\n").split("\n")
+    expected = deepcopy(document.data)
+    for path, new in wanted:
+        raw, place = document.text(path), document.place(path)
+        if raw is None or "\n" in raw.text:
+            raise Undraftable(f"{document.file} has no {path[0]} that can be replaced")
+        begun = place.column - 1
+        end = begun + len(raw.text) + (0 if raw.plain else 2)
+        line = lines[place.line - 1]
+        lines[place.line - 1] = f"{line[:begun]}{_write(new)}{line[end:]}"
+        find_value(expected, path[:-1])[path[-1]] = new
+    editing = _Editing("\n".join(lines) + "\n", document)
+    for key, value in (("state", "held"), ("supersedes", [other.campaign.name]), ("running_jobs", None)):
+        editing.put(key, value)
+        expected[key] = value
+    drafted = editing.text()
+    read, findings = read_yaml(document.file, drafted.encode())
+    if read is None or findings or read.data != {k: v for k, v in expected.items() if v is not None}:
+        raise Undraftable(f"{document.file} cannot be copied: write each top-level key on its own line")
+    return drafted
 
 
 def _bump(other: Declared, name: str) -> Iterator[tuple[str, Any]]:

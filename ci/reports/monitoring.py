@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
 
 from ci.changes.project import Project
 from ci.cli.console import say
@@ -19,11 +20,14 @@ from reconciler.ledger.reading.event_log import LogEvent, find_last, read_events
 from reconciler.ledger.reading.progress import list_under_way
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
-from reconciler.monitoring.health import HealthStatus, judge_campaign, judge_ending
+from reconciler.ledger.writing.trust import list_roots
+from reconciler.monitoring.health import HealthStatus, judge_campaign, judge_ending, tell_overdue
 from reconciler.monitoring.metrics import LedgerCollector, TurnMetrics
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.metrics_server import MetricsServer
 from reconciler.planning.views import StateView
+from schemas.policy.policy import read_policy
+from schemas.policy.roles import Roles
 
 _END = 1 << 16
 
@@ -53,6 +57,13 @@ def log_events(file: Path, events: Sequence[LogEvent]) -> None:
     if events:
         with file.open("a") as stream:
             stream.write("".join(json.dumps(one.data(), ensure_ascii=False) + "\n" for one in events))
+
+
+def read_pinned_roles(connection: Connection) -> Roles | None:
+    """The roles of the pinned trust root; None if none is pinned, or it cannot be read."""
+    roots = list_roots(connection)
+    policy = read_policy(roots[-1].files)[0] if roots else None
+    return None if policy is None else policy.roles
 
 
 class Monitor:
@@ -137,6 +148,7 @@ class Monitor:
                     paused = read_pauses(connection)
                     for view in state_view.views:
                         statuses += judge_campaign(connection, view, paused, now)
+                    statuses += tell_overdue(state_view.stages, read_pinned_roles(connection), now)
                     planned = {view.campaign.name for view in state_view.views}
                     for name in sorted({*list_under_way(connection)} - planned):
                         statuses += judge_ending(connection, name, now)

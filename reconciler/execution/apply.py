@@ -23,6 +23,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.planning.gates.judging import GATE
 from reconciler.planning.views import StateView, read_lost, read_state_view
 from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository
@@ -47,14 +48,20 @@ def apply_plan(
         SourceUnavailable: something that must be read cannot be read.
     """
     names = [item["campaign"] for item in stored["campaigns"]]
-    lost = read_lost(stored)
+    lost, signs = read_lost(stored), turn_options.permits.read_sign_offs
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to apply
     with holding(state, turn_options.lease) as lease:
         with reading(state) as connection:
             _confirm_lost(connection, lost)
             state_view = read_state_view(
-                connection, repository, names, state, refresh=stored["refreshed"], lost=lost
+                connection,
+                repository,
+                names,
+                state,
+                refresh=stored["refreshed"],
+                lost=lost,
+                read_sign_offs=signs,
             )
             begun = read_plan(connection, stored["digest"])
         fresh = state_view.plan.digest() == stored["digest"]
@@ -72,7 +79,9 @@ def apply_plan(
             launcher.settle()
             if not fresh:
                 with reading(state) as connection:
-                    state_view = read_state_view(connection, repository, names, state, lost=lost)
+                    state_view = read_state_view(
+                        connection, repository, names, state, lost=lost, read_sign_offs=signs
+                    )
             return _launch(launcher, state_view, announce, _list_units(stored))
 
 
@@ -105,11 +114,14 @@ def reconcile(
         left = [name for name in names if name not in away and name not in barred]
         if names and not left:
             _refuse_storages(away, barred)
+        signs = turn_options.permits.read_sign_offs
         with reading(state) as connection:
             if refresh or memory is None:
-                state_view = read_state_view(connection, repository, left, state, refresh=refresh, spare=True)
+                state_view = read_state_view(
+                    connection, repository, left, state, refresh=refresh, spare=True, read_sign_offs=signs
+                )
             else:
-                state_view = memory.read(connection, repository, left, state)
+                state_view = memory.read(connection, repository, left, state, signs)
         launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, state_view)
@@ -245,6 +257,12 @@ def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:
     )
 
 
+def _list_gates(stored: Mapping[str, Any]) -> list[str]:
+    """Why units of a campaign's plan wait for gates."""
+    waits = (group["reason"] for group in stored["groups"] if group["action"] == PlanAction.WAITING.word)
+    return sorted(reason for reason in waits if reason.startswith(GATE))
+
+
 def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: bool) -> None:
     """Raises `GuardRefused` with what changed since the plan was made. If a plan is `resumed`, its own writes do not count."""
     now = state_view.plan.content()
@@ -258,6 +276,9 @@ def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: 
     for before, after in zip(stored["campaigns"], now["campaigns"], strict=True):
         changed = [pin for pin in before["pins"] if before["pins"][pin] != after["pins"].get(pin)]
         moved += [f"the {pin} of {before['campaign']} changed" for pin in changed]
+        gates = [_list_gates(one) for one in (before, after)]
+        if gates[0] != gates[1]:
+            moved.append(f"a gate of {before['campaign']} opened or closed, or waits for something else")
     if not moved and not resumed:
         moved.append("its content was edited, or the tool changed")
     if moved:

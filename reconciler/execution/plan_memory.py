@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -11,13 +11,15 @@ from reconciler.ledger.reading.changed_runs import find_changed
 from reconciler.ledger.reading.event_log import has_entry, read_last_entry
 from reconciler.ledger.reading.observation import Identity, read_identity
 from reconciler.ledger.store.database import State
-from reconciler.planning.views import StateView, read_state_view
+from reconciler.model.sign_offs import lack_signatures
+from reconciler.planning.gates.judging import ReadSignOffs
+from reconciler.planning.views import StateView, draft_state_view, hold_state_view
 from schemas.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A state view, and all that it was made from: a plan is a function of the repository and of what the serials tell.
+    """A state view before gates, and all that it was made from: it is a function of the repository and of what the serials tell.
 
     `entry` are number and digest of the journal's last entry: a copy of the ledger that was put back may come to the same
     serial in another way. `file` tells one SQLite file from another at the same place.
@@ -45,9 +47,16 @@ class PlanMemory:
         self._kept: _Kept | None = None
 
     def read(
-        self, connection: Connection, repository: Repository, names: Sequence[str], state: State
+        self,
+        connection: Connection,
+        repository: Repository,
+        names: Sequence[str],
+        state: State,
+        read_sign_offs: ReadSignOffs = lack_signatures,
     ) -> StateView:
         """The views and the plan of the named campaigns, as `read_state_view` with `spare` gives them.
+
+        Gates are judged in each call, by what was seen until then: comparisons and signatures move no serial.
 
         Those of the last call are returned if it was given the same `repository`, names and state, and the ledger's serials are
         the same. What depends on more than these is read again: a campaign that could not be read, runs that are not admitted
@@ -57,6 +66,15 @@ class PlanMemory:
         Raises:
             SourceUnavailable: no campaign can be planned.
         """
+        drafts = self._draft(connection, repository, names, state)
+        held = hold_state_view(connection, repository, state, drafts, read_sign_offs)
+        if self._kept is not None and held is not drafts:  # other campaigns that were looked at are kept too
+            self._kept = replace(self._kept, state_view=replace(drafts, drafts=held.drafts))
+        return held
+
+    def _draft(
+        self, connection: Connection, repository: Repository, names: Sequence[str], state: State
+    ) -> StateView:
         now, file = read_identity(connection), _find_file(state)
         kept, self._kept = self._kept, None
         if (
@@ -66,15 +84,15 @@ class PlanMemory:
             or (kept.identity.ledger, kept.identity.catalogue_serial) != (now.ledger, now.catalogue_serial)
             or not has_entry(connection, *kept.entry)
         ):
-            found = read_state_view(connection, repository, names, state, spare=True)
+            found = draft_state_view(connection, repository, names, state, spare=True)
         elif kept.identity == now and kept.is_whole:
             self._kept = kept
             return kept.state_view
         elif (changed := find_changed(connection, kept.entry[0])) is None:
-            found = read_state_view(connection, repository, names, state, spare=True)
+            found = draft_state_view(connection, repository, names, state, spare=True)
         else:
             former = {view.campaign.name: view for view in kept.state_view.views}
-            found = read_state_view(
+            found = draft_state_view(
                 connection, repository, names, state, spare=True, former=former, changed=changed
             )
         entry = read_last_entry(connection)

@@ -58,3 +58,8 @@ class SignOffs:
 def lack_all(matter: SignOffMatter, obstacle: str) -> SignOffs:
     """The sign-offs of a matter of which no signature counts, and why."""
     return SignOffs(missing=dict.fromkeys(matter.roles, "nobody has signed"), obstacle=obstacle)
+
+
+def lack_signatures(matter: SignOffMatter) -> SignOffs:
+    """The sign-offs of a matter that nobody has signed yet."""
+    return SignOffs(missing=dict.fromkeys(matter.roles, "nobody has signed"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from statistics import quantiles
 from typing import Any
 
@@ -18,12 +18,15 @@ from reconciler.ledger.writing.pauses import Pause, find_full, find_pause
 from reconciler.model.plan import Group
 from reconciler.model.states import LIVE, MAKING, AttemptState, OutputState, PlanAction
 from reconciler.model.work_items import format_address
+from reconciler.planning.gates.judging import StageStatus
 from reconciler.planning.views import View
 from renderer.jobs.logs import gather_alike, tell_alike
 from schemas.files.times import read_time
 from schemas.manifest.runs import run_key
+from schemas.policy.roles import Roles
 
 PROGRESSING, WAITING, BLOCKED, STALLED, DEGRADED = "Progressing", "Waiting", "Blocked", "Stalled", "Degraded"
+OVERDUE = "Overdue"
 
 SILENCE = timedelta(hours=1)
 """A campaign counts as stalled if nothing is known about one of its jobs for this time."""
@@ -64,6 +67,41 @@ def judge_campaign(
     """The statuses of a campaign at the time `now`, the good one first; empty if everything is done and no job runs."""
     name = view.campaign.name
     return tuple(HealthStatus(name, kind, reason) for kind, reason in _judge(connection, view, paused, now))
+
+
+def tell_overdue(
+    statuses: Iterable[StageStatus], roles: Roles | None, now: datetime
+) -> tuple[HealthStatus, ...]:
+    """The overdue stages of schemes, for each campaign that they are about; with the people whose move it is, and their deputies.
+
+    A stage that waits is not told beside the one that it waits for.
+    """
+    today = now.astimezone(UTC).date()
+    found = []
+    for status in statuses:
+        if status.is_closed or not status.is_overdue(today):
+            continue
+        people = name_people(roles, status.whose, today)
+        listed = f" ({', '.join(people)})" if people else ""
+        reason = f"{status.scheme}: {status.tell()}{listed}"
+        names = sorted({name.partition("/")[0] for name in status.stage.names})
+        found += [HealthStatus(name, OVERDUE, reason) for name in names]
+    return tuple(dict.fromkeys(found))
+
+
+def name_people(roles: Roles | None, names: Iterable[str], today: date) -> list[str]:
+    """The people of roles, and those who stand in for them on a day."""
+    if roles is None:
+        return []
+    known = [role for name in names if (role := roles.role(name)) is not None]
+    people = [person for role in known for person in role.people]
+    people += [
+        one.deputy
+        for role in known
+        for one in roles.delegations
+        if one.role == role.name and one.first <= today <= one.last
+    ]
+    return list(dict.fromkeys(people))
 
 
 def judge_ending(connection: Connection, name: str, now: datetime) -> tuple[HealthStatus, ...]:

@@ -12,9 +12,9 @@ from typing import Any
 
 from reconciler.ledger.reading.event_log import LogEvent
 from reconciler.model.states import PauseKind
-from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, HealthStatus
+from reconciler.monitoring.health import BLOCKED, DEGRADED, OVERDUE, STALLED, HealthStatus
 
-TOLD = (BLOCKED, STALLED, DEGRADED)
+TOLD = (BLOCKED, STALLED, DEGRADED, OVERDUE)
 """Statuses that people must hear of. The others are normal."""
 
 TURN = "reconciler"

@@ -336,8 +336,13 @@ def _list_outputs(runs: Mapping[str, set[int]], run: int) -> tuple[str, ...]:
     return tuple(output for output, here in runs.items() if run in here)
 
 
+def digest_group(units: StepUnits, outputs: tuple[str, ...], runs: tuple[int, ...]) -> str:
+    """The digest of all that determines some outputs of these sorted runs: recipes, inputs and payload sets."""
+    return _digest_group(_Column(units), outputs, runs)
+
+
 def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[int, ...]) -> str:
-    """The digest of all that determines the outputs of a group's units: recipes, inputs and payload sets."""
+    """As `digest_group`; empty for a step or an output that is no longer declared."""
     if column is None or any(output not in column.units.fingerprints for output in outputs):
         return ""
     units = column.units

@@ -17,11 +17,14 @@ from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan, Observed, Plan
+from reconciler.model.sign_offs import lack_signatures
 from reconciler.model.states import PlanAction
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
 from reconciler.planning.declaration import Declaration, choose_units
+from reconciler.planning.gates.judging import ReadSignOffs, StageStatus
+from reconciler.planning.gates.reading import GateReader
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
 from reconciler.planning.sources import SourceReader, list_coming
@@ -33,6 +36,7 @@ from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
 from schemas.manifest.runs import list_experiments
+from schemas.manifest.scheme import Scheme
 from schemas.repository import Declared, Repository
 
 
@@ -59,12 +63,16 @@ class StateView:
     """All planned campaigns at one moment, and their plan. `drift` describes each lost output.
 
     `absent` maps each campaign that cannot be read completely to the reason. The plan does not include these campaigns.
+    `stages` are those of the schemes that make their steps; `drafts` are the views, also of other campaigns, before the gates
+    of schemes.
     """
 
     views: tuple[View, ...]
     plan: Plan
     drift: tuple[str, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[StageStatus, ...] = ()
+    drafts: Mapping[str, View] = field(default_factory=dict, repr=False, compare=False)
 
 
 def view_campaign(
@@ -74,15 +82,38 @@ def view_campaign(
     state: State,
     lost: Mapping[bytes, str] | None = None,
 ) -> View:
-    """The view of one campaign at the moment of the connection's transaction. The campaign must have a current lock.
+    """The view of one campaign at the moment of the connection's transaction, without the gates of schemes.
 
-    `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`.
+    The campaign must have a current lock. `lost` maps fingerprints of outputs that the storage lacks to `gone` or `changed`.
 
     Raises:
         ValueError: the campaign has no lock.
         SourceUnavailable: something that the campaign depends on cannot be read.
     """
     return _Reader(connection, repository, state, {name: lost or {}}, frozenset({name})).view(name)
+
+
+def view_gated_campaign(
+    connection: Connection, repository: Repository, name: str, state: State, read_sign_offs: ReadSignOffs
+) -> View:
+    """As `view_campaign`, with the gates of schemes: units behind closed ones wait."""
+    reader = _Reader(connection, repository, state, {}, frozenset({name}))
+    view = reader.view(name)
+    gates = GateReader(connection, repository, reader.find, read_sign_offs)
+    upstream = sorted(repository.find_upstream(view.campaign) & reader.views.keys())
+    stuck: dict[str, frozenset[int]] = {}
+    for other in upstream:
+        gates.hold(reader.views[other].plan, reader.views[other].units, stuck)
+    return replace(view, plan=gates.hold(view.plan, view.units, stuck))
+
+
+def judge_stages(
+    connection: Connection, repository: Repository, scheme: Scheme, state: State, read_sign_offs: ReadSignOffs
+) -> tuple[StageStatus, ...]:
+    """The stages of a scheme in its order, bucket by bucket."""
+    reader = _Reader(connection, repository, state, {}, frozenset())
+    judged = GateReader(connection, repository, reader.find, read_sign_offs).judge(scheme)
+    return tuple(one for statuses in judged.values() for one in statuses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +146,17 @@ class _Reader:
             finally:
                 self.path.pop()
         return self.views[name]
+
+    def find(self, name: str) -> View:
+        """As `view`; whatever is wrong with the campaign is a `SourceUnavailable`."""
+        try:
+            return self.view(name)
+        except (SourceUnavailable, SQLAlchemyError):
+            raise
+        except (
+            Exception
+        ) as error:  # an unexpected error of one campaign closes the gates that look at it, and no other
+            raise SourceUnavailable(f"{name} cannot be read: {note_defect(error)}") from error
 
     def read_units(self, name: str) -> tuple[StepUnits, ...] | None:
         """The units of a live campaign; None if it has no lock."""
@@ -231,14 +273,37 @@ def read_state_view(
     refresh: bool = False,
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
     spare: bool = False,
+    read_sign_offs: ReadSignOffs = lack_signatures,
+) -> StateView:
+    """The views and the plan of the named campaigns, with the gates of schemes, for which nobody has signed if nothing reads it.
+
+    With `refresh`, the storage is checked too, not only the ledger. `lost` is the result of an earlier check: campaign →
+    fingerprint → `gone` or `changed`.
+
+    Raises:
+        SourceUnavailable: something that a campaign depends on cannot be read. With `spare`, such a campaign is left out,
+            and the error is raised only if no campaign can be planned.
+    """
+    drafts = draft_state_view(connection, repository, names, state, refresh=refresh, lost=lost, spare=spare)
+    return hold_state_view(connection, repository, state, drafts, read_sign_offs)
+
+
+def draft_state_view(
+    connection: Connection,
+    repository: Repository,
+    names: Sequence[str],
+    state: State,
+    *,
+    refresh: bool = False,
+    lost: Mapping[str, Mapping[bytes, str]] | None = None,
+    spare: bool = False,
     former: Mapping[str, View] | None = None,
     changed: Mapping[str, Collection[int]] | None = None,
 ) -> StateView:
-    """The views and the plan of the named campaigns. With `refresh`, the storage is checked too, not only the ledger.
+    """As `read_state_view`, before the gates of schemes.
 
-    `lost` is the result of an earlier check: campaign → fingerprint → `gone` or `changed`. `former` are views of an earlier
-    moment that had the same repository and run catalogue, and `changed` are the runs, by campaign, of which the ledger has
-    something new since then: of the others, what was done is not read again.
+    `former` are such views of an earlier moment that had the same repository and run catalogue, and `changed` are the runs, by
+    campaign, of which the ledger has something new since then: of the others, what was done is not read again.
 
     Raises:
         SourceUnavailable: something that a campaign depends on cannot be read. With `spare`, such a campaign is left out,
@@ -278,7 +343,39 @@ def read_state_view(
         refreshed=refresh,
         lost=tuple(stored),
     )
-    return StateView(tuple(views), plan, tuple(drift), absent)
+    return StateView(tuple(views), plan, tuple(drift), absent, drafts=reader.views)
+
+
+def hold_state_view(
+    connection: Connection,
+    repository: Repository,
+    state: State,
+    drafts: StateView,
+    read_sign_offs: ReadSignOffs,
+) -> StateView:
+    """A state view from its drafts: units behind closed gates wait. The same value if no scheme makes steps of its campaigns.
+
+    Other campaigns that schemes look at are read, and kept among the drafts.
+    """
+    planned = frozenset(view.campaign.name for view in drafts.views)
+    schemes = [one for one in repository.schemes.values() if one.campaigns & planned]
+    if not schemes:
+        return drafts
+    reader = _Reader(connection, repository, state, {}, planned, views=dict(drafts.drafts))
+    gates = GateReader(connection, repository, reader.find, read_sign_offs)
+    stuck: dict[str, frozenset[int]] = {}
+    views = []
+    for view in drafts.views:
+        plan = gates.hold(view.plan, view.units, stuck)
+        views.append(view if plan is view.plan else replace(view, plan=plan))
+    stages = [one for scheme in schemes for judged in gates.judge(scheme).values() for one in judged]
+    return replace(
+        drafts,
+        views=tuple(views),
+        plan=replace(drafts.plan, campaigns=tuple(view.plan for view in views)),
+        stages=tuple(stages),
+        drafts=reader.views,
+    )
 
 
 def _order_campaigns(repository: Repository, names: Iterable[str]) -> list[str]:

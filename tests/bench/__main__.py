@@ -37,6 +37,7 @@ from tests.bench.guard import guard
 from tests.bench.peers import measure_peers
 from tests.bench.planning import measure_planning, read_peak
 from tests.bench.publishing import measure_publishing
+from tests.bench.schemes import measure_schemes
 from tests.bench.skims import measure_skims
 from tests.bench.waiting import measure_waiting, write_jobs
 from tests.bench.watching import measure_watching
@@ -67,6 +68,7 @@ def main(arguments: list[str]) -> None:
     print_table(measure_renders())
     print_table(measure_difference())
     print_table(measure_gate())
+    print_table(measure_schemes())
     print_table(measure_publishing())
     print_table(measure_skims())
     print_table(measure_datasets())

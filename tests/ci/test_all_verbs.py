@@ -226,6 +226,7 @@ state export     0 4 4 0 3
 STATELESS = {
     *(
         "new",
+        "scheme next",
         "import-b2skim",
         "check",
         "review",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ci.approvals.gate import Gate
 from ci.changes.project import Project, choose_locked, load_sound
 from ci.cli.exits import WrongUse
+from ci.cli.options import refuse_unknown_name
 from reconciler.execution.launch.canary_choice import choose_canary, list_open
 from reconciler.execution.launch.canary_verdict import compare_canary
 from reconciler.ledger.store.database import reading
-from reconciler.model.sign_offs import SignOffMatter
-from reconciler.planning.views import view_campaign
+from reconciler.model.sign_offs import SignOffMatter, lack_signatures
+from reconciler.planning.views import judge_stages, view_campaign
 from schemas.manifest.canary import VERDICT
 from schemas.repository import Repository
 
@@ -28,16 +29,25 @@ def find_matter(
         raise WrongUse("name exactly one thing: NAME, --gate SCHEME/STAGE or --canary CAMPAIGN")
     repository = load_sound(project, [given[0].partition("/")[0]])
     if gate is not None:
-        return repository, gate, _open_gate(gate)
+        return repository, gate, _open_gate(project, repository, gate)
     if canary is not None:
         return repository, canary, _open_canary(project, repository, canary)
     return repository, given[0], None
 
 
-def _open_gate(gate: str) -> SignOffMatter:
-    """The evidence of a gate. No scheme can be declared so far."""
-    scheme = gate.partition("/")[0]
-    raise WrongUse(f"there is no scheme {scheme}; there are: none")
+def _open_gate(project: Project, repository: Repository, gate: str) -> SignOffMatter:
+    """The evidence of a stage, named as SCHEME/STAGE, or SCHEME/STAGE.BUCKET."""
+    name, _, stage = gate.partition("/")
+    refuse_unknown_name("scheme", name, repository.schemes)
+    scheme = repository.schemes[name]
+    with reading(project.state) as connection:
+        judged = judge_stages(connection, repository, scheme, project.state, lack_signatures)
+    known = {one.name_gate().partition("/")[2]: one for one in judged}
+    refuse_unknown_name("gate", stage, known)
+    matter = known[stage].matter
+    if matter is None:
+        raise WrongUse(f"nobody signs {gate}: its stage has no `sign`")
+    return matter
 
 
 def _open_canary(project: Project, repository: Repository, name: str) -> SignOffMatter:

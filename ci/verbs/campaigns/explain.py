@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection
 
+from ci.approvals.signatures import find_sign_offs
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import Project, Settings, choose_campaigns, load_any, load_readable, pass_project
 from ci.cli.console import count_things, print_data, print_json, say
@@ -32,7 +33,7 @@ from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_both
 from reconciler.planning.production import read_production
 from reconciler.planning.value_origins import list_files, trace_values
-from reconciler.planning.views import View, view_campaign
+from reconciler.planning.views import View, view_gated_campaign
 from reconciler.run_catalogue.run_selection import explain_absence
 from renderer.applications.basf2 import find_trust
 from renderer.identity.payloads import Payload, find_payloads
@@ -149,7 +150,8 @@ def _list_declared(
     """The declared units of a run, and the name of their site."""
     site = repository.sites[repository.campaigns[name].campaign.site]
     with reading(project.state) as connection:
-        view = view_campaign(connection, repository, name, project.state)
+        signs = find_sign_offs(project, repository)
+        view = view_gated_campaign(connection, repository, name, project.state, signs)
         chosen = [units for units in view.units if step in (None, units.step.name)]
         found = [_explain(connection, repository, site, view, units, key) for units in chosen]
     if not found:

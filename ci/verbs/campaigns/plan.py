@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from ci.approvals.signatures import find_sign_offs
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.project import Project, passes_project
 from ci.cli.console import print_data, say
@@ -55,7 +56,10 @@ def plan(
     chosen, repository = choice.require(), choice.repository
     with reading(project.state) as connection:
         state = project.state
-        state_view = read_state_view(connection, repository, chosen, state, refresh=refresh, spare=True)
+        signs = find_sign_offs(project, repository)
+        state_view = read_state_view(
+            connection, repository, chosen, state, refresh=refresh, spare=True, read_sign_offs=signs
+        )
         known = {*repository.campaigns, *choice.wrong}
         orphans = [name for name in list_campaigns(connection) if name not in known]
     stored = store_plan(state_view.plan, project.origin)

@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection, select
 
+from ci.approvals.signatures import find_sign_offs
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import STALE, Project, list_folders, load_any, pass_project
 from ci.cli.console import count_things, print_data, print_json, say
@@ -23,12 +24,12 @@ from reconciler.ledger.schema.tables import runs
 from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.states import PlanAction
-from reconciler.monitoring.health import BLOCKED, HealthStatus, judge_campaign, judge_ending
+from reconciler.monitoring.health import BLOCKED, HealthStatus, judge_campaign, judge_ending, tell_overdue
 from reconciler.outside.clock import format_time
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.production import Produced, read_production
-from reconciler.planning.views import View, view_campaign
+from reconciler.planning.views import View, judge_stages, view_gated_campaign
 from reconciler.run_catalogue.run_selection import explain_absences
 from reconciler.sources.records import SourceRecord, read_records
 from schemas.manifest.runs import format_runs, run_key
@@ -52,7 +53,8 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
     absences: list[dict[str, Any]] = []
     unknown: dict[str, str] = {}
     health: list[HealthStatus] = []
-    now = datetime.now(UTC)
+    shown: set[str] = set()
+    now, signs = datetime.now(UTC), find_sign_offs(project, repository)
     with reading(project.state) as connection:
         for text in tell_strange(connection, project.state):
             say(text)
@@ -73,7 +75,7 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
                 why = None if declared.lock is None else str(wrong[0])
             else:
                 try:
-                    view = view_campaign(connection, repository, name, project.state)
+                    view = view_gated_campaign(connection, repository, name, project.state, signs)
                 except SourceUnavailable as error:
                     why = unknown[name] = str(error)
                 except Exception as error:  # noqa: BLE001 -- an unexpected error of one campaign does not stop the others
@@ -96,8 +98,14 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
             mixed = {"begun_with": dict(sorted(begun.items()))} if begun else {}
             rows += [{**row, **mixed} for row in _count_units(view)]
             health += judge_campaign(connection, view, paused, now)
+            shown.add(name)
             if left_out:
                 absences += _list_absences(connection, view)
+        for scheme in repository.schemes.values():
+            if scheme.campaigns & shown:
+                roles = None if repository.policy is None else repository.policy.roles
+                judged = judge_stages(connection, repository, scheme, project.state, signs)
+                health += [one for one in tell_overdue(judged, roles, now) if one.campaign in shown]
     if as_json:
         print_json([*rows, *absences, *(one.data() for one in health), *(one.data() for one in asked)])
     else:

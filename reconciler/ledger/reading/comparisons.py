@@ -27,3 +27,10 @@ def read_comparison(connection: Connection, digest: str) -> bytes | None:
     if sha256(content).hexdigest() != digest:
         raise SourceUnavailable(f"the content of the comparison {digest} is not what was kept")
     return content
+
+
+def list_comparisons(connection: Connection) -> list[tuple[str, str]]:
+    """Digest and time of each comparison that is kept, the newest first."""
+    query = select(comparisons.c.digest, comparisons.c.created)
+    rows = connection.execute(query.order_by(comparisons.c.created.desc(), comparisons.c.digest))
+    return [(digest, created) for digest, created in rows]

@@ -19,6 +19,7 @@ from reconciler.ledger.store.database import reading
 from reconciler.ledger.writing.pause_orders import PauseOrders
 from reconciler.ledger.writing.pauses import read_pauses
 from reconciler.model.engine import Accepted, Uncertain
+from reconciler.model.sign_offs import lack_signatures
 from reconciler.model.work_items import WorkItem
 from reconciler.outside import defects
 from reconciler.outside.errors import GuardRefused
@@ -361,6 +362,9 @@ class Refusing:
 
     def find_sites(self, repository):
         return repository.sites
+
+    def read_sign_offs(self, matter):
+        return lack_signatures(matter)
 
     def verify(self, names, plan):
         self.left -= 1

@@ -34,6 +34,7 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.pauses import Pause, read_pauses
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.engine import Batch
+from reconciler.model.sign_offs import lack_signatures
 from reconciler.model.states import LIVE
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
@@ -102,6 +103,9 @@ class Approvals:
 
     def find_sites(self, repository: Any) -> Mapping[str, Any]:
         return repository.sites
+
+    def read_sign_offs(self, matter: Any) -> Any:
+        return lack_signatures(matter)
 
     def verify(self, names: Sequence[str], plan: Any) -> Mapping[str, str]:
         if not self.valid:

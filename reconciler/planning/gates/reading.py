@@ -1,0 +1,349 @@
+"""Gathers the evidence for schemes from the ledger and the plans of a moment, and applies their gates to these plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.calibration.return_comparison import compare_return
+from reconciler.ledger.reading.calibration import read_calibration
+from reconciler.ledger.reading.comparisons import list_comparisons, read_comparison
+from reconciler.ledger.reading.heads import read_heads
+from reconciler.ledger.schema.tables import outputs
+from reconciler.model.plan import CampaignPlan, Group
+from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
+from reconciler.model.states import OutputState, PlanAction
+from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence, StepCount
+from reconciler.planning.gates.holding import Hold, hold_units
+from reconciler.planning.gates.judging import GATE, ReadSignOffs, StageStatus, judge_scheme, name_gate
+from reconciler.run_catalogue.run_selection import read_admissions
+from renderer.identity.digest_columns import choose, write
+from renderer.identity.units import StepUnits
+from schemas.files.canonical import digest
+from schemas.manifest.campaign import Campaign
+from schemas.manifest.dataset import DatasetName, parse_dataset
+from schemas.manifest.runs import RunSet, format_runs, parse_runs, run_key
+from schemas.manifest.scheme import (
+    BY_PEOPLE,
+    COMPARE,
+    HAND_OVER,
+    MAKE,
+    RunBucket,
+    Scheme,
+    Stage,
+    count_iteration,
+)
+from schemas.manifest.variant import find_declared
+from schemas.repository import Repository
+
+_MADE = (PlanAction.REUSE, PlanAction.OBSOLETE)
+"""Actions of a plan on units whose output exists, or that are not declared."""
+
+
+class PlannedCampaign(Protocol):
+    """A campaign with its units and its plan."""
+
+    @property
+    def campaign(self) -> Campaign: ...
+    @property
+    def units(self) -> Sequence[StepUnits]: ...
+    @property
+    def plan(self) -> CampaignPlan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _StepRuns:
+    """The runs of a step, or of a variant: declared ones, and those of them that are not made, by the plan's word for them.
+
+    `digest_made` gives the digest of what was made of some runs.
+    """
+
+    name: str
+    declared: Sequence[int]
+    missing: Mapping[str, Sequence[int]]
+    digest_made: Callable[[Sequence[int]], str]
+
+    def count(self, runs: RunSet | None, *, content: bool) -> StepCount:
+        """The numbers, of all runs or of some; with `content`, with the digest of what was made."""
+        declared = self.declared if runs is None else [run for run in self.declared if run in runs]
+        missing = {
+            word: found if runs is None else [run for run in found if run in runs]
+            for word, found in self.missing.items()
+        }
+        lacking = set[int]().union(*missing.values())
+        value = ""
+        if content:
+            value = self.digest_made([run for run in declared if run not in lacking] if lacking else declared)
+        counted = {word: len(found) for word, found in missing.items() if found}
+        return StepCount(self.name, len(declared), len(declared) - len(lacking), counted, value)
+
+
+@dataclass(frozen=True, slots=True)
+class GateReader:
+    """Reads the gates of a repository's schemes at one moment, each piece of evidence once.
+
+    `find_planned` gives a live campaign with its plan before gates, or raises `SourceUnavailable`.
+    """
+
+    connection: Connection
+    repository: Repository
+    find_planned: Callable[[str], PlannedCampaign]
+    read_sign_offs: ReadSignOffs
+    steps: dict[str, list[_StepRuns]] = field(default_factory=dict)
+    statuses: dict[str, dict[str | None, tuple[StageStatus, ...]]] = field(default_factory=dict)
+
+    def judge(self, scheme: Scheme) -> dict[str | None, tuple[StageStatus, ...]]:
+        """The stages of a scheme: for each bucket by its name, or for all runs under None."""
+        if scheme.name not in self.statuses:
+            superseded = self.repository.follow_superseding()
+            self.statuses[scheme.name] = {
+                None if bucket is None else bucket.name: judge_scheme(
+                    scheme,
+                    {one.name: self._read_evidence(scheme, one, bucket, superseded) for one in scheme.stages},
+                    self._read_signatures,
+                    bucket,
+                )
+                for bucket in scheme.buckets or (None,)
+            }
+        return self.statuses[scheme.name]
+
+    def _read_signatures(self, matter: SignOffMatter) -> SignOffs:
+        try:
+            return self.read_sign_offs(matter)
+        except SourceUnavailable as error:
+            return lack_all(matter, str(error))
+
+    def list_holds(self, campaign: Campaign) -> dict[str, list[Hold]]:
+        """Step, with its variant → why its units wait, for the steps behind closed gates."""
+        holds: dict[str, list[Hold]] = {}
+        for scheme in self.repository.schemes.values():
+            if campaign.name not in scheme.campaigns:
+                continue
+            for step in campaign.expand():
+                stage = scheme.find_maker(campaign.name, step.name)
+                if stage is not None and stage.after:
+                    holds.setdefault(step.name, []).extend(self._list_holds(scheme, stage))
+        return {step: found for step, found in holds.items() if found}
+
+    def _list_holds(self, scheme: Scheme, stage: Stage) -> Iterator[Hold]:
+        for bucket in scheme.buckets or (None,):
+            statuses = self.judge(scheme)[None if bucket is None else bucket.name]
+            status = next(one for one in statuses if one.stage.name == stage.name)
+            if status.is_closed:
+                yield Hold(status.tell(), None if bucket is None else bucket.runs)
+        if scheme.buckets:
+            rest = RunSet(((0, (1 << 63) - 1),))
+            for bucket in scheme.buckets:
+                rest = rest.subtract(bucket.runs.intervals)
+            yield Hold(f"{GATE}{stage.name}: no bucket of the scheme {scheme.name} has the run", rest)
+
+    def _read_evidence(
+        self, scheme: Scheme, stage: Stage, bucket: RunBucket | None, superseded: Mapping[str, set[str]]
+    ) -> StageEvidence:
+        runs = None if bucket is None else bucket.runs
+        iteration = 0
+        if stage.does == HAND_OVER:
+            kinds = {name: one.campaign.kind for name, one in self.repository.campaigns.items()}
+            given = parse_dataset(stage.names[0]).campaign
+            iteration = count_iteration(given, superseded, kinds)
+        try:
+            if stage.does == MAKE:
+                found = [one for name in stage.names for one in self._read_steps(name)]
+                told = any(
+                    one.sign and stage.name in one.after and one.does in BY_PEOPLE for one in scheme.stages
+                )
+                counts = tuple(one.count(runs, content=told or bool(stage.sign)) for one in found)
+                return StageEvidence(counts)
+            if stage.does == COMPARE:
+                return StageEvidence(comparison=self._read_comparison(stage, runs))
+            if stage.does == HAND_OVER:
+                over = self._read_hand_over(scheme, stage, bucket, iteration)
+                return StageEvidence(hand_over=over, iteration=iteration)
+        except SourceUnavailable as error:
+            return StageEvidence(iteration=iteration, unread=str(error))
+        return StageEvidence()
+
+    def _read_steps(self, name: str) -> list[_StepRuns]:
+        """The runs of each variant of a step, as in `proc8/reco`."""
+        if name not in self.steps:
+            campaign, _, step = name.partition("/")
+            declared = self.repository.campaigns.get(campaign)
+            if declared is None:
+                raise SourceUnavailable(f"{campaign} cannot be read")
+            if declared.campaign.is_live and declared.lock is None:
+                self.steps[name] = []
+            elif declared.campaign.is_live:
+                self.steps[name] = list(_list_planned(self.find_planned(campaign), step))
+            else:
+                self.steps[name] = list(self._list_stopped(declared.campaign, step))
+        return self.steps[name]
+
+    def _list_stopped(self, campaign: Campaign, step: str) -> Iterator[_StepRuns]:
+        """What a campaign has that is not planned: of the runs that it took in, the newest version counts."""
+        lock = self.repository.campaigns[campaign.name].lock
+        taken = set(lock.runs) if lock is not None else set[int]()
+        if lock is not None and lock.open_runs:
+            taken |= read_admissions(self.connection, campaign.name)
+        heads = read_heads(self.connection, campaign.name)
+        for one in campaign.expand():
+            if find_declared(one.name) != step:
+                continue
+            made = {
+                output: {h.run: h.fingerprint for h in heads if h[:2] == (one.name, output)}
+                for output in one.outputs
+            }
+            whole = taken.intersection(*made.values())
+
+            def digest_made(runs: Sequence[int], made: Mapping[str, Mapping[int, bytes]] = made) -> str:
+                return digest(
+                    {output: {str(run): of[run].hex() for run in runs} for output, of in made.items()}
+                )
+
+            missing = {"missing": sorted(taken - whole)}
+            yield _StepRuns(f"{campaign.name}/{one.name}", sorted(taken), missing, digest_made)
+
+    def _read_comparison(self, stage: Stage, runs: RunSet | None) -> KeptComparison | None:
+        """The newest comparison that is kept of what a stage compares, of runs of the bucket alone."""
+        wanted = (stage.names[0], stage.against)
+        for value, created in list_comparisons(self.connection):
+            content = read_comparison(self.connection, value)
+            if content is None:
+                continue
+            told = _read_head_of_comparison(content)
+            sides = tuple(parse_dataset(told[side]["dataset"]) for side in ("compared", "against"))
+            named = all(_names(text, side) for text, side in zip(wanted, sides, strict=True))
+            compared = {*parse_runs(told["runs"])}
+            if not named or told["validation"]["name"] != stage.by:
+                continue
+            if runs is not None and not all(run in runs for run in compared):
+                continue
+            stale = self._find_stale(stage, told, compared, created, runs)
+            return KeptComparison(value, told["verdict"], created, stale)
+        return None
+
+    def _find_stale(
+        self, stage: Stage, told: Mapping[str, Any], compared: set[int], created: str, runs: RunSet | None
+    ) -> str | None:
+        """Why a comparison tells nothing of what is there now: other criteria, outputs that are newer, or runs that it lacks."""
+        validation = self.repository.validations.get(stage.by or "")
+        if validation is None or told["validation"]["digest"] != digest(validation.stated):
+            return f"it was made by other criteria than {stage.by} has now"
+        name = parse_dataset(stage.names[0])
+        for side in (name, parse_dataset(stage.against or "")):
+            newer = compared.intersection(self._list_newer(side, created)) if side.edition is None else ()
+            if newer:
+                return f"{side} was made again of {format_runs(sorted(newer), most=5)} after it"
+        step = f"{name.campaign}/{find_declared(name.step)}"
+        share = next((one.complete for one in self._list_makers(step)), 1.0)
+        for one in self._read_steps(step) if name.edition is None else ():
+            if one.name != f"{name.campaign}/{name.step}":
+                continue
+            declared = [run for run in one.declared if runs is None or run in runs]
+            both = (
+                {*compared, *parse_runs(told["compared"]["alone"] or "")}
+                if told["compared"]["alone"]
+                else compared
+            )
+            there = sum(run in both for run in declared)
+            if there < share * len(declared) - 1e-9:
+                return f"it has {there} of {len(declared)} runs of {name}"
+        return None
+
+    def _list_makers(self, step: str) -> Iterator[Stage]:
+        for scheme in self.repository.schemes.values():
+            yield from (one for one in scheme.stages if one.does == MAKE and step in one.names)
+
+    def _list_newer(self, name: DatasetName, created: str) -> Iterator[int]:
+        """The runs of which a dataset has an output that was produced after a time."""
+        query = select(outputs.c.experiment, outputs.c.run).where(
+            outputs.c.campaign == name.campaign,
+            outputs.c.step == name.step,
+            outputs.c.output == name.output,
+            outputs.c.state == OutputState.PRODUCED,
+            func.coalesce(outputs.c.produced, "") > created,
+        )
+        return (run_key(experiment, run) for experiment, run in self.connection.execute(query))
+
+    def _read_hand_over(
+        self, scheme: Scheme, stage: Stage, bucket: RunBucket | None, iteration: int
+    ) -> HandedOver | None:
+        """What was handed over and came back in an iteration of a stage. What came back for an earlier hand-over does not count."""
+        record = read_calibration(self.connection, scheme.name, name_gate(stage, bucket), iteration)
+        given, back = record.hand_over, record.payload_return
+        if given is None:
+            return None
+        over = HandedOver(iteration, given.digest, given.editions, given.created)
+        if back is None or record.base is None or record.returned is None or back.hand_over != given.digest:
+            return over
+        names = tuple(sorted({iov.payload for iov in record.returned.iovs}))
+        over = replace(over, returned=names, return_digest=back.digest, return_time=back.created)
+        pulled = self.repository.snapshots.get(stage.returns or "")
+        if pulled is None or pulled.digest == record.base.digest:
+            return over
+        declared = self.repository.campaigns[parse_dataset(stage.names[0]).campaign]
+        differences = compare_return(record.base, record.returned, pulled, declared.campaign.release or "")
+        return replace(over, tag=pulled.digest, differences=tuple(map(str, differences)))
+
+    def hold(
+        self, plan: CampaignPlan, units: Sequence[StepUnits], stuck: dict[str, frozenset[int]]
+    ) -> CampaignPlan:
+        """The plan of a campaign with its gates; `stuck` gets what they hold back."""
+        campaign = self.repository.campaigns[plan.campaign].campaign
+        held, found = hold_units(plan, units, self.list_holds(campaign), stuck)
+        stuck.update(found)
+        return held
+
+
+@lru_cache(maxsize=64)  # each plan reads the same ones
+def _read_head_of_comparison(content: bytes) -> Mapping[str, Any]:
+    """What a comparison is about, and its verdict."""
+    told = json.loads(content)
+    return {key: told[key] for key in ("compared", "against", "runs", "validation", "verdict")}
+
+
+def _names(text: str | None, side: DatasetName) -> bool:
+    """Whether a dataset that was compared is the one that a stage names, or any edition of it if it names none."""
+    wanted = parse_dataset(text or "")
+    return wanted.dataset == side.dataset and wanted.edition in (None, side.edition)
+
+
+def _list_planned(planned: PlannedCampaign, step: str) -> Iterator[_StepRuns]:
+    for item in planned.units:
+        if find_declared(item.step.name) != step:
+            continue
+        missing: dict[str, list[int]] = {}
+        for group in planned.plan.groups:
+            if group.step == item.step.name and group.action not in _MADE:
+                missing.setdefault(_name_missing(group), []).extend(group.runs)
+        declared: Sequence[int] = item.runs
+        if item.waiting:
+            declared = sorted({*item.runs, *item.waiting})
+
+        def digest_made(runs: Sequence[int], item: StepUnits = item) -> str:
+            return _digest_units(item, runs)
+
+        yield _StepRuns(f"{planned.campaign.name}/{item.step.name}", declared, missing, digest_made)
+
+
+def _name_missing(group: Group) -> str:
+    return "to be made" if group.action in (PlanAction.SUBMIT, PlanAction.RESTATE) else group.action.word
+
+
+def _digest_units(units: StepUnits, runs: Sequence[int]) -> str:
+    """The digest of what some runs of a step are made from, which names their outputs: recipes, inputs and payload sets."""
+    found = sha256("".join(sorted(one.digest for one in units.recipes)).encode())
+    found.update(format_runs(runs).encode())
+    whole = len(runs) == len(units.runs)
+    wanted = set(runs) if not whole else set[int]()
+    places = [] if whole else [place for place, run in enumerate(units.runs) if run in wanted]
+    for values in (units.inputs, units.payload_sets or ()):
+        for text in write(values if whole or not values else choose(values, places)):
+            found.update(text.encode())
+    return found.hexdigest()

@@ -1,0 +1,109 @@
+"""`b2prod scheme`: what has passed, whose move it is, and the next iteration of a calibration."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ci.cli.exits import Exit
+from ci.command_line import run
+from schemas.yaml.document import read_yaml
+from tests.support.worlds.worlds import World
+
+SCHEME = """\
+schema: scheme/1
+title: Calibration in the loop
+stages:
+  cdst: {make: [proc7/reco]}
+  calibrate:
+    hand_over: [proc7/reco/mdst]
+    after: [cdst]
+    due: "2019-02-15"
+    iterations: 2
+    payloads: [CDCTimeZeros]
+    returns: tag_a
+    sign: [coordinator]
+  thin: {make: [proc7/thin], after: [calibrate]}
+"""
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
+    world.write("productions/schemes/loop.yaml", SCHEME)
+    return world
+
+
+def call(world, *arguments):
+    return run(["--root", str(world.root), *arguments])
+
+
+def test_show_says_of_each_stage_its_state_and_whose_move_it_is(world, capsys):
+    world.reconcile()
+    assert call(world, "scheme", "show", "loop", "--json") == Exit.FINE
+    stages = {one["gate"]: one for one in json.loads(capsys.readouterr().out)}
+    assert list(stages) == ["loop/cdst", "loop/calibrate", "loop/thin"]
+    assert stages["loop/cdst"]["state"] == "passed"
+    assert stages["loop/cdst"]["evidence"] == ["proc7/reco: 2 of 2 runs are made"]
+    given = stages["loop/calibrate"]
+    assert (given["state"], given["overdue"], given["iteration"]) == ("open", True, 1)
+    assert given["lacks"] == ["proc7/reco/mdst not handed over"]
+    assert given["next"] == "b2prod handover loop calibrate -o DIR"
+    assert (stages["loop/thin"]["state"], stages["loop/thin"]["blocker"]) == ("waiting", "calibrate")
+    assert call(world, "scheme", "show", "loop") == Exit.FINE
+    told = capsys.readouterr().out
+    assert "2019-02-15, overdue" in told
+    assert "waits for calibrate" in told
+    assert call(world, "scheme", "list") == Exit.FINE
+    assert "gate calibrate, iteration 1: proc7/reco/mdst not handed over" in capsys.readouterr().out
+
+
+def test_plan_explain_and_status_say_why_units_wait_and_that_a_stage_is_overdue(world, capsys):
+    world.reconcile()
+    reason = "gate calibrate, iteration 1: proc7/reco/mdst not handed over, due 2019-02-15"
+    for command in (("plan",), ("explain", "proc7/thin/3:1"), ("status",)):
+        assert call(world, *command) == Exit.FINE
+        assert reason in " ".join(capsys.readouterr().out.split()), command
+    assert call(world, "status", "--json") == Exit.FINE
+    health = [one for one in json.loads(capsys.readouterr().out) if one.get("condition") == "Overdue"]
+    assert [(one["campaign"], one["reason"]) for one in health] == [("proc7", f"loop: {reason}")]
+
+
+def test_next_drafts_a_copy_that_supersedes_and_refuses_when_the_iterations_are_used_up(world, capsys):
+    release = ("--release", "release-03-00-01")
+    assert call(world, "scheme", "next", "loop", "--tag", "tag_b", *release) == Exit.FINE
+    told = capsys.readouterr().err
+    file = world.root / "productions/campaigns/proc7b/campaign.yaml"
+    before, _ = read_yaml("a", (world.root / "productions/campaigns/proc7/campaign.yaml").read_bytes())
+    after, _ = read_yaml("b", file.read_bytes())
+    assert after.data == {
+        **before.data,
+        "state": "held",
+        "supersedes": ["proc7"],
+        "release": "release-03-00-01",
+        "global_tags": [{"name": "tag_b", "mode": "snapshot"}],
+    }
+    assert "iteration 2 of 2" in told
+    assert "`b2prod gt pull tag_b`" in told
+    assert "write proc7b for proc7 in productions/schemes/loop.yaml:6: hand_over: [proc7/reco/mdst]" in told
+    assert call(world, "scheme", "next", "loop", "--tag", "tag_b", *release) == Exit.USAGE
+    assert "there is a campaign proc7b already" in capsys.readouterr().err
+    world.write(
+        "productions/global-tags/tag_b.iov",
+        (world.root / "productions/global-tags/tag_a.iov").read_text().replace("tag_a", "tag_b"),
+    )
+    world.write("productions/schemes/loop.yaml", SCHEME.replace("proc7/", "proc7b/"))
+    assert call(world, "scheme", "next", "loop", "--tag", "tag_b", *release) == Exit.REFUSED
+    assert "calibrate has 2 iterations, and proc7b is number 2" in capsys.readouterr().err
+
+
+def test_a_scheme_with_a_finding_stops_the_campaigns_that_it_makes(world, capsys):
+    world.write("productions/schemes/loop.yaml", SCHEME.replace("after: [cdst]", "after: [cdts]"))
+    assert call(world, "plan") == Exit.FINDINGS
+    assert "did you mean `cdst`" in capsys.readouterr().err
+    world.write("productions/schemes/loop.yaml", "stages: {a: {make: [proc7/reco]")
+    assert call(world, "plan") == Exit.FINDINGS
+    world.write("productions/schemes/loop.yaml", "stages: {a: {make: [proc6/reco]")
+    assert call(world, "plan") == Exit.FINE

@@ -1,0 +1,354 @@
+"""Nothing behind a closed gate is submitted: in a real world of the local engine, whenever its reconciler is killed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reconciler.calibration.records import CalibrationWriter
+from reconciler.engines.local.engine import LocalEngine
+from reconciler.execution.apply import apply_plan, reconcile
+from reconciler.execution.plan_memory import PlanMemory
+from reconciler.execution.tracking import publication
+from reconciler.execution.turn_options import TurnOptions
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.attempts import AttemptLedger
+from reconciler.ledger.writing.editions import keep_comparison
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.ledger.writing.units import Ledger
+from reconciler.model.launch_permission import Merged
+from reconciler.model.sign_offs import SignOffs, VoidSignature, lack_signatures
+from reconciler.outside.errors import GuardRefused
+from reconciler.planning.gates.judging import StageState
+from reconciler.planning.views import judge_stages, read_state_view
+from schemas.conditions.snapshot import LOCAL, freeze_tag, make_iov, write_snapshot
+from schemas.files.canonical import canonical_json, digest
+from tests.support.worlds.processes import run_forked
+from tests.support.worlds.reconciler_kills import KILLED, die_at
+from tests.support.worlds.worlds import QUIET, World
+
+SCHEME = """\
+schema: scheme/1
+title: The second step goes when somebody has looked at the first
+stages:
+  reco: {make: [proc7/reco]}
+  look: {announce: [proc7/reco/mdst], after: [reco], due: "2019-02-15", sign: [coordinator]}
+  thin: {make: [proc7/thin], after: [look]}
+"""
+FILE = "productions/schemes/loop.yaml"
+
+
+@dataclass(frozen=True)
+class Signatures(Merged):
+    """Signatures as a file beside the checkout has them: subject and digest of each line."""
+
+    root: Path
+
+    def read_sign_offs(self, matter):
+        file = self.root / "signed"
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        there = [value for subject, value in lines if subject == matter.subject]
+        if matter.digest in there:
+            return SignOffs(signed=dict.fromkeys(matter.roles, ("somebody",)))
+        if not there:
+            return lack_signatures(matter)
+        void = tuple(
+            VoidSignature(role, "coordinator@example.org", "other evidence") for role in matter.roles
+        )
+        return SignOffs(missing=dict.fromkeys(matter.roles, "other evidence"), void=void)
+
+
+class Gated(World):
+    """A world with the scheme, in which `sign` signs a stage as it is now."""
+
+    def __init__(self, root, **options):
+        super().__init__(root, **options)
+        self.write(FILE, SCHEME)
+        self.permits = Signatures(root)
+
+    def turn(self, memory=None):
+        options = TurnOptions(self.permits)
+        return reconcile(self.state, self.repository(), self.names, QUIET, options, memory=memory)
+
+    def view(self):
+        with reading(self.state) as connection:
+            signs = self.permits.read_sign_offs
+            return read_state_view(
+                connection, self.repository(), self.names, self.state, read_sign_offs=signs
+            )
+
+    def stages(self):
+        scheme = self.repository().schemes["loop"]
+        with reading(self.state) as connection:
+            signs = self.permits.read_sign_offs
+            judged = judge_stages(connection, self.repository(), scheme, self.state, signs)
+        return {one.stage.name: one for one in judged}
+
+    def sign(self, stage):
+        matter = self.stages()[stage].matter
+        with (self.root / "signed").open("a") as file:
+            file.write(f"{matter.subject} {matter.digest}\n")
+
+    def started(self, step):
+        return [line for line in self.starts if line.split()[0] == step]
+
+    def waiting(self):
+        groups = [group for one in self.view().plan.campaigns for group in one.groups]
+        return {group.reason: len(group.runs) for group in groups if group.action == "waiting"}
+
+
+def test_units_behind_a_closed_gate_wait_with_the_reason_and_go_when_it_opens(tmp_path):
+    world = Gated(tmp_path)
+    assert world.waiting() == {"gate reco: 0 of 2 runs of proc7/reco are made (2 to be made)": 2}
+    world.turn()
+    assert world.summary() == {"done": 2, "waiting": 2}
+    assert world.started("thin") == []
+    assert world.waiting() == {
+        "gate look: announce is done by people, who sign when it is: not signed by coordinator"
+        " (nobody has signed), due 2019-02-15, coordinator": 2
+    }
+    world.sign("look")
+    outcome = world.turn()
+    assert outcome.produced == 2
+    assert {one.state for one in world.stages().values()} == {StageState.PASSED}
+
+
+def test_a_later_run_makes_the_signature_void_and_stops_nothing_that_was_made(tmp_path):
+    world = Gated(tmp_path)
+    world.turn()
+    world.sign("look")
+    world.turn()
+    world.register_runs([3])
+    world.register(3, "raw.3.0.root")
+    world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    world.turn()
+    assert [row[2] for row in world.produced() if row[1] == "thin"] == [1, 2]
+    look = world.stages()["look"]
+    assert look.state is StageState.HELD
+    assert "the signature of coordinator@example.org is void: other evidence" in look.lacks[0].text
+    world.sign("look")
+    world.turn()
+    assert [row[2] for row in world.produced() if row[1] == "thin"] == [1, 2, 3]
+
+
+def test_a_day_that_is_changed_moves_no_gate_and_no_fingerprint(tmp_path):
+    world = Gated(tmp_path)
+    world.turn()
+    world.sign("look")
+    before = world.view().plan
+    world.write(FILE, SCHEME.replace("2019-02-15", "2019-03-15"))
+    assert world.view().plan == before
+    assert world.stages()["look"].state is StageState.PASSED
+
+
+def test_a_gate_that_closed_between_plan_and_apply_holds(tmp_path):
+    world = Gated(tmp_path)
+    world.turn()
+    world.sign("look")
+    plan = world.view().plan
+    stored = {**plan.content(), "digest": plan.digest()}
+    (tmp_path / "signed").unlink()
+    options = TurnOptions(world.permits)
+    with pytest.raises(GuardRefused, match="a gate of proc7 opened or closed"):
+        apply_plan(world.state, world.repository(), stored, QUIET, options)
+    assert world.started("thin") == []
+    world.sign("look")
+    assert apply_plan(world.state, world.repository(), stored, QUIET, options).produced == 2
+
+
+def test_a_quiet_turn_sees_that_a_gate_opened_or_closed(tmp_path):
+    """Signatures move no serial of the ledger."""
+    world = Gated(tmp_path)
+    world.turn()
+    memory, repository = PlanMemory(), world.repository()
+
+    def read():
+        with reading(world.state) as connection:
+            signs = world.permits.read_sign_offs
+            found = memory.read(connection, repository, world.names, world.state, signs)
+        return found.plan.campaigns[0].data()["summary"]
+
+    assert read()["waiting"] == 2
+    world.sign("look")
+    assert (read()["submit"], read()["waiting"]) == (2, 0)
+    (tmp_path / "signed").unlink()
+    assert read()["waiting"] == 2
+
+
+POINTS = {
+    "unit's intent committed": (Ledger, "intend", "after"),
+    "attempt's intent committed": (AttemptLedger, "begin", "after"),
+    "submitted, not recorded": (LocalEngine, "submit", "after"),
+    "not verified": (AttemptLedger, "record_verified", "before"),
+    "published, not recorded": (publication, "publish", "after"),
+    "produced": (Ledger, "record_produced", "after"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("open_first", [False, True], ids=["closed", "opened"])
+@pytest.mark.parametrize("point", POINTS)
+def test_i11_killed_anywhere_nothing_goes_before_its_gate_is_open(tmp_path, point, open_first):
+    world = Gated(tmp_path)
+    owner, name, when = POINTS[point]
+    if open_first:
+        world.turn()
+        world.sign("look")
+
+    def doomed():
+        die_at(owner, name, after=when == "after")
+        world.turn()
+
+    assert run_forked(doomed) == KILLED
+    if not open_first:
+        assert world.started("thin") == []
+    world.turn()
+    if not open_first:
+        assert world.started("thin") == []
+        assert world.summary() == {"done": 2, "waiting": 2}
+        world.sign("look")
+        world.turn()
+    assert world.summary() == {"done": 4}
+    jobs = [tuple(line.split()[:2]) for line in world.starts]
+    assert len(jobs) == len(set(jobs)) == 5, "a job ran twice, or not at all"
+
+
+@pytest.mark.slow
+def test_what_is_in_flight_when_its_gate_closes_goes_on(tmp_path):
+    world = Gated(tmp_path)
+    world.turn()
+    world.sign("look")
+
+    def doomed():
+        die_at(AttemptLedger, "record_submitted", after=True)
+        world.turn()
+
+    assert run_forked(doomed) == KILLED
+    begun = {line.split()[1] for line in world.started("thin")}
+    (tmp_path / "signed").unlink()
+    world.turn()
+    assert {line.split()[1] for line in world.started("thin")} >= begun
+    made = [row[2] for row in world.produced() if row[1] == "thin"]
+    assert made, "what had begun was published"
+
+
+COMPARING = """\
+schema: scheme/1
+title: The second step goes when the first is as that of another campaign
+stages:
+  reco: {make: [proc7/reco], complete: 0.5}
+  check: {compare: proc7/reco/mdst, against: proc6/reco/mdst, by: strict, after: [reco]}
+  thin: {make: [proc7/thin], after: [check]}
+"""
+STRICT = "schema: validation/1\ntitle: Strict\nchecks: {events: {min_runs: 1}}\n"
+
+
+class Comparing(Gated):
+    def __init__(self, root):
+        super().__init__(root)
+        other = (root / "productions/campaigns/proc7/campaign.yaml").read_text()
+        self.write(
+            "productions/campaigns/proc6/campaign.yaml",
+            other.replace("trigger_mode: all", "trigger_mode: hlt"),
+        )
+        self.write(FILE, COMPARING)
+        self.write("productions/validations/strict.yaml", STRICT)
+        self.pin()
+        self.lock()
+
+    def keep(self, verdict="pass", runs="3:1-2", stated=None, created="2099-01-01T00:00:00Z"):
+        stated = stated or {"events": {"min_runs": 1}}
+        told = {
+            "compared": {"dataset": "proc7/reco/mdst", "alone": ""},
+            "against": {"dataset": "proc6/reco/mdst", "alone": ""},
+            "runs": runs,
+            "validation": {"name": "strict", "digest": digest(stated)},
+            "verdict": verdict,
+        }
+        with opened(self.state) as engine:
+            keep_comparison(
+                Writer(engine, None, _Fixed(created)), canonical_json(told), "shifter@example.org"
+            )
+
+
+class _Fixed:
+    def __init__(self, created):
+        self.created = created
+
+    def show(self):
+        return self.created
+
+
+def test_a_comparison_opens_the_gate_only_if_it_is_of_what_is_there_now(tmp_path):
+    world = Comparing(tmp_path)
+    world.turn()
+    check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
+    assert check().lacks[0].text == "proc7/reco/mdst is not compared with proc6/reco/mdst yet"
+    world.keep(created="2001-01-01T00:00:00Z")
+    assert "proc7/reco/mdst was made again of 3:1-2 after it" in check().lacks[0].text
+    world.keep("fail", created="2099-01-02T00:00:00Z")
+    assert check().state is StageState.HELD
+    world.keep(stated={"events": {"min_runs": 2}}, created="2099-01-03T00:00:00Z")
+    assert "other criteria than strict has now" in check().lacks[0].text
+    world.keep("warn", created="2099-01-04T00:00:00Z")
+    assert "no `sign`" in check().lacks[0].text
+    world.keep("pass", runs="3:1", created="2099-01-05T00:00:00Z")
+    assert check().state is StageState.PASSED, "half of the runs is what the scheme wants"
+    assert {row[1] for row in world.produced() if row[0] == "proc7"} == {"reco"}
+    world.turn()
+    assert {row[1] for row in world.produced() if row[0] == "proc7"} == {"reco", "thin"}
+    assert world.stages()["thin"].evidence == ("proc7/thin: 2 of 2 runs are made",)
+
+
+LOOP = """\
+schema: scheme/1
+title: The second step goes when calibration is happy
+stages:
+  reco: {make: [proc7/reco]}
+  calibrate:
+    hand_over: [proc7/reco/mdst]
+    after: [reco]
+    payloads: [A]
+    returns: tag_back
+    sign: [coordinator]
+  thin: {make: [proc7/thin], after: [calibrate]}
+"""
+BASE = freeze_tag("tag_back", "PUBLISHED", [make_iov("B", "1", "0" * 32, (0, 0, -1, -1))])
+BACK = freeze_tag("loop-calibrate-1", LOCAL, [make_iov("A", "abc", "abc" + "0" * 29, (3, 1, -1, -1))])
+
+
+def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
+    world = Gated(tmp_path)
+    world.write(FILE, LOOP)
+
+    def upload(*iovs):
+        pulled = freeze_tag("tag_back", "PUBLISHED", [*BASE.iovs, *iovs])
+        world.write("productions/global-tags/tag_back.iov", write_snapshot(pulled).decode())
+
+    upload()
+    world.turn()
+    tell = lambda: world.stages()["calibrate"].lacks[0].text  # noqa: E731 -- what is lacking at each moment
+    assert tell() == "proc7/reco/mdst not handed over"
+    about = ("loop", "calibrate", 1)
+    with opened(world.state) as engine:
+        writer = CalibrationWriter(Writer(engine, None), "calibration-manager@example.org")
+        writer.intend_hand_over(about, "1" * 64, b"{}", {"proc7/reco/mdst:1": "e" * 64}, BASE, "/out")
+        assert tell() == "proc7/reco/mdst not handed over", "it is only intended"
+        writer.record_hand_over("1" * 64, "/out")
+        assert tell() == "A not returned"
+        writer.intend_return(about, "2" * 64, "1" * 64, BACK, "/back")
+        writer.record_return("2" * 64, "/back")
+        assert tell() == "the payloads are returned, and tag_back is as before"
+        upload(*BACK.iovs, make_iov("C", "1", "c" * 32, (0, 0, -1, -1)))
+        assert tell().startswith("tag_back does not hold exactly what was returned: C")
+        assert world.stages()["calibrate"].state is StageState.HELD
+        upload(*BACK.iovs)
+        assert tell() == "not signed by coordinator (nobody has signed)"
+        world.sign("calibrate")
+        assert world.stages()["calibrate"].state is StageState.PASSED
+        writer.intend_hand_over(about, "3" * 64, b"[]", {"proc7/reco/mdst:2": "f" * 64}, BASE, "/out")
+        writer.record_hand_over("3" * 64, "/out")
+        assert tell() == "A not returned", "what came back is of an earlier hand-over"
+    assert world.started("thin") == []

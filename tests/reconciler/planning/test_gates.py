@@ -1,0 +1,296 @@
+"""Gates of schemes: every way in which a stage passes, or does not, and what its units wait for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.sign_offs import SignOffMatter, SignOffs, VoidSignature, lack_signatures
+from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence, StepCount
+from reconciler.planning.gates.judging import StageState, judge_scheme
+from schemas.manifest.scheme import RunBucket, read_scheme
+from schemas.yaml.document import read_yaml
+
+SCHEME = """\
+schema: scheme/1
+title: Reprocessing with calibration in the loop
+stages:
+  announce: {announce: [proc8/reco/mdst], after: [release], sign: [proposer]}
+  cdst: {make: [preproc8/cdst], complete: 0.9}
+  calibrate:
+    hand_over: [preproc8/cdst]
+    after: [cdst]
+    due: "2019-02-15"
+    iterations: 4
+    payloads: [CDCTimeZeros, CDCXtRelation]
+    returns: data_reprocessing_proc8
+    sign: [calibration]
+  mdst: {make: [proc8/reco], after: [calibrate]}
+  validate: {compare: proc8/reco/mdst, against: proc7/reco/mdst, by: strict, after: [mdst], sign: [validation]}
+  release: {publish: [proc8/reco/mdst], after: [validate], sign: [coordinator]}
+"""
+STAGES = ("cdst", "calibrate", "mdst", "validate", "release", "announce")
+
+
+def read(text=SCHEME):
+    document, findings = read_yaml("productions/schemes/proc8.yaml", text.encode())
+    assert document is not None, findings
+    scheme, findings = read_scheme("proc8", document)
+    assert scheme is not None, findings
+    return scheme
+
+
+def sign_all(matter: SignOffMatter) -> SignOffs:
+    return SignOffs(signed=dict.fromkeys(matter.roles, ("somebody",)))
+
+
+class Signed:
+    """Signatures by the digest of what was signed; others are void."""
+
+    def __init__(self):
+        self.digests = {}
+
+    def __call__(self, matter):
+        there = self.digests.get(matter.subject)
+        if there is None:
+            return lack_signatures(matter)
+        if there == matter.digest:
+            return sign_all(matter)
+        void = tuple(
+            VoidSignature(role, f"{role}-manager@example.org", "other evidence") for role in matter.roles
+        )
+        return SignOffs(missing=dict.fromkeys(matter.roles, "other evidence"), void=void)
+
+
+MADE = StageEvidence((StepCount("preproc8/cdst", 10, 9, {"quarantined": 1}, "c1"),))
+HANDED = HandedOver(2, "h1", {"preproc8/cdst/cdst": "e1"}, "2019-02-10T00:00:00Z")
+BACK = replace(
+    HANDED,
+    returned=("CDCTimeZeros", "CDCXtRelation"),
+    return_digest="r1",
+    return_time="2019-02-12T00:00:00Z",
+    tag="t1",
+)
+COMPARED = KeptComparison("d" * 64, "pass", "2019-02-20T00:00:00Z")
+WHOLE = {
+    "cdst": MADE,
+    "calibrate": StageEvidence(hand_over=BACK, iteration=2),
+    "mdst": StageEvidence((StepCount("proc8/reco", 10, 10, {}, "m1"),)),
+    "validate": StageEvidence(comparison=COMPARED),
+    "release": StageEvidence(),
+    "announce": StageEvidence(),
+}
+NOTHING = {
+    **dict.fromkeys(STAGES, StageEvidence()),
+    "calibrate": StageEvidence(iteration=2),
+    "cdst": StageEvidence((StepCount("preproc8/cdst", 10, 0, {"to be made": 10}),)),
+    "mdst": StageEvidence((StepCount("proc8/reco", 10, 0, {"to be made": 10}),)),
+}
+
+
+def judge(evidence, signs=sign_all, scheme=None, bucket=None):
+    return {one.stage.name: one for one in judge_scheme(scheme or read(), evidence, signs, bucket)}
+
+
+def test_with_all_evidence_and_all_signatures_every_stage_has_passed():
+    assert {name: one.state for name, one in judge(WHOLE).items()} == dict.fromkeys(STAGES, StageState.PASSED)
+
+
+def hand_over(**changes):
+    return {"calibrate": StageEvidence(hand_over=replace(BACK, **changes), iteration=2)}
+
+
+def compare(**changes):
+    return {"validate": StageEvidence(comparison=replace(COMPARED, **changes))}
+
+
+def made(number, total=10, **missing):
+    return {"cdst": StageEvidence((StepCount("preproc8/cdst", total, number, missing),))}
+
+
+LACKS = [
+    (
+        made(8, quarantined=1, blocked=1),
+        "cdst",
+        "open",
+        "8 of 10 runs of preproc8/cdst are made, 90.0% are wanted (1 blocked, 1 quarantined)",
+    ),
+    (made(0, 0), "cdst", "open", "no run of preproc8/cdst is declared yet"),
+    ({"cdst": StageEvidence()}, "cdst", "open", "nothing of cdst is declared yet"),
+    ({"cdst": StageEvidence(unread="preproc8 cannot be read")}, "cdst", "unknown", "preproc8 cannot be read"),
+    ({"calibrate": StageEvidence(iteration=2)}, "calibrate", "open", "preproc8/cdst not handed over"),
+    (
+        {"calibrate": StageEvidence(hand_over=HANDED, iteration=2)},
+        "calibrate",
+        "open",
+        "CDCTimeZeros, CDCXtRelation not returned",
+    ),
+    (hand_over(returned=("CDCXtRelation",)), "calibrate", "open", "CDCTimeZeros not returned"),
+    (
+        hand_over(returned=("CDCTimeZeros", "CDCXtRelation", "SVD")),
+        "calibrate",
+        "held",
+        "SVD returned, and not declared",
+    ),
+    (
+        hand_over(tag=None),
+        "calibrate",
+        "open",
+        "the payloads are returned, and data_reprocessing_proc8 is as before",
+    ),
+    (
+        hand_over(differences=("ECL, 3:1: the tag has x", "y")),
+        "calibrate",
+        "held",
+        "data_reprocessing_proc8 does not hold exactly what was returned: ECL, 3:1: the tag has x (and 1 more)",
+    ),
+    (
+        {"validate": StageEvidence()},
+        "validate",
+        "open",
+        "proc8/reco/mdst is not compared with proc7/reco/mdst yet",
+    ),
+    (
+        compare(stale="proc8/reco/mdst was made again of 3:5 after it"),
+        "validate",
+        "open",
+        "the comparison is stale: proc8/reco/mdst was made again of 3:5 after it",
+    ),
+    (compare(verdict="fail"), "validate", "held", "the verdict is fail"),
+    (compare(verdict="inconclusive"), "validate", "held", "the verdict is inconclusive"),
+]
+
+
+@pytest.mark.parametrize(("change", "stage", "state", "text"), LACKS)
+def test_what_a_stage_lacks_closes_all_gates_after_it_and_none_before(change, stage, state, text):
+    found = judge({**WHOLE, **change})
+    assert found[stage].state == state
+    assert found[stage].lacks[0].text == text
+    place = STAGES.index(stage)
+    assert all(found[name].state is StageState.PASSED for name in STAGES[:place])
+    for name in STAGES[place + 1 :]:
+        assert found[name].state is StageState.WAITING
+        assert found[name].tell().startswith(f"gate {stage}")
+        assert text in found[name].tell()
+
+
+def test_a_unit_waits_with_the_reason_the_day_and_whose_move_it_is():
+    found = judge({**WHOLE, **hand_over(returned=("CDCXtRelation",))})
+    assert (
+        found["mdst"].tell()
+        == "gate calibrate, iteration 2: CDCTimeZeros not returned, due 2019-02-15, calibration"
+    )
+
+
+def test_a_warning_passes_with_the_signatures_and_never_without_roles():
+    assert judge({**WHOLE, **compare(verdict="warn")})["validate"].state is StageState.PASSED
+    assert judge({**WHOLE, **compare(verdict="warn")}, lack_signatures)["calibrate"].state is StageState.OPEN
+    alone = read(SCHEME.replace(", after: [mdst], sign: [validation]", ", after: [mdst]"))
+    assert judge(WHOLE, scheme=alone)["validate"].state is StageState.PASSED
+    assert judge({**WHOLE, **compare(verdict="warn")}, scheme=alone)["validate"].state is StageState.HELD
+
+
+def test_what_people_do_passes_by_their_signature_alone_and_says_so():
+    def sign_but_release(matter):
+        return lack_signatures(matter) if matter.subject.endswith("/release") else sign_all(matter)
+
+    found = judge(WHOLE, sign_but_release)
+    assert found["release"].state is StageState.OPEN
+    assert "publish is done by people, who sign when it is" in found["release"].lacks[0].text
+    assert found["release"].lacks[0].command == "b2prod approve --gate proc8/release --role coordinator"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        hand_over(digest="h2"),
+        hand_over(return_digest="r2"),
+        hand_over(tag="t2"),
+        hand_over(editions={"preproc8/cdst/cdst": "e2"}),
+    ],
+)
+def test_other_evidence_makes_the_signature_void_and_says_so(change):
+    signs = Signed()
+    for one in judge(WHOLE).values():
+        if one.matter is not None:
+            signs.digests[one.matter.subject] = one.matter.digest
+    assert judge(WHOLE, signs)["announce"].state is StageState.PASSED
+    found = judge({**WHOLE, **change}, signs)
+    assert found["calibrate"].state is StageState.HELD
+    assert (
+        found["calibrate"].lacks[0].text
+        == "the signature of calibration-manager@example.org is void: other evidence"
+    )
+    assert found["mdst"].state is StageState.WAITING
+
+
+def test_days_shares_and_titles_are_in_no_signature():
+    signs = Signed()
+    for one in judge(WHOLE).values():
+        if one.matter is not None:
+            signs.digests[one.matter.subject] = one.matter.digest
+    text = (
+        SCHEME.replace("2019-02-15", "2019-03-01").replace("title: ", "title: The ").replace("0.9}", "0.8}")
+    )
+    found = judge(WHOLE, signs, scheme=read(text))
+    assert {one.state for one in found.values()} == {StageState.PASSED}
+
+
+def test_the_sign_off_of_a_release_is_about_the_verdict_that_it_saw():
+    before = judge(WHOLE)["release"].matter
+    late = {**WHOLE, "mdst": StageEvidence((StepCount("proc8/reco", 11, 11, {}, "m2"),))}
+    assert judge(late)["release"].matter.digest == before.digest
+    assert judge({**WHOLE, **compare(digest="f" * 64)})["release"].matter.digest != before.digest
+
+
+EVIDENCE = {
+    "cdst": [NOTHING["cdst"], MADE],
+    "calibrate": [NOTHING["calibrate"], StageEvidence(hand_over=HANDED, iteration=2), WHOLE["calibrate"]],
+    "mdst": [NOTHING["mdst"], WHOLE["mdst"]],
+    "validate": [
+        StageEvidence(),
+        *compare(verdict="fail").values(),
+        *compare(verdict="warn").values(),
+        WHOLE["validate"],
+    ],
+    "release": [StageEvidence()],
+    "announce": [StageEvidence()],
+}
+
+
+@given(
+    st.fixed_dictionaries({name: st.sampled_from(found) for name, found in EVIDENCE.items()}),
+    st.sampled_from(STAGES),
+    st.data(),
+)
+def test_evidence_of_a_later_stage_never_moves_an_earlier_gate(evidence, stage, data):
+    changed = {**evidence, stage: data.draw(st.sampled_from(EVIDENCE[stage]))}
+    before, after = judge(evidence), judge(changed)
+    for name in STAGES[: STAGES.index(stage)]:
+        assert after[name] == before[name]
+    order = [after[name].state is StageState.PASSED for name in STAGES]
+    assert order == sorted(order, reverse=True), "a stage passes only after those before it"
+
+
+BUCKETS = SCHEME.replace(
+    "stages:",
+    'buckets:\n  one: {experiment: 5, ranges: "1-10"}\n  two: {experiment: 5, ranges: "11-20", due: "2019-04-01"}\nstages:',
+)
+
+
+def test_a_bucket_has_gates_subjects_and_a_day_of_its_own():
+    scheme = read(BUCKETS)
+    one, two = scheme.buckets
+    assert isinstance(one, RunBucket)
+    assert judge(WHOLE, scheme=scheme, bucket=one)["mdst"].state is StageState.PASSED
+    found = judge(NOTHING, scheme=scheme, bucket=two)
+    assert found["mdst"].state is StageState.WAITING
+    late = judge({**WHOLE, **hand_over(returned=())}, scheme=scheme, bucket=two)["mdst"]
+    assert late.tell() == (
+        "gate calibrate, iteration 2, two: CDCTimeZeros, CDCXtRelation not returned, due 2019-04-01, calibration"
+    )
+    subjects = {judge(WHOLE, scheme=scheme, bucket=each)["validate"].matter.subject for each in (one, two)}
+    assert subjects == {"gate/proc8/validate.one", "gate/proc8/validate.two"}
