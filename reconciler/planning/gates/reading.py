@@ -287,8 +287,7 @@ class GateReader:
         pulled = self.repository.snapshots.get(stage.returns or "")
         if pulled is None or pulled.digest == record.base.digest:
             return over
-        declared = self.repository.campaigns[parse_dataset(stage.names[0]).campaign]
-        differences = compare_return(record.base, record.returned, pulled, declared.campaign.release or "")
+        differences = compare_return(record.base, record.returned, pulled, record.release or "")
         return replace(over, tag=pulled.digest, differences=tuple(map(str, differences)))
 
     def hold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,8 @@ stages:
     sign: [coordinator]
   thin: {make: [proc7/thin], after: [calibrate]}
 """
+GIVEN = tuple(canonical_json({"release": "release-03-00-00", "number": number}) for number in (1, 2))
+FIRST, SECOND = (sha256(content).hexdigest() for content in GIVEN)
 BASE = freeze_tag("tag_back", "PUBLISHED", [make_iov("B", "1", "0" * 32, (0, 0, -1, -1))])
 BACK = freeze_tag("loop-calibrate-1", LOCAL, [make_iov("A", "abc", "abc" + "0" * 29, (3, 1, -1, -1))])
 
@@ -334,11 +337,11 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
     about = ("loop", "calibrate", 1)
     with opened(world.state) as engine:
         writer = CalibrationWriter(Writer(engine, None), "calibration-manager@example.org")
-        writer.intend_hand_over(about, "1" * 64, b"{}", {"proc7/reco/mdst:1": "e" * 64}, BASE, "/out")
+        writer.intend_hand_over(about, FIRST, GIVEN[0], {"proc7/reco/mdst:1": "e" * 64}, BASE, "/out")
         assert tell() == "proc7/reco/mdst not handed over", "it is only intended"
-        writer.record_hand_over("1" * 64, "/out")
+        writer.record_hand_over(FIRST, "/out")
         assert tell() == "A not returned"
-        writer.intend_return(about, "2" * 64, "1" * 64, BACK, "/back")
+        writer.intend_return(about, "2" * 64, FIRST, BACK, "/back")
         writer.record_return("2" * 64, "/back")
         assert tell() == "the payloads are returned, and tag_back is as before"
         upload(*BACK.iovs, make_iov("C", "1", "c" * 32, (0, 0, -1, -1)))
@@ -348,7 +351,7 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
         assert tell() == "not signed by coordinator (nobody has signed)"
         world.sign("calibrate")
         assert world.stages()["calibrate"].state is StageState.PASSED
-        writer.intend_hand_over(about, "3" * 64, b"[]", {"proc7/reco/mdst:2": "f" * 64}, BASE, "/out")
-        writer.record_hand_over("3" * 64, "/out")
+        writer.intend_hand_over(about, SECOND, GIVEN[1], {"proc7/reco/mdst:2": "f" * 64}, BASE, "/out")
+        writer.record_hand_over(SECOND, "/out")
         assert tell() == "A not returned", "what came back is of an earlier hand-over"
     assert world.started("thin") == []
