@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -100,10 +100,13 @@ def compare_productions(
 ) -> Comparison:
     """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities.
 
-    `histograms` are those of these runs; without them, checks of histograms are inconclusive.
+    `histograms` are what was read of the files of histograms of these runs; without them, checks of histograms are
+    inconclusive, and error-flagged events are not known.
     """
     common = list_common(one, other)
-    rates, shapes = _check(one, other, validation, measured, common), _check_shapes(validation, histograms)
+    flagged = {} if histograms is None else histograms.flagged
+    rates = _check(one, other, validation, measured, common, flagged)
+    shapes = _check_shapes(validation, histograms)
     return Comparison(one, other, validation, common, (*rates, *shapes), histograms)
 
 
@@ -127,11 +130,12 @@ def _check(
     validation: Validation,
     measured: Measured,
     common: tuple[int, ...],
+    flagged: Mapping[int, tuple[int, int]],
 ) -> Iterator[CheckResult]:
     checks = validation.checks
     pairs = pair_skims(one, other, common)
     if checks.events is not None:
-        yield check_events(one, other, common, checks.events)
+        yield check_events(one, other, common, checks.events, flagged)
     if checks.retention is not None:
         yield check_retention(pairs, checks.retention)
     if checks.run_retention is not None:

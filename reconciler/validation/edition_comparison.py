@@ -17,12 +17,13 @@ def compare_editions(
 ) -> Comparison:
     """The comparison of an edition with its reference `other`, each with its name; without a run of both, its `common` is empty.
 
-    Files of histograms are read if the criteria ask for them.
+    Files of histograms are read if the criteria compare histograms, or events: they tell which of these are error-flagged.
     """
     facts = [read_facts(connection, name, edition) for name, edition in (one, other)]
     common = list_common(facts[0], facts[1])
     histograms = None
-    if validation.checks.need_histograms:
-        histograms = read_histograms(connection, (one, other), common, validation.quantities)
+    if validation.checks.need_histograms or validation.checks.events is not None:
+        quantities = validation.quantities if validation.checks.need_histograms else ()
+        histograms = read_histograms(connection, (one, other), common, quantities)
     measured = read_luminosity(connection, common)
     return compare_productions(facts[0], facts[1], validation, measured, histograms)

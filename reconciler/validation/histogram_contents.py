@@ -31,13 +31,15 @@ class Histogram:
 class RunHistograms:
     """What is known of the histograms of one run: `found` by quantity, or why they are not known.
 
-    `checksums` are those of the files, as the ledger has them.
+    `checksums` are those of the files, as the ledger has them. `flagged` is the number of events with an error flag, None if
+    the files do not tell it.
     """
 
     events: int = 0
     found: Mapping[str, Histogram] = field(default_factory=dict)
     unknown: str = ""
     checksums: tuple[str, ...] = ()
+    flagged: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +79,19 @@ class HistogramPair:
 
 @dataclass(frozen=True, slots=True)
 class HistogramPairs:
-    """The pairs of all quantities. `unknown` has the runs of which a file is not known, by the reason; `digests` are those of the files' checksums."""
+    """The pairs of all quantities. `unknown` has the runs of which a file is not known, by the reason; `digests` are those of the files' checksums.
+
+    `flagged` maps the keys of runs to the numbers of events with an error flag, here and there, where both are known.
+    """
 
     pairs: tuple[HistogramPair, ...]
     unknown: Mapping[str, tuple[int, ...]]
     digests: tuple[str, str]
+    flagged: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
-def parse_histograms(data: Any, experiment: int, run: int) -> tuple[int, dict[str, Histogram]]:
-    """The number of events and the histograms in the JSON data of a file of this run.
+def parse_histograms(data: Any, experiment: int, run: int) -> RunHistograms:
+    """What the JSON data of a file of this run say.
 
     Raises:
         ValueError: they are not the histograms of this run.
@@ -95,13 +101,15 @@ def parse_histograms(data: Any, experiment: int, run: int) -> tuple[int, dict[st
             raise ValueError("it has another schema than histograms/1")
         if (data["experiment"], data["run"]) != (experiment, run):
             raise ValueError(f"it has histograms of the run {data['experiment']}:{data['run']}")
-        events = data["events"]
+        events, flagged = data["events"], data.get("error_flagged")
         found = {name: _parse_histogram(one) for name, one in data["quantities"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("it is not a file of histograms") from error
     if type(events) is not int or events < 0:
         raise ValueError("its number of events is not a count")
-    return events, found
+    if flagged is not None and not (type(flagged) is int and 0 <= flagged <= events):
+        raise ValueError("its number of error-flagged events is not a count of some of its events")
+    return RunHistograms(events, found, flagged=flagged)
 
 
 def _parse_histogram(data: Mapping[str, Any]) -> Histogram:
@@ -123,17 +131,21 @@ def pair_histograms(
     sums = [_Sums(one, names) for one in quantities]
     unknown: dict[str, list[int]] = {}
     checksums: tuple[dict[str, Sequence[str]], ...] = ({}, {})
+    flagged: dict[int, tuple[int, int]] = {}
     for run, *sides in rows:
         for name, side, listed in zip(names, sides, checksums, strict=True):
             listed[format_run(run)] = [side.unknown, *side.checksums]
             if side.unknown:
                 _note(unknown, f"{name}: {side.unknown}", run)
+        here, there = (side.flagged for side in sides)
+        if here is not None and there is not None:
+            flagged[run] = (here, there)
         if not any(side.unknown for side in sides):
             for one in sums:
                 one.add(run, sides[0], sides[1])
     grouped = {reason: tuple(runs) for reason, runs in sorted(unknown.items())}
     return HistogramPairs(
-        tuple(one.finish() for one in sums), grouped, (digest(checksums[0]), digest(checksums[1]))
+        tuple(one.finish() for one in sums), grouped, (digest(checksums[0]), digest(checksums[1])), flagged
     )
 
 

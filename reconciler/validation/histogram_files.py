@@ -129,34 +129,41 @@ def _read_run(
         return RunHistograms(unknown="no histograms were made")
     checksums = tuple(file.checksum for files in steps for file in files)
     events = 0
+    flagged: set[int | None] = set()
     found: dict[str, Histogram] = {}
     for files in steps:
         try:
-            events, some = _add_files(run, files, wanted, storages)
+            read = _add_files(run, files, wanted, storages)
         except ValueError as error:
             return RunHistograms(unknown=str(error), checksums=checksums)
-        for name, histogram in some.items():
+        events = read.events
+        flagged |= {read.flagged}
+        for name, histogram in read.found.items():
             if name not in found or found[name].definition != wanted[name]:
                 found[name] = histogram
-    return RunHistograms(events, found, checksums=checksums)
+    flagged.discard(None)
+    # steps that read the same events and count others contradict each other: then it is not known
+    return RunHistograms(events, found, "", checksums, flagged.pop() if len(flagged) == 1 else None)
 
 
 def _add_files(
     run: int, files: Sequence[_File], wanted: Mapping[str, Any], storages: Mapping[str, str]
-) -> tuple[int, dict[str, Histogram]]:
-    """The number of events and the histograms of a step's files of a run together.
+) -> RunHistograms:
+    """The numbers of events and the histograms of a step's files of a run together.
 
     Raises:
         ValueError: a file cannot be read, or is not what the ledger has, or does not have the histograms of another one.
     """
     events = 0
+    flagged: int | None = 0
     sums: dict[str, Histogram] = {}
     for number, file in enumerate(files):
         if file.storage in storages:
             raise ValueError(storages[file.storage])
-        counted, some = parse_histograms(_read_file(file), *split_key(run))
-        some = {name: one for name, one in some.items() if name in wanted}
-        events += counted
+        read = parse_histograms(_read_file(file), *split_key(run))
+        some = {name: one for name, one in read.found.items() if name in wanted}
+        events += read.events
+        flagged = None if flagged is None or read.flagged is None else flagged + read.flagged
         if number and {name: one.definition for name, one in some.items()} != {
             name: one.definition for name, one in sums.items()
         }:
@@ -164,7 +171,7 @@ def _add_files(
         for name, one in some.items():
             before = sums[name].entries if number else 0
             sums[name] = Histogram(one.definition, one.entries + before)
-    return events, sums
+    return RunHistograms(events, sums, flagged=flagged)
 
 
 def _read_file(file: _File) -> Any:

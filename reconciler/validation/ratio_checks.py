@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from reconciler.run_catalogue.luminosity import Measured, RunSelection, Total, pair_luminosity
@@ -22,9 +22,17 @@ from schemas.policy.validation import ChangeCriterion, EventCriterion
 
 
 def check_events(
-    one: ProductionFacts, other: ProductionFacts, runs: Sequence[int], criterion: EventCriterion
+    one: ProductionFacts,
+    other: ProductionFacts,
+    runs: Sequence[int],
+    criterion: EventCriterion,
+    flagged: Mapping[int, tuple[int, int]],
 ) -> CheckResult:
-    """Compares the numbers of events, run by run: those that were read, and of a data level with all events those in it."""
+    """Compares the numbers of events, run by run: those that were read, and of a data level with all events those in it.
+
+    `flagged` maps run keys to the numbers of events with an error flag, here and there, where they are known. A difference of
+    these warns, since events are all there; where they are not known, this is told, and changes no verdict.
+    """
     whole = one.keeps_all and other.keeps_all
     rows: list[Row] = []
     counted = 0
@@ -49,8 +57,33 @@ def check_events(
         verdict = ValidationVerdict.FAIL
     elif counted < max(criterion.min_runs, len(runs)):
         verdict = ValidationVerdict.INCONCLUSIVE
-    reason = f"of {wrong:,} of {len(runs):,} runs the numbers of events differ{unknown}"
-    return CheckResult("events", verdict, reason, tuple(rows))
+    warned = [
+        _describe_flagged(run, one.runs[run].read, *flagged[run]) for run in runs if _differs(flagged, run)
+    ]
+    if warned and verdict is ValidationVerdict.PASS:
+        verdict = ValidationVerdict.WARN
+    reason = f"of {wrong:,} of {len(runs):,} runs the numbers of events differ{unknown}{_tell_flagged(runs, flagged)}"
+    return CheckResult("events", verdict, reason, (*rows, *warned))
+
+
+def _differs(flagged: Mapping[int, tuple[int, int]], run: int) -> bool:
+    return run in flagged and flagged[run][0] != flagged[run][1]
+
+
+def _describe_flagged(run: int, read: int | None, here: int, there: int) -> Row:
+    told = {} if read is None else {"read": read}
+    numbers = {"number": here, "against": there, "verdict": ValidationVerdict.WARN.value}
+    return {"run": format_run(run), "events": "error-flagged", **told, **numbers}
+
+
+def _tell_flagged(runs: Sequence[int], flagged: Mapping[int, tuple[int, int]]) -> str:
+    """The numbers of error-flagged events of all runs of which they are known, in words."""
+    known = [flagged[run] for run in runs if run in flagged]
+    here, there = (sum(pair[side] for pair in known) for side in (0, 1))
+    told = f"; error-flagged are {here:,} here and {there:,} there" if known else ""
+    lacking = len(runs) - len(known)
+    count = f"of {lacking:,} run{'' if lacking == 1 else 's'} " if known else ""
+    return told + (f"; {count}error-flagged events are not known" if lacking else "")
 
 
 def check_luminosity(

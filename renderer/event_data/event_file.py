@@ -24,6 +24,9 @@ IDENTITY = ("experiment", "run", "event")
 OBJECTS = ("EventMetaData/m_experiment", "EventMetaData/m_run", "EventMetaData/m_event")
 """The branches of experiment, run and event in files with objects of basf2: mdst, cdst, dst …"""
 
+ERROR_FLAG = "EventMetaData/m_errorFlag"
+"""The branch with the errors of an event, as bits (basf2 `EventMetaData::EventErrorFlag`); 0: none was found."""
+
 _LAYOUTS = (OBJECTS, ("__experiment__", "__run__", "__event__"), IDENTITY)
 _CANDIDATE, _CANDIDATES = "__candidate__", "__ncandidates__"
 

@@ -16,7 +16,7 @@ import numpy as np
 import uproot
 from numpy.typing import NDArray
 
-from renderer.event_data.event_file import Chunk, EventFile, open_events
+from renderer.event_data.event_file import ERROR_FLAG, Chunk, EventFile, open_events
 from renderer.event_data.event_numbers import EventNumbers
 from renderer.event_data.quantity_branches import QuantityBranches, QuantityColumn, read_column
 from renderer.event_data.root_file import InputError, explain_damage
@@ -47,6 +47,7 @@ class HistogramFiller:
         self._filled = [_Filled(quantity, _make_histogram(quantity)) for quantity in task.quantities]
         self._events = 0
         self._rows = 0
+        self._flagged: int | None = 0  # None: a file does not tell
 
     def fill(self) -> dict[str, Any]:
         """Reads the inputs and writes the files; returns `events_read`, `rows_read`, `record` and `outputs` of the report.
@@ -81,9 +82,15 @@ class HistogramFiller:
                 for one in self._filled
             ]
             branches = {branch.name: branch for some in found for branch in some.values()}
-            for chunk in file.read_chunks(beside=branches.values(), most=left):
+            flag = file.tree.find_scalar(ERROR_FLAG) if ERROR_FLAG in file.tree.keys else None
+            if flag is None and file.entries:
+                self._flagged = None
+            beside = [*branches.values(), *([] if flag is None else [flag])]
+            for chunk in file.read_chunks(beside=beside, most=left):
                 chunk.check_run(file.name, task.experiment, task.run)
                 self._take(file, chunk, branches, found)
+                if flag is not None and self._flagged is not None:
+                    self._flagged += _count_flagged(file, chunk, flag)
                 parts.append(chunk.columns["event"][chunk.begins])
                 events += chunk.events
                 rows += len(chunk)
@@ -107,15 +114,27 @@ class HistogramFiller:
                 one.histogram.fill(_list_entries(file.name, one.quantity, columns, chunk))
 
     def _describe(self) -> dict[str, Any]:
-        """The histograms as JSON data. `counts` are the entries of the bins; `below` and `above` those outside of them."""
+        """The histograms as JSON data. `counts` are the entries of the bins; `below` and `above` those outside of them.
+
+        `error_flagged` is the number of events with an error flag; it is left out where a file does not have this branch.
+        """
         task = self._task
+        flagged = {} if self._flagged is None else {"error_flagged": self._flagged}
         return {
             "schema": "histograms/1",
             "experiment": task.experiment,
             "run": task.run,
             "events": self._events,
+            **flagged,
             "quantities": {one.quantity.name: _describe(one) for one in self._filled},
         }
+
+
+def _count_flagged(file: EventFile, chunk: Chunk, flag: Any) -> int:
+    """The number of events of a chunk that have an error flag."""
+    with explain_damage(file.name):
+        flags = file.tree.read(flag, chunk.start, chunk.start + len(chunk), "np")
+    return int(np.count_nonzero(flags[chunk.begins]))
 
 
 def _make_histogram(quantity: Quantity) -> Any:

@@ -10,6 +10,7 @@ import pytest
 import uproot
 
 import renderer.event_data.event_file
+from renderer.event_data.event_file import ERROR_FLAG, OBJECTS
 from renderer.skimming import skim
 from schemas.json_schema.validation import read_valid
 from schemas.policy.validation import VALIDATIONS, read_validation
@@ -148,6 +149,39 @@ def test_several_files_of_a_run_are_one_histogram(tmp_path):
     found = fill(write_job([one, other], {"x": x}), tmp_path / "out")["x"]
     assert found["counts"] == [1, 1, 1, 1, 2, 0, 0, 0, 0, 0]
     assert (found["below"], found["above"]) == (0, 1)
+
+
+IDENTITY = dict(zip(("experiment", "run", "event"), OBJECTS, strict=True))
+
+
+def write_flagged(path, numbers, flags):
+    """Events as basf2 names them, with error flags; none if `flags` is None."""
+    size = len(numbers)
+    columns = {IDENTITY["experiment"]: [3] * size, IDENTITY["run"]: [529] * size, IDENTITY["event"]: numbers}
+    flags = {} if flags is None else {ERROR_FLAG: np.array(flags, np.uint32)}
+    return write_events(path, tree="tree", **columns, **flags, x=np.arange(float(size)))
+
+
+@pytest.mark.parametrize("most", [2, 100_000], ids=["chunks", "whole"])
+def test_events_with_an_error_flag_are_counted_where_every_file_has_the_branch(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(renderer.event_data.event_file, "_CHUNK_EVENTS", most)
+    monkeypatch.setattr(renderer.event_data.event_file, "_CLUSTER_BYTES", 0)
+    x = {"x": {"expression": "x", "bins": BINS, "per": "event"}}
+    one = write_flagged(tmp_path / "a.root", [1, 2, 3, 4, 5], [0, 16, 0, 1, 2**31])
+    other = write_flagged(tmp_path / "b.root", [6, 7], [0, 1])
+    without = write_flagged(tmp_path / "c.root", [8, 9], None)
+    told = {}
+    for name, paths in (("both", [one, other]), ("unknown", [one, without]), ("lone", [without])):
+        fill(write_job(paths, x), tmp_path / name)
+        told[name] = json.loads((tmp_path / name / "histograms.a.json").read_bytes()).get("error_flagged")
+    assert told == {"both": 4, "unknown": None, "lone": None}
+
+
+def test_real_files_say_that_none_of_their_events_has_an_error_flag(mdst, tmp_path):
+    for name, run in (("mdst.root", (1003, 0)), ("chaintest_empty.root", (1, 0))):
+        tracks = COUNTS if name == "mdst.root" else {"expression": "x", "bins": BINS, "per": "event"}
+        fill(write_job([mdst / name], {"tracks": tracks}, *run), tmp_path / name)
+        assert json.loads((tmp_path / name / "histograms.a.json").read_bytes())["error_flagged"] == 0
 
 
 def test_arithmetic_is_that_of_cuts(tmp_path):

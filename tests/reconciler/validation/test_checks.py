@@ -11,6 +11,7 @@ import pytest
 from ci.reports.comparison import format_comparison, format_comparison_markdown
 from reconciler.run_catalogue.luminosity import Measurement
 from reconciler.validation.comparison import compare_productions
+from reconciler.validation.histogram_contents import HistogramPairs
 from reconciler.validation.production_facts import ProductionFacts, RunFacts
 from reconciler.validation.results import ValidationVerdict, find_worst
 from schemas.json_schema.values import read_value
@@ -71,7 +72,10 @@ def test_any_difference_of_events_fails(changed, verdict, rows):
 def test_runs_that_differ_are_told_of_all_runs_also_where_some_numbers_are_not_known():
     result = check("events", {"min_runs": 1}, facts(events=None, read=1001))
     assert result.verdict == "fail"
-    expected = "of 12 of 12 runs the numbers of events differ; of 12 those in the dataset are not known on both sides"
+    expected = (
+        "of 12 of 12 runs the numbers of events differ; of 12 those in the dataset are not known on both sides; "
+        "error-flagged events are not known"
+    )
     assert result.reason == expected
 
 
@@ -80,6 +84,35 @@ def test_of_a_skim_the_events_that_were_read_must_be_equal_and_not_those_that_we
     assert check("events", {"min_runs": 1}, one, other).verdict == "pass"
     unread = replace(facts(changed={"read": None}), keeps_all=False)
     assert check("events", {"min_runs": 1}, unread, other).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("flagged", "verdict", "words"),
+    [
+        ({}, "pass", "; error-flagged events are not known"),
+        (dict.fromkeys(KEYS, (0, 0)), "pass", "; error-flagged are 0 here and 0 there"),
+        (dict.fromkeys(KEYS, (3, 3)), "pass", "; error-flagged are 36 here and 36 there"),
+        (
+            {KEYS[0]: (3, 0), KEYS[1]: (0, 0)},
+            "warn",
+            "; error-flagged are 3 here and 0 there; of 10 runs error-flagged events are not known",
+        ),
+    ],
+)
+def test_error_flagged_events_are_told_and_a_difference_warns(flagged, verdict, words):
+    one, other = facts(), facts("proc7/reco/mdst")
+    criteria = {"events": {"min_runs": 1}}
+    validation = Validation("strict", "A title", read_value(Checks, criteria), criteria)
+    found = compare_productions(one, other, validation, {}, HistogramPairs((), {}, ("", ""), flagged))
+    (result,) = found.results
+    assert result.verdict == verdict
+    assert result.reason == f"of 0 of 12 runs the numbers of events differ{words}"
+    warned = {"run": "3:1", "events": "error-flagged", "read": 1000, "number": 3, "against": 0}
+    assert result.rows == (({**warned, "verdict": "warn"},) if verdict == "warn" else ())
+    assert ("error-flagged" in format_comparison(json.loads(found.content), "")) is True
+    lost = facts(changed={"events": 999})
+    worse = compare_productions(lost, other, validation, {}, HistogramPairs((), {}, ("", ""), flagged))
+    assert worse.verdict == "fail"
 
 
 def test_too_few_runs_are_inconclusive_in_every_check_and_never_pass():

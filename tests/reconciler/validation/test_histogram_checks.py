@@ -248,15 +248,20 @@ def test_what_moves_all_runs_together_lets_none_stand_out_and_one_run_alone_does
 def test_histograms_are_read_only_from_what_is_one():
     good = {"schema": "histograms/1", "experiment": 3, "run": 5, "events": 9, "quantities": {}}
     one = {"bins": [2, 0.0, 1.0], "below": 0, "counts": [1, 2], "above": 0}
-    events, found = parse_histograms({**good, "quantities": {"a": one}}, 3, 5)
-    assert (events, found["a"].entries.tolist()) == (9, [0, 1, 2, 0])
-    assert found["a"].definition == {"bins": [2, 0.0, 1.0]}
+    read = parse_histograms({**good, "quantities": {"a": one}}, 3, 5)
+    assert (read.events, read.found["a"].entries.tolist()) == (9, [0, 1, 2, 0])
+    assert read.found["a"].definition == {"bins": [2, 0.0, 1.0]}
+    assert read.flagged is None
+    assert parse_histograms({**good, "error_flagged": 0}, 3, 5).flagged == 0
     for wrong in (
         [],
         None,
         {**good, "run": 6},
         {**good, "schema": "histograms/2"},
         {**good, "events": -1},
+        {**good, "error_flagged": 10},
+        {**good, "error_flagged": True},
+        {**good, "error_flagged": "none"},
         {**good, "quantities": {"a": {**one, "counts": [1]}}},
         {**good, "quantities": {"a": {**one, "counts": [1, -2]}}},
         {**good, "quantities": {"a": {**one, "counts": [1, 2.5]}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 from ci.cli.exits import Exit
 from reconciler.ledger.schema.tables import outputs, products
 from reconciler.ledger.store.database import State, opened, reading
+from schemas.files.canonical import canonical_json
 from tests.support.worlds.skim_checkout import FILE, Checkout
 
 QUANTITIES = """\
@@ -31,6 +33,12 @@ quantities:
     bins: {number: 12, low: 0, high: 12}
     per: event
     shown_to: shifter
+"""
+COUNTS = """\
+schema: validation/1
+title: Numbers of events
+checks:
+  events: {min_runs: 1}
 """
 MENU = """\
 schema: skims/1
@@ -54,6 +62,7 @@ def made(tmp_path_factory):
         tmp_path_factory.mktemp("made"), menu=MENU, size=400, tracks=lambda run, events: events % (run + 6)
     )
     checkout.write("productions/validations/words.yaml", QUANTITIES)
+    checkout.write("productions/validations/counts.yaml", COUNTS)
     checkout.declare("many", "more", more=STEPS)
     assert checkout.b2prod("check") == Exit.FINE
     assert checkout.b2prod("resolve", "seven") == Exit.FINE
@@ -67,7 +76,7 @@ def made(tmp_path_factory):
 def call(made, capsys):
     def compare(*words):
         capsys.readouterr()
-        code = made.b2prod("compare", *words)
+        code = made.b2prod("compare", *words, *(() if "--by" in words else ("--by", "words")))
         told = capsys.readouterr()
         return code, told.out, told.err
 
@@ -81,6 +90,22 @@ def find_files(made, step):
         query = select(*columns).join(products, products.c.output == outputs.c.id)
         rows = connection.execute(query.where(outputs.c.step == step, outputs.c.output == "histograms_json"))
         return {run: Path(*place) for run, *place in rows}
+
+
+def replace_file(made, file, data, content=None):
+    """Another content of a published file, with its checksum in the ledger."""
+    content = canonical_json(data) if content is None else content
+    mode = file.parent.stat().st_mode
+    file.parent.chmod(0o755)
+    file.chmod(0o644)
+    file.write_bytes(content)
+    file.parent.chmod(mode)
+    with opened(State(made.state)) as engine, engine.begin() as connection:
+        rows = connection.execute(select(outputs.c.id, outputs.c.storage, outputs.c.folder)).all()
+        (output,) = [row.id for row in rows if Path(row.storage, row.folder) == file.parent]
+        which = (products.c.output == output) & (products.c.path == file.name)
+        changed = update(products).where(which).values(checksum=f"sha256:{sha256(content).hexdigest()}")
+        assert connection.execute(changed).rowcount == 1
 
 
 def read_row(text):
@@ -102,6 +127,37 @@ def test_the_histograms_of_datasets_are_those_made_of_them(call, one, other):
     assert (row["verdict"], code) == ("fail", Exit.FINDINGS)
     assert json.loads(out)["compared"]["histograms"] != json.loads(out)["against"]["histograms"]
     assert call(one, other, "--json")[1] == out
+
+
+@pytest.mark.slow
+def test_error_flagged_events_are_those_that_files_of_histograms_tell(made, call):
+    """The runs hold ntuples, which have no such branch: files that tell the numbers are put in place of those made."""
+    kept = {}
+    try:
+        code, out, _ = call(MANY, MANY, "--by", "counts", "--json")
+        (result,) = json.loads(out)["results"]
+        assert (result["verdict"], code) == ("pass", Exit.FINE)
+        assert result["reason"].endswith("differ; error-flagged events are not known")
+        for step, flagged in (("shapes", 7), ("few", 5)):
+            for run, file in find_files(made, step).items():
+                if run < 3:
+                    kept[file] = file.read_bytes()
+                    replace_file(made, file, {**json.loads(kept[file]), "error_flagged": flagged})
+        code, out, _ = call(MANY, MORE, "--by", "counts", "--json")
+        assert code == Exit.FINDINGS
+        (result,) = json.loads(out)["results"]
+        reason = "; error-flagged are 14 here and 10 there; of 1 run error-flagged events are not known"
+        assert (result["verdict"], result["reason"][-len(reason) :]) == ("warn", reason)
+        rows = [(row["run"], row["number"], row["against"], row["read"]) for row in result["rows"]]
+        assert rows == [("7:1", 7, 5, 400), ("7:2", 7, 5, 400)]
+        for file in (*find_files(made, "shapes").values(), *find_files(made, "few").values()):
+            if file in kept:
+                replace_file(made, file, {**json.loads(kept[file]), "error_flagged": 500})
+        _, out, _ = call(MANY, MORE, "--by", "counts", "--json")
+        assert json.loads(out)["results"][0]["reason"].endswith("differ; error-flagged events are not known")
+    finally:
+        for file, content in kept.items():
+            replace_file(made, file, {}, content)
 
 
 @pytest.mark.slow
