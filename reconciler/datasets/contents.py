@@ -21,11 +21,13 @@ from reconciler.ledger.schema.rows import COPIED, divide
 from reconciler.ledger.schema.tables import files, inputs, outputs, products
 from reconciler.model.states import OutputState
 from schemas.manifest.dataset import DatasetName, name_dataset
-from schemas.manifest.runs import RunSet, run_key, split_key
+from schemas.manifest.runs import RunSet, gather_runs, run_key, split_key
 
 _PRODUCED = outputs.c.state == OutputState.PRODUCED
 _MOST = 100
 """The largest number of run ranges that a query names; more are chosen from its rows."""
+_FEW = 1000
+"""The largest number of runs for which ranges are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,11 @@ def choose_rows(table: Any, runs: RunSet | None) -> ColumnElement[bool]:
         False,
         *(and_(table.c.experiment == one[0], table.c.run.between(one[1], last[1])) for one, last in ends),
     )
+
+
+def choose_few(table: Any, keys: Collection[int]) -> ColumnElement[bool]:
+    """As `choose_rows`, for run keys. Of many runs it is true of all rows, since to name them would cost more than it saves."""
+    return choose_rows(table, gather_runs(sorted(keys)) if len(keys) <= _FEW else None)
 
 
 def stream_rows(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:

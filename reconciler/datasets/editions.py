@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from reconciler.datasets.contents import choose_few
 from reconciler.ledger.reading.editions import (
     StoredOutput,
     belongs_to,
@@ -143,7 +144,7 @@ def collect_made(
     produced = outputs.c.state == OutputState.PRODUCED
     found = {
         one.run: _describe_output(name, one)
-        for one in read_outputs(connection, belongs_to(name), produced)
+        for one in read_outputs(connection, belongs_to(name), choose_few(outputs, wanted), produced)
         if wanted.get(one.run) == one.fingerprint
     }
     missing = wanted.keys() - found.keys() if storage is not None else ()

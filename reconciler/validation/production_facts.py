@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from reconciler.datasets.contents import choose_few
 from reconciler.datasets.editions import Edition
 from reconciler.ledger.reading.editions import belongs_to
 from reconciler.ledger.schema.tables import attempts, jobs, outputs
@@ -98,7 +99,7 @@ def _read_runs(
     connection: Connection, maker: str, wanted: Mapping[int, str], known: Mapping[int, RunFacts]
 ) -> dict[int, RunFacts]:
     """What the ledger knows of the outputs of a campaign with these fingerprints, by run key."""
-    mine = belongs_to(parse_dataset(maker))
+    mine = belongs_to(parse_dataset(maker)) & choose_few(outputs, wanted)
     spent = (
         select(jobs.c.intent, attempts.c.cpu_seconds)
         .join(attempts, attempts.c.job == jobs.c.id)
@@ -139,6 +140,7 @@ def _collect_skims(
         outputs.c.state == OutputState.PRODUCED,
         outputs.c.events.is_not(None),
         outputs.c.events_read.is_not(None),
+        choose_few(outputs, wanted),
     )
     rows: Any = connection.execute(query.order_by(outputs.c.version))
     for step, output, experiment, run, made_from, kept, read in rows:

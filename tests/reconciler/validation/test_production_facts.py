@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
-from reconciler.datasets.editions import read_edition
+from reconciler.datasets import contents
+from reconciler.datasets.editions import collect_made, read_edition
 from reconciler.ledger.reading.editions import list_editions
 from reconciler.ledger.schema.tables import attempts, outputs
 from reconciler.ledger.store.database import opened, reading
@@ -104,12 +105,26 @@ def test_an_edition_stays_what_it_was_when_newer_versions_are_made(world):
     world.change(("trigger_mode: hlt", "trigger_mode: all"))
 
 
+def test_few_runs_are_the_same_whether_rows_are_chosen_by_run_or_all_are_read(world, monkeypatch):
+    name, fingerprints = parse_dataset(RECO), {}
+    with reading(world.state) as connection:
+        for row in connection.execute(outputs.select().where(outputs.c.step == "reco")):
+            fingerprints[run_key(row.experiment, row.run)] = row.fingerprint
+        found = []
+        for few in (1000, 0):
+            monkeypatch.setattr(contents, "_FEW", few)
+            one = collect_made(connection, name, {SECOND: fingerprints[SECOND]})
+            found.append((one, read_facts(connection, RECO, one)))
+    assert found[0] == found[1]
+    assert [*found[0][1].skims["thin", "udst"]] == [*found[0][0].runs] == [SECOND]
+
+
 def test_the_bytes_of_a_comparison_do_not_depend_on_the_database(tmp_path, monkeypatch, postgresql):
     validation = Validation("all", "Everything", read_value(Checks, STATED), STATED)
-    contents = []
+    written = []
     for number, server in enumerate((None, postgresql.create_database())):
         monkeypatch.setattr(worlds, "SERVER", server)
         facts = read(make(tmp_path / str(number)))
-        contents.append(compare_productions(facts, facts, validation, {}).content)
-    assert contents[0] == contents[1]
-    assert len(contents[0]) > 1000
+        written.append(compare_productions(facts, facts, validation, {}).content)
+    assert written[0] == written[1]
+    assert len(written[0]) > 1000
