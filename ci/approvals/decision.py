@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from sqlalchemy import Connection
+
+from ci.approvals.signatures import find_sign_offs
 from ci.changes.commits import read_merged
 from ci.changes.project import Project
 from ci.cli.console import count_things
@@ -18,8 +22,9 @@ from reconciler.outside.installation import find_tool
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_both
 from reconciler.planning.estimate import Estimate, estimate_cost, measure_produced
+from reconciler.planning.gates.judging import GATE
 from reconciler.planning.resolution import refute
-from reconciler.planning.views import view_campaign
+from reconciler.planning.views import view_campaign, view_gated_campaign
 from renderer.steering import load_templates
 from schemas.manifest.lock import Lock
 from schemas.policy.retirement import RetiredDataset, Retirement
@@ -159,6 +164,7 @@ def _describe_plan(
         with reading(project.state) as connection:
             view = view_campaign(connection, repository, declared.campaign.name, project.state)
             costs = estimate_cost(connection, view, like)
+            held = _count_held(connection, project, repository, declared.campaign.name)
     except SourceUnavailable as error:
         steps = len(declared.campaign.expand())
         runs = 0 if declared.lock is None else len(declared.lock.runs)
@@ -167,8 +173,24 @@ def _describe_plan(
     counts = [(action.word, view.plan.count(action)) for action in PlanAction]
     listed = ", ".join(f"{word} {count:,}" for word, count in counts if count)
     yield f"  units: {listed or 'none'}, done {view.plan.done:,}"
+    for reason, number in held.items():
+        yield f"  {number:,} of them wait at first, and go by the same signatures once it opens: {reason}"
     for cost in costs:
         yield f"  {cost.step}: {', '.join(_name_costs(cost))}"
+
+
+def _count_held(
+    connection: Connection, project: Project, repository: Repository, name: str
+) -> dict[str, int]:
+    """Why gates of schemes hold units of a campaign → how many."""
+    if not any(name in scheme.campaigns for scheme in repository.schemes.values()):
+        return {}
+    signs = find_sign_offs(project, repository)
+    held: Counter[str] = Counter()
+    for group in view_gated_campaign(connection, repository, name, project.state, signs).plan.groups:
+        if group.action == PlanAction.WAITING and group.reason.startswith(GATE):
+            held[group.reason] += len(group.runs)
+    return held
 
 
 def _name_costs(cost: Estimate) -> Iterator[str]:
