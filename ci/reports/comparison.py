@@ -23,7 +23,20 @@ _RANGES = 20
 """The largest number of run ranges in a line."""
 
 _COLUMNS = (
-    *("quantity", "title", "skim", "method", "correction", "run", "runs", "events", "number", "value"),
+    *(
+        "branch",
+        "what",
+        "quantity",
+        "title",
+        "skim",
+        "method",
+        "correction",
+        "run",
+        "runs",
+        "events",
+        "number",
+        "value",
+    ),
     *("kept", "read", "rate", "entries", "mean", "outside"),
     *("against", "against kept", "against read", "against rate"),
     *("against entries", "against mean", "against outside"),

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from reconciler.run_catalogue.luminosity import Measured
+from reconciler.validation.branch_checks import BranchPairs, check_branches
 from reconciler.validation.histogram_checks import check_histograms, check_run_histograms
 from reconciler.validation.histogram_contents import HistogramPairs
 from reconciler.validation.production_facts import ProductionFacts
@@ -43,6 +44,7 @@ class Comparison:
     common: tuple[int, ...]
     results: tuple[CheckResult, ...]
     histograms: HistogramPairs | None = None
+    branches: BranchPairs | None = None
 
     @property
     def verdict(self) -> ValidationVerdict:
@@ -56,10 +58,9 @@ class Comparison:
             | {"alone": format_runs(sorted(side.runs.keys() - {*self.common}))}
             for name, side in (("compared", self.one), ("against", self.other))
         }
-        for side, read in zip(
-            sides.values(), self.histograms.digests if self.histograms else (), strict=False
-        ):
-            side["histograms"] = read
+        for name, read in (("histograms", self.histograms), ("branches", self.branches)):
+            for side, digest_ in zip(sides.values(), read.digests if read else (), strict=False):
+                side[name] = digest_
         stated = self.validation.describe()
         return {
             "schema": SCHEMA,
@@ -97,17 +98,26 @@ def compare_productions(
     validation: Validation,
     measured: Measured,
     histograms: HistogramPairs | None = None,
+    branches: BranchPairs | None = None,
 ) -> Comparison:
     """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities.
 
     `histograms` are what was read of the files of histograms of these runs; without them, checks of histograms are
-    inconclusive, and error-flagged events are not known.
+    inconclusive, and error-flagged events are not known. `branches` are those of files of some of these runs.
     """
     common = list_common(one, other)
     flagged = {} if histograms is None else histograms.flagged
     rates = _check(one, other, validation, measured, common, flagged)
-    shapes = _check_shapes(validation, histograms)
-    return Comparison(one, other, validation, common, (*rates, *shapes), histograms)
+    files = (*_check_branches(validation, branches), *_check_shapes(validation, histograms))
+    return Comparison(one, other, validation, common, (*rates, *files), histograms, branches)
+
+
+def _check_branches(validation: Validation, branches: BranchPairs | None) -> Iterator[CheckResult]:
+    if (criterion := validation.checks.branches) is not None:
+        if branches is None:
+            yield CheckResult("branches", ValidationVerdict.INCONCLUSIVE, "the files were not read")
+        else:
+            yield check_branches(branches, criterion)
 
 
 def _check_shapes(validation: Validation, histograms: HistogramPairs | None) -> Iterator[CheckResult]:

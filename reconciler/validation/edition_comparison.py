@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from reconciler.datasets.editions import Edition
 from reconciler.run_catalogue.luminosity import read_luminosity
+from reconciler.validation.branch_files import read_branches
 from reconciler.validation.comparison import Comparison, compare_productions, list_common
 from reconciler.validation.histogram_files import read_histograms
 from reconciler.validation.production_facts import read_facts
@@ -18,6 +19,7 @@ def compare_editions(
     """The comparison of an edition with its reference `other`, each with its name; without a run of both, its `common` is empty.
 
     Files of histograms are read if the criteria compare histograms, or events: they tell which of these are error-flagged.
+    So are files of the datasets, in a few runs, if they compare branches.
     """
     facts = [read_facts(connection, name, edition) for name, edition in (one, other)]
     common = list_common(facts[0], facts[1])
@@ -25,5 +27,8 @@ def compare_editions(
     if validation.checks.need_histograms or validation.checks.events is not None:
         quantities = validation.quantities if validation.checks.need_histograms else ()
         histograms = read_histograms(connection, (one, other), common, quantities)
+    branches = None
+    if validation.checks.branches is not None:
+        branches = read_branches(connection, (one, other), common)
     measured = read_luminosity(connection, common)
-    return compare_productions(facts[0], facts[1], validation, measured, histograms)
+    return compare_productions(facts[0], facts[1], validation, measured, histograms, branches)

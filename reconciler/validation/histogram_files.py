@@ -1,26 +1,15 @@
-"""Reads the histograms of the runs of two datasets from their published files, and compares them run by run. Only reads.
-
-A file counts if it is what the ledger has of it. Any other is not known, with the reason: it is neither empty nor left out.
-"""
+"""Reads the histograms of the runs of two datasets from their published files, and compares them run by run. Only reads."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from reconciler.datasets.editions import Edition
-from reconciler.datasets.places import check_storage_here
-from reconciler.ledger.reading.editions import belongs_to
-from reconciler.ledger.schema.tables import outputs, products
-from reconciler.model.states import OutputState
-from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.plain_files import NotPlain, read_plain
+from reconciler.outside.plain_files import read_plain
 from reconciler.validation.histogram_contents import (
     Histogram,
     HistogramPairs,
@@ -28,9 +17,17 @@ from reconciler.validation.histogram_contents import (
     pair_histograms,
     parse_histograms,
 )
+from reconciler.validation.published_files import (
+    CHANGED,
+    PublishedFile,
+    find_absent_storages,
+    find_derived,
+    find_files,
+    telling,
+)
 from schemas.files.strict_json import parse_json
 from schemas.manifest.dataset import parse_dataset
-from schemas.manifest.runs import run_key, split_key
+from schemas.manifest.runs import split_key
 from schemas.manifest.step import HISTOGRAM_OUTPUTS
 from schemas.skims.quantity import Quantity
 
@@ -39,16 +36,7 @@ _MOST_BYTES = 128 * 2**20
 """The largest size of a file of histograms that is read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A published file of histograms of a run, as the ledger has it."""
-
-    storage: str
-    place: str
-    checksum: str
-
-
-_StepFiles = Sequence[Sequence[_File]]
+_StepFiles = Sequence[Sequence[PublishedFile]]
 """The files of a run, one list for each step that made some: a step has one for each of its jobs."""
 
 
@@ -63,16 +51,9 @@ def read_histograms(
     A side is a name and an edition: of files of histograms, or of what steps with a validation made histograms of in the same
     campaigns. Then those count that were made of exactly these outputs, in their newest version.
     """
-    wanted = set(common)
-    found = [_find_files(connection, edition, wanted) for _, edition in sides]
-    storages: dict[str, str] = {}
-    for storage in sorted(
-        {file.storage for side in found for steps in side.values() for files in steps for file in files}
-    ):
-        try:
-            check_storage_here(connection, storage)
-        except SourceUnavailable as error:
-            storages[storage] = str(error)
+    found = [_find_files(connection, edition, common) for _, edition in sides]
+    listed = (file for side in found for steps in side.values() for some in steps for file in some)
+    storages = find_absent_storages(connection, listed)
     rows = _read_runs(found, common, quantities, storages)
     return pair_histograms(rows, quantities, [name for name, _ in sides])
 
@@ -90,35 +71,13 @@ def _read_runs(
         yield run, one, other
 
 
-def _find_files(connection: Connection, edition: Edition, runs: set[int]) -> dict[int, _StepFiles]:
+def _find_files(connection: Connection, edition: Edition, runs: Sequence[int]) -> Mapping[int, _StepFiles]:
     """The files of histograms of an edition, by run key; of each step that made some, the list of its files."""
-    makers: dict[str, dict[int, str]] = defaultdict(dict)
-    for run, one in edition.runs.items() if edition.made else ():
-        if run in runs:
-            makers[one.dataset or edition.dataset][run] = one.input
-    found: dict[int, dict[str, list[_File]]] = defaultdict(dict)
-    for maker, wanted in makers.items():
-        name = parse_dataset(maker)
-        if name.output == _JSON:
-            condition, made_from = belongs_to(name), outputs.c.fingerprint
-        else:
-            condition = (outputs.c.campaign == name.campaign) & (outputs.c.step != name.step)
-            condition &= (outputs.c.output == _JSON) & (outputs.c.state == OutputState.PRODUCED)
-            made_from = outputs.c.input
-        columns = [outputs.c[one] for one in ("id", "step", "experiment", "run", "storage", "folder")]
-        query = select(*columns, made_from.label("made_from"), products.c.path, products.c.checksum)
-        query = query.join(products, products.c.output == outputs.c.id).where(condition)
-        latest: dict[tuple[int, str], int] = {}
-        for row in connection.execute(query.order_by(outputs.c.version, outputs.c.id, products.c.path)):
-            key = run_key(row.experiment, row.run)
-            said = row.made_from if isinstance(row.made_from, str) else row.made_from.hex()
-            if wanted.get(key) != said:
-                continue
-            if latest.get((key, row.step)) != row.id:  # a newer version
-                latest[key, row.step] = row.id
-                found[key][row.step] = []
-            found[key][row.step].append(_File(row.storage, f"{row.folder}/{row.path}", row.checksum))
-    return {run: tuple(some for _, some in sorted(steps.items())) for run, steps in found.items()}
+    if parse_dataset(edition.dataset).output == _JSON:
+        found = find_files(connection, edition, runs) if edition.made else {}
+        return {run: (some,) for run, some in found.items()}
+    derived = find_derived(connection, edition, runs, _JSON)
+    return {run: tuple(some for _, some in sorted(steps.items())) for run, steps in derived.items()}
 
 
 def _read_run(
@@ -147,7 +106,7 @@ def _read_run(
 
 
 def _add_files(
-    run: int, files: Sequence[_File], wanted: Mapping[str, Any], storages: Mapping[str, str]
+    run: int, files: Sequence[PublishedFile], wanted: Mapping[str, Any], storages: Mapping[str, str]
 ) -> RunHistograms:
     """The numbers of events and the histograms of a step's files of a run together.
 
@@ -174,22 +133,16 @@ def _add_files(
     return RunHistograms(events, sums, flagged=flagged)
 
 
-def _read_file(file: _File) -> Any:
+def _read_file(file: PublishedFile) -> Any:
     """The JSON data of a file.
 
     Raises:
         ValueError: the file cannot be read, or is not what the ledger has.
     """
-    try:
-        content = read_plain(Path(file.storage, file.place), _MOST_BYTES)
-    except FileNotFoundError:
-        raise ValueError("the file is gone") from None
-    except OSError as error:
-        raise ValueError(f"the file cannot be read: {error.strerror or error}") from error
-    except NotPlain as error:
-        raise ValueError("the file is not a plain file, or too large") from error
+    with telling():
+        content = read_plain(file.path, _MOST_BYTES)
     if file.checksum != f"sha256:{sha256(content).hexdigest()}":
-        raise ValueError("the file has another checksum than the ledger")
+        raise ValueError(CHANGED)
     try:
         return parse_json(content)
     except ValueError as error:

@@ -27,6 +27,14 @@ class EventCriterion:
 
 
 @dataclass(frozen=True, slots=True)
+class BranchCriterion:
+    """The verdicts on branches that the files of the new side lack, and on those that only they have: pass, warn or fail."""
+
+    lost: str
+    gained: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeCriterion:
     """A relative change above `warn` warns, above `fail` fails: 0.01 is one per cent, up or down."""
 
@@ -94,6 +102,7 @@ class Checks:
     luminosity: ChangeCriterion | None = None
     event_size: ChangeCriterion | None = None
     cpu_time: ChangeCriterion | None = None
+    branches: BranchCriterion | None = None
     histograms: HistogramCriterion | None = None
     run_histograms: RunHistogramCriterion | None = None
 

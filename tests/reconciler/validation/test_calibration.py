@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from reconciler.validation.branch_checks import BranchPairs, RunBranches
 from reconciler.validation.comparison import compare_productions
 from schemas.json_schema.validation import read_valid
+from schemas.manifest.runs import run_key
 from schemas.policy.validation import VALIDATIONS, read_validation
 from tests.support.inputs.toy_productions import Detector
 
@@ -18,6 +20,9 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/validation.md").read_text()
 FILE = ROOT / VALIDATIONS / "production.yaml"
 CRITERIA = read_validation("production", read_valid(FILE.name, FILE.read_bytes(), "validation"))[0]
+
+RUN = RunBranches(frozenset({"EventMetaData"}))
+BRANCHES = BranchPairs(("proc8/reco/mdst", "proc7/reco/mdst"), {run_key(3, 500): (RUN, RUN)})
 
 LARGE, SMALL = 200_000, 20_000
 """Events of a run."""
@@ -28,7 +33,7 @@ def compare(detector, change=lambda _skim, rates: rates):
         detector.process("proc8/reco/mdst", change),
         detector.process("proc7/reco/mdst"),
     )
-    return compare_productions(one, other, CRITERIA, {})
+    return compare_productions(one, other, CRITERIA, {}, branches=BRANCHES)
 
 
 def lose_tracks(share):

@@ -163,6 +163,7 @@ validation checks.stability reconciler/validation/rate_checks.py
 validation checks.luminosity reconciler/validation/ratio_checks.py
 validation checks.event_size reconciler/validation/ratio_checks.py
 validation checks.cpu_time reconciler/validation/ratio_checks.py
+validation checks.branches reconciler/validation/branch_checks.py
 validation checks.histograms reconciler/validation/histogram_checks.py
 validation checks.run_histograms reconciler/validation/histogram_checks.py
 validation quantities.*.p reconciler/validation/histogram_checks.py
