@@ -12,6 +12,7 @@ import rich_click as click
 from ci.cli.exits import WrongUse
 from reconciler.outside.errors import GuardRefused
 from schemas.manifest.runs import RunSet, parse_runs
+from schemas.yaml.wording import find_nearest
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 """The path of a file, which may be missing."""
@@ -68,11 +69,28 @@ def refuse_unknown_name(what: str, name: str, known: Iterable[str]) -> None:
     """Checks that a name is known.
 
     Raises:
-        WrongUse: it is unknown; the message lists the known names in their order.
+        WrongUse: it is unknown; the message has the most similar name, and lists the known ones in their order.
     """
     known = list(known)
     if name not in known:
-        raise WrongUse(f"there is no {what} {name}; there are: {', '.join(known) or 'none'}")
+        raise WrongUse(tell_unknown(what, name, known))
+
+
+def tell_unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """There is no such thing: which one was probably meant, and which there are, in their order."""
+    known = list(known)
+    return f"there is no {what} {name}{_ask_nearest(name, known)}; there are: {', '.join(known) or 'none'}"
+
+
+def tell_unknown_step(campaign: str, step: str, known: Iterable[str]) -> str:
+    """A campaign has no such step: which one was probably meant, and which it has, in their order."""
+    known = list(known)
+    return f"{campaign} has no step {step}{_ask_nearest(step, known)}; it has {', '.join(known) or 'none'}"
+
+
+def _ask_nearest(name: str, known: Iterable[str]) -> str:
+    near = find_nearest(name, known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def confirm(expected: str, question: str, refusal: str) -> None:

@@ -13,7 +13,7 @@ from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import Project, Settings, choose_campaigns, load_any, load_readable, pass_project
 from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
-from ci.cli.options import read_run, writes_json
+from ci.cli.options import read_run, tell_unknown, tell_unknown_step, writes_json
 from ci.cli.tables import print_table
 from ci.reports.campaign_diff import describe_difference, format_difference
 from ci.reports.units import (
@@ -138,7 +138,7 @@ def _list_stopped(
         assert production is not None  # it is declared
         steps = list_every_step(connection, name, production)
         if step is not None and step not in steps:
-            raise WrongUse(f"{name} has no step {step}; it has {', '.join(steps)}")
+            raise WrongUse(tell_unknown_step(name, step, steps))
         if production.unknown is not None:
             say(f"what {name} took over from other campaigns is not known: {production.unknown}")
         return list(describe_stopped(connection, declared, production, step, key))
@@ -155,18 +155,15 @@ def _list_declared(
         chosen = [units for units in view.units if step in (None, units.step.name)]
         found = [_explain(connection, repository, site, view, units, key) for units in chosen]
     if not found:
-        names = ", ".join(units.step.name for units in view.units)
-        raise WrongUse(f"{name} has no step {step}; it has {names}")
+        raise WrongUse(tell_unknown_step(name, step or "", [units.step.name for units in view.units]))
     return found, site.name
 
 
 def _explain_campaign(project: Project, name: str, *, as_json: bool) -> None:
     repository = load_readable(project, [name])
     if name not in repository.campaigns:
-        known = ", ".join(repository.campaigns) or "none"
-        raise WrongUse(
-            f"{name!r} is neither a code as in BP401, nor a unit as in proc7/reco/3:529, nor a campaign; there are: {known}"
-        )
+        other = f"{name!r} is neither a code as in BP401, nor a unit as in proc7/reco/3:529"
+        raise WrongUse(f"{other}, and {tell_unknown('campaign', name, repository.campaigns)}")
     declared = repository.campaigns[name]
     read = {file: read_yaml(file, (project.root / file).read_bytes())[0] for file in list_files(declared)}
     documents = {file: document for file, document in read.items() if document is not None}

@@ -13,7 +13,7 @@ from ci.changes.campaign_faults import load_produced
 from ci.changes.project import Project, pass_project
 from ci.cli.console import count_things, print_data, print_json, progress, say
 from ci.cli.exits import Exit, WrongUse
-from ci.cli.options import EXISTING_FILE, read_runs
+from ci.cli.options import EXISTING_FILE, read_runs, tell_unknown, tell_unknown_step
 from ci.cli.tables import print_table
 from ci.reports.luminosity import (
     describe_pair,
@@ -86,8 +86,7 @@ def show(project: Project, what: str, versus: str | None, by_run: bool, unit: st
     with reading(project.state) as connection:
         here = _choose(connection, repository, what, project.state)
         if here is None:
-            known = ", ".join(repository.campaigns) or "none"
-            raise WrongUse(f"there is no campaign {what.partition('/')[0]}; there are: {known}")
+            raise WrongUse(tell_unknown("campaign", what.partition("/")[0], repository.campaigns))
         if versus is not None:
             found = None if ":" in versus else _choose(connection, repository, versus, project.state)
             there = found or RunSelection(versus, versus, here.produced)
@@ -154,7 +153,7 @@ def _choose(connection: Connection, repository: Repository, what: str, state: St
         return None
     tell_taken_over(name, production)
     if step and step not in production.steps:
-        raise WrongUse(f"{name} has no step {step}; it has: {', '.join(production.steps) or 'none'}")
+        raise WrongUse(tell_unknown_step(name, step, production.steps))
     return RunSelection(what, name, production.list_produced(step or None), production.selected)
 
 

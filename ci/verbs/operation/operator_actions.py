@@ -14,7 +14,7 @@ from ci.approvals.root import find_pinned_sites
 from ci.changes.project import Project, choose_campaigns, list_folders, load_any, pass_project
 from ci.cli.console import count_things, say
 from ci.cli.exits import WrongUse
-from ci.cli.options import read_runs, reasoned
+from ci.cli.options import read_runs, reasoned, tell_unknown_step
 from reconciler.execution.launch.admission import waits_for_verdict
 from reconciler.execution.sites.site_engines import SiteEngines
 from reconciler.execution.tracking.workspace import Workspace
@@ -208,7 +208,7 @@ def _read_scope(project: Project, unit: str) -> Scope:
     if declared is None and not begun:
         choose_campaigns(repository, [name])  # refuses an unknown name
     if step and step not in begun:
-        raise WrongUse(f"{name} has no step {step}; it has {', '.join(names or begun)}")
+        raise WrongUse(tell_unknown_step(name, step, names or begun))
     gone = name if declared is None else f"{name}/{step}"
     say(f"{gone} is not declared any more; this is about what the ledger has of it")
     return scope

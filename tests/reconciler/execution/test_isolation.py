@@ -125,7 +125,7 @@ def test_status_of_what_cannot_be_read_is_what_the_ledger_has(world, capsys):
         (("pause", "campaign:proc8"), "nothing that can be paused"),
         (("pause", "site:lokal"), "nothing that can be paused"),
         (("quarantine", "proc8/reco/3:1"), "there is no campaign proc8"),
-        (("quarantine", "proc7/recco/3:1"), "proc7 has no step recco; it has reco"),
+        (("quarantine", "proc7/recco/3:1"), "proc7 has no step recco (did you mean reco?); it has reco"),
         (("retry", "proc7/reco/3-1"), "3-1"),
     ],
 )

@@ -234,7 +234,7 @@ def test_a_changed_parameter_moves_what_is_derived_from_it(world):
         (
             "proc9",
             Exit.USAGE,
-            "neither a code as in BP401, nor a unit as in proc7/reco/3:529, nor a campaign; there are: proc7",
+            "nor a unit as in proc7/reco/3:529, and there is no campaign proc9 (did you mean proc7?); there are: proc7",
         ),
         ("proc7/3-5", Exit.USAGE, "write it as in 3:529"),
         ("proc7/reco/3:1/mdst", Exit.USAGE, "is not a unit"),

@@ -220,9 +220,10 @@ def test_what_is_produced_counts_and_what_is_selected_and_missing_is_told_beside
     assert one["selected"]["value"] == pytest.approx(600_000)
     assert (one["missing"]["value"], one["missing"]["runs"]) == (pytest.approx(200_000), 2)
     assert begun.ask(capsys, "proc7/reco", "--json")[0] == {"proc7/reco": told["proc7"]}
-    assert "has no step skim; it has: reco" in begun.ask(capsys, "proc7/skim", expected=Exit.USAGE)[1]
+    assert "has no step skim; it has reco" in begun.ask(capsys, "proc7/skim", expected=Exit.USAGE)[1]
     assert (
-        "there is no campaign proc6; there are: proc7" in begun.ask(capsys, "proc6", expected=Exit.USAGE)[1]
+        "there is no campaign proc6 (did you mean proc7?); there are: proc7"
+        in begun.ask(capsys, "proc6", expected=Exit.USAGE)[1]
     )
 
 

@@ -147,7 +147,11 @@ def test_chosen_runs_alone_are_compared_and_may_be_too_few(call):
         ((HEAD, "seven/skims"), Exit.USAGE, "seven/skims is a step; write CAMPAIGN/STEP/OUTPUT"),
         ((HEAD, EDITION, "--runs", "7:9"), Exit.USAGE, "A and B have no run of 7:9 in common: "),
         ((HEAD, EDITION, "--runs", "seven"), Exit.USAGE, "seven"),
-        ((HEAD, EDITION, "--by", "tree"), Exit.USAGE, "there is no validation tree; there are: three"),
+        (
+            (HEAD, EDITION, "--by", "tree"),
+            Exit.USAGE,
+            "there is no validation tree (did you mean three?); there are: three",
+        ),
     ],
 )
 def test_slips_are_told_with_what_to_write_instead(call, words, code, text):
