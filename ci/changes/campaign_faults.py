@@ -142,14 +142,22 @@ def refuse_unknown(project: Project, name: str, begun: Sequence[str]) -> None:
     refuse_unknown_name("campaign", name, sorted({*list_folders(project), *begun}))
 
 
+def _is_scheme(file: PurePosixPath) -> bool:
+    """Whether a file, or the folder that it is in, is a scheme, or is meant to be one: another name or place opens no gate."""
+    within = file.parts[2:] if file.is_relative_to(SCHEMES) else ()
+    return "approvals" not in within[1:2] and any(part.endswith((".yaml", ".yml")) for part in within)
+
+
 def _hinders(finding: Finding, repository: Repository, name: str) -> bool:
     """Whether a finding stops a campaign: it is about the campaign, what that refers to, or what all campaigns share."""
     file = PurePosixPath(finding.place.file)
     folder = str(file.parent)
-    if folder == SCHEMES:
-        scheme = repository.schemes.get(file.stem)
-        held = repository.unread_schemes.get(str(file), ()) if scheme is None else scheme.campaigns
-        return name in held
+    if _is_scheme(file):
+        scheme = repository.schemes.get(file.stem) if folder == SCHEMES else None
+        if scheme is not None:
+            return name in scheme.campaigns
+        held = repository.unread_schemes.get(str(file))
+        return not held or name in held  # nobody knows whom a file holds back that was not read
     if not is_about(finding, [name]) and folder != VALIDATIONS:
         return False
     if name not in repository.campaigns:

@@ -277,7 +277,9 @@ def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: 
         changed = [pin for pin in before["pins"] if before["pins"][pin] != after["pins"].get(pin)]
         moved += [f"the {pin} of {before['campaign']} changed" for pin in changed]
         gates = [_list_gates(one) for one in (before, after)]
-        if gates[0] != gates[1]:
+        if (
+            gates[0] != gates[1] and not resumed
+        ):  # else what it has made is in their words; closed ones still hold
             moved.append(f"a gate of {before['campaign']} opened or closed, or waits for something else")
     if not moved and not resumed:
         moved.append("its content was edited, or the tool changed")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,57 @@ def test_a_scheme_with_a_finding_stops_the_campaigns_that_it_makes(world, capsys
     assert call(world, "plan") == Exit.FINDINGS
     world.write("productions/schemes/loop.yaml", "stages: {a: {make: [proc6/reco]")
     assert call(world, "plan") == Exit.FINE
+
+
+def _deny(monkeypatch, _):
+    read = Path.read_bytes
+
+    def fail(file):
+        if file.name == "loop.yaml":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+
+
+def _link(_, file):
+    file.rename(file.parents[3] / "elsewhere.yaml")
+    file.symlink_to(file.parents[3] / "elsewhere.yaml")
+
+
+def _make_folder(folder):
+    folder.mkdir()
+    return folder
+
+
+UNREAD = {
+    "another ending": lambda _, file: file.rename(file.with_suffix(".yml")),
+    "in a folder": lambda _, file: file.rename(_make_folder(file.parent / "old") / "loop.yaml"),
+    "a link": _link,
+    "too large": lambda _, file: file.write_text(file.read_text() + "#" * 300_000),
+    "an input error": _deny,
+    "no text": lambda _, file: file.write_bytes(file.read_text().encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("how", UNREAD)
+def test_a_scheme_that_was_not_read_opens_no_gate(world, monkeypatch, capsys, how):
+    world.reconcile()
+    UNREAD[how](monkeypatch, world.root / "productions/schemes/loop.yaml")
+    assert call(world, "reconcile", "--once") == Exit.FINDINGS
+    assert "productions/schemes/" in capsys.readouterr().err
+    assert not any(line.startswith("thin") for line in world.starts)
+
+
+def test_a_stray_file_beside_the_schemes_stops_nobody(world):
+    world.write("productions/schemes/notes.txt", "what we agreed on")
+    assert call(world, "plan") == Exit.FINE
+
+
+def test_stages_in_a_circle_are_told_and_judged_by_nobody(world, capsys):
+    world.write("productions/schemes/loop.yaml", SCHEME.replace("reco]}", "reco], after: [thin]}"))
+    assert call(world, "scheme", "list") == Exit.FINE
+    assert "productions/schemes/loop.yaml has findings" in capsys.readouterr().err
+    for command in (("scheme", "show", "loop"), ("approvals", "--gate", "loop/calibrate")):
+        assert call(world, *command) == Exit.FINDINGS
+        assert "stages wait for each other in a circle" in capsys.readouterr().err

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from ci.approvals.gate import Gate
-from ci.changes.project import Project, choose_locked, load_sound
-from ci.cli.exits import WrongUse
+from ci.changes.project import Project, choose_locked, load, load_sound
+from ci.cli.exits import FoundProblems, WrongUse
 from ci.cli.options import refuse_unknown_name
 from reconciler.execution.launch.canary_choice import choose_canary, list_open
 from reconciler.execution.launch.canary_verdict import compare_canary
 from reconciler.ledger.store.database import reading
 from reconciler.model.sign_offs import SignOffMatter, lack_signatures
 from reconciler.planning.views import judge_stages, view_campaign
+from schemas.files.tree import SCHEMES
 from schemas.manifest.canary import VERDICT
 from schemas.repository import Repository
 
@@ -27,17 +28,20 @@ def find_matter(
     given = [one for one in (name, gate, canary) if one is not None]
     if len(given) != 1:
         raise WrongUse("name exactly one thing: NAME, --gate SCHEME/STAGE or --canary CAMPAIGN")
-    repository = load_sound(project, [given[0].partition("/")[0]])
     if gate is not None:
-        return repository, gate, _open_gate(project, repository, gate)
+        return _open_gate(project, gate)
+    repository = load_sound(project, [given[0].partition("/")[0]])
     if canary is not None:
         return repository, canary, _open_canary(project, repository, canary)
     return repository, given[0], None
 
 
-def _open_gate(project: Project, repository: Repository, gate: str) -> SignOffMatter:
-    """The evidence of a stage, named as SCHEME/STAGE, or SCHEME/STAGE.BUCKET."""
+def _open_gate(project: Project, gate: str) -> tuple[Repository, str, SignOffMatter]:
+    """What is declared, and the evidence of a stage, named as SCHEME/STAGE, or SCHEME/STAGE.BUCKET."""
     name, _, stage = gate.partition("/")
+    repository, findings = load(project)
+    if wrong := [one for one in findings if one.place.file == f"{SCHEMES}/{name}.yaml"]:
+        raise FoundProblems(wrong)
     refuse_unknown_name("scheme", name, repository.schemes)
     scheme = repository.schemes[name]
     with reading(project.state) as connection:
@@ -47,7 +51,7 @@ def _open_gate(project: Project, repository: Repository, gate: str) -> SignOffMa
     matter = known[stage].matter
     if matter is None:
         raise WrongUse(f"nobody signs {gate}: its stage has no `sign`")
-    return matter
+    return repository, gate, matter
 
 
 def _open_canary(project: Project, repository: Repository, name: str) -> SignOffMatter:

@@ -44,10 +44,16 @@ def scheme_group() -> None:
 @pass_project
 def list_schemes(project: Project, as_json: bool) -> None:
     """List the schemes: how many stages have passed, and what the first of the others lacks."""
-    repository, _ = load_any(project)
+    repository, findings = load_any(project)
     today = datetime.now(UTC).date()
+    wrong = {one.place.file for one in findings}
     rows = []
     for scheme in repository.schemes.values():
+        if scheme.document.file in wrong:
+            say(
+                f"{scheme.document.file} has findings: `b2prod check` says which; its campaigns are held back"
+            )
+            continue
         judged = _judge(project, repository, scheme)
         left = [one for one in judged if one.state is not StageState.PASSED]
         first = next((one for one in left if not one.is_closed), None)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 from reconciler.calibration.return_comparison import compare_return
 from reconciler.ledger.reading.calibration import read_calibration
 from reconciler.ledger.reading.comparisons import list_comparisons, read_comparison
+from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.heads import read_heads
 from reconciler.ledger.schema.tables import outputs
 from reconciler.model.plan import CampaignPlan, Group
@@ -210,23 +211,28 @@ class GateReader:
             yield _StepRuns(f"{campaign.name}/{one.name}", sorted(taken), missing, digest_made)
 
     def _read_comparison(self, stage: Stage, runs: RunSet | None) -> KeptComparison | None:
-        """The newest comparison that is kept of what a stage compares, of runs of the bucket alone."""
-        wanted = (stage.names[0], stage.against)
+        """The newest comparison of just what a stage names that is not stale, of runs of the bucket alone; else the newest one.
+
+        So nobody closes a gate who looks at some runs, and keeps what was found there.
+        """
+        newest = None
         for value, created in list_comparisons(self.connection):
             content = read_comparison(self.connection, value)
             if content is None:
                 continue
             told = _read_head_of_comparison(content)
-            sides = tuple(parse_dataset(told[side]["dataset"]) for side in ("compared", "against"))
-            named = all(_names(text, side) for text, side in zip(wanted, sides, strict=True))
-            compared = {*parse_runs(told["runs"])}
+            named = (told["compared"]["dataset"], told["against"]["dataset"]) == (*stage.names, stage.against)
             if not named or told["validation"]["name"] != stage.by:
                 continue
+            compared = {*parse_runs(told["runs"])}
             if runs is not None and not all(run in runs for run in compared):
                 continue
             stale = self._find_stale(stage, told, compared, created, runs)
-            return KeptComparison(value, told["verdict"], created, stale)
-        return None
+            found = KeptComparison(value, told["verdict"], created, stale)
+            if stale is None:
+                return found
+            newest = newest or found
+        return newest
 
     def _find_stale(
         self, stage: Stage, told: Mapping[str, Any], compared: set[int], created: str, runs: RunSet | None
@@ -236,9 +242,13 @@ class GateReader:
         if validation is None or told["validation"]["digest"] != digest(validation.stated):
             return f"it was made by other criteria than {stage.by} has now"
         name = parse_dataset(stage.names[0])
-        for side in (name, parse_dataset(stage.against or "")):
-            newer = compared.intersection(self._list_newer(side, created)) if side.edition is None else ()
-            if newer:
+        for key, side in (("compared", name), ("against", parse_dataset(stage.against or ""))):
+            if side.edition is not None:
+                known = find_digests(self.connection, [str(side)]).get(str(side))
+                if told[key]["edition"] != known and runs is None:
+                    return f"it has only some runs of {side}"
+                continue
+            if newer := compared.intersection(self._list_newer(side, created)):
                 return f"{side} was made again of {format_runs(sorted(newer), most=5)} after it"
         step = f"{name.campaign}/{find_declared(name.step)}"
         share = next((one.complete for one in self._list_makers(step)), 1.0)
@@ -305,12 +315,6 @@ def _read_head_of_comparison(content: bytes) -> Mapping[str, Any]:
     """What a comparison is about, and its verdict."""
     told = json.loads(content)
     return {key: told[key] for key in ("compared", "against", "runs", "validation", "verdict")}
-
-
-def _names(text: str | None, side: DatasetName) -> bool:
-    """Whether a dataset that was compared is the one that a stage names, or any edition of it if it names none."""
-    wanted = parse_dataset(text or "")
-    return wanted.dataset == side.dataset and wanted.edition in (None, side.edition)
 
 
 def _list_planned(planned: PlannedCampaign, step: str) -> Iterator[_StepRuns]:

@@ -2,102 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
 from reconciler.calibration.records import CalibrationWriter
 from reconciler.engines.local.engine import LocalEngine
-from reconciler.execution.apply import apply_plan, reconcile
+from reconciler.execution.apply import apply_plan
 from reconciler.execution.plan_memory import PlanMemory
 from reconciler.execution.tracking import publication
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.attempts import AttemptLedger
-from reconciler.ledger.writing.editions import keep_comparison
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
-from reconciler.model.launch_permission import Merged
-from reconciler.model.sign_offs import SignOffs, VoidSignature, lack_signatures
 from reconciler.outside.errors import GuardRefused
 from reconciler.planning.gates.judging import StageState
-from reconciler.planning.views import judge_stages, read_state_view
 from schemas.conditions.snapshot import LOCAL, freeze_tag, make_iov, write_snapshot
-from schemas.files.canonical import canonical_json, digest
+from schemas.files.canonical import canonical_json
+from tests.support.worlds.gated_worlds import FILE, SCHEME, Gated
 from tests.support.worlds.processes import run_forked
 from tests.support.worlds.reconciler_kills import KILLED, die_at
-from tests.support.worlds.worlds import QUIET, World
-
-SCHEME = """\
-schema: scheme/1
-title: The second step goes when somebody has looked at the first
-stages:
-  reco: {make: [proc7/reco]}
-  look: {announce: [proc7/reco/mdst], after: [reco], due: "2019-02-15", sign: [coordinator]}
-  thin: {make: [proc7/thin], after: [look]}
-"""
-FILE = "productions/schemes/loop.yaml"
-
-
-@dataclass(frozen=True)
-class Signatures(Merged):
-    """Signatures as a file beside the checkout has them: subject and digest of each line."""
-
-    root: Path
-
-    def read_sign_offs(self, matter):
-        file = self.root / "signed"
-        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-        there = [value for subject, value in lines if subject == matter.subject]
-        if matter.digest in there:
-            return SignOffs(signed=dict.fromkeys(matter.roles, ("somebody",)))
-        if not there:
-            return lack_signatures(matter)
-        void = tuple(
-            VoidSignature(role, "coordinator@example.org", "other evidence") for role in matter.roles
-        )
-        return SignOffs(missing=dict.fromkeys(matter.roles, "other evidence"), void=void)
-
-
-class Gated(World):
-    """A world with the scheme, in which `sign` signs a stage as it is now."""
-
-    def __init__(self, root, **options):
-        super().__init__(root, **options)
-        self.write(FILE, SCHEME)
-        self.permits = Signatures(root)
-
-    def turn(self, memory=None):
-        options = TurnOptions(self.permits)
-        return reconcile(self.state, self.repository(), self.names, QUIET, options, memory=memory)
-
-    def view(self):
-        with reading(self.state) as connection:
-            signs = self.permits.read_sign_offs
-            return read_state_view(
-                connection, self.repository(), self.names, self.state, read_sign_offs=signs
-            )
-
-    def stages(self):
-        scheme = self.repository().schemes["loop"]
-        with reading(self.state) as connection:
-            signs = self.permits.read_sign_offs
-            judged = judge_stages(connection, self.repository(), scheme, self.state, signs)
-        return {one.stage.name: one for one in judged}
-
-    def sign(self, stage):
-        matter = self.stages()[stage].matter
-        with (self.root / "signed").open("a") as file:
-            file.write(f"{matter.subject} {matter.digest}\n")
-
-    def started(self, step):
-        return [line for line in self.starts if line.split()[0] == step]
-
-    def waiting(self):
-        groups = [group for one in self.view().plan.campaigns for group in one.groups]
-        return {group.reason: len(group.runs) for group in groups if group.action == "waiting"}
+from tests.support.worlds.worlds import QUIET
 
 
 def test_units_behind_a_closed_gate_wait_with_the_reason_and_go_when_it_opens(tmp_path):
@@ -217,6 +143,26 @@ def test_i11_killed_anywhere_nothing_goes_before_its_gate_is_open(tmp_path, poin
 
 
 @pytest.mark.slow
+def test_an_apply_that_was_killed_goes_on_though_its_own_runs_changed_the_words_of_a_gate(tmp_path):
+    world = Gated(tmp_path)
+    plan = world.view().plan
+    stored = {**plan.content(), "digest": plan.digest()}
+
+    def apply():
+        options = TurnOptions(world.permits)
+        return apply_plan(world.state, world.repository(), stored, QUIET, options)
+
+    def doomed():
+        die_at(Ledger, "record_produced", after=True)
+        apply()
+
+    assert run_forked(doomed) == KILLED
+    apply()
+    assert world.summary() == {"done": 2, "waiting": 2}
+    assert world.started("thin") == []
+
+
+@pytest.mark.slow
 def test_what_is_in_flight_when_its_gate_closes_goes_on(tmp_path):
     world = Gated(tmp_path)
     world.turn()
@@ -233,74 +179,6 @@ def test_what_is_in_flight_when_its_gate_closes_goes_on(tmp_path):
     assert {line.split()[1] for line in world.started("thin")} >= begun
     made = [row[2] for row in world.produced() if row[1] == "thin"]
     assert made, "what had begun was published"
-
-
-COMPARING = """\
-schema: scheme/1
-title: The second step goes when the first is as that of another campaign
-stages:
-  reco: {make: [proc7/reco], complete: 0.5}
-  check: {compare: proc7/reco/mdst, against: proc6/reco/mdst, by: strict, after: [reco]}
-  thin: {make: [proc7/thin], after: [check]}
-"""
-STRICT = "schema: validation/1\ntitle: Strict\nchecks: {events: {min_runs: 1}}\n"
-
-
-class Comparing(Gated):
-    def __init__(self, root):
-        super().__init__(root)
-        other = (root / "productions/campaigns/proc7/campaign.yaml").read_text()
-        self.write(
-            "productions/campaigns/proc6/campaign.yaml",
-            other.replace("trigger_mode: all", "trigger_mode: hlt"),
-        )
-        self.write(FILE, COMPARING)
-        self.write("productions/validations/strict.yaml", STRICT)
-        self.pin()
-        self.lock()
-
-    def keep(self, verdict="pass", runs="3:1-2", stated=None, created="2099-01-01T00:00:00Z"):
-        stated = stated or {"events": {"min_runs": 1}}
-        told = {
-            "compared": {"dataset": "proc7/reco/mdst", "alone": ""},
-            "against": {"dataset": "proc6/reco/mdst", "alone": ""},
-            "runs": runs,
-            "validation": {"name": "strict", "digest": digest(stated)},
-            "verdict": verdict,
-        }
-        with opened(self.state) as engine:
-            keep_comparison(
-                Writer(engine, None, _Fixed(created)), canonical_json(told), "shifter@example.org"
-            )
-
-
-class _Fixed:
-    def __init__(self, created):
-        self.created = created
-
-    def show(self):
-        return self.created
-
-
-def test_a_comparison_opens_the_gate_only_if_it_is_of_what_is_there_now(tmp_path):
-    world = Comparing(tmp_path)
-    world.turn()
-    check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
-    assert check().lacks[0].text == "proc7/reco/mdst is not compared with proc6/reco/mdst yet"
-    world.keep(created="2001-01-01T00:00:00Z")
-    assert "proc7/reco/mdst was made again of 3:1-2 after it" in check().lacks[0].text
-    world.keep("fail", created="2099-01-02T00:00:00Z")
-    assert check().state is StageState.HELD
-    world.keep(stated={"events": {"min_runs": 2}}, created="2099-01-03T00:00:00Z")
-    assert "other criteria than strict has now" in check().lacks[0].text
-    world.keep("warn", created="2099-01-04T00:00:00Z")
-    assert "no `sign`" in check().lacks[0].text
-    world.keep("pass", runs="3:1", created="2099-01-05T00:00:00Z")
-    assert check().state is StageState.PASSED, "half of the runs is what the scheme wants"
-    assert {row[1] for row in world.produced() if row[0] == "proc7"} == {"reco"}
-    world.turn()
-    assert {row[1] for row in world.produced() if row[0] == "proc7"} == {"reco", "thin"}
-    assert world.stages()["thin"].evidence == ("proc7/thin: 2 of 2 runs are made",)
 
 
 LOOP = """\

@@ -1,0 +1,73 @@
+"""A gate opens by a comparison of just what its stage names, as it is there now."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.ledger.store.database import opened
+from reconciler.ledger.writing.editions import EditionWriter
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.planning.gates.judging import StageState
+from tests.support.worlds.gated_worlds import COMPARING, FILE, Comparing
+
+
+def test_a_comparison_opens_the_gate_only_if_it_is_of_what_is_there_now(tmp_path):
+    world = Comparing(tmp_path)
+    world.turn()
+    check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
+    assert check().lacks[0].text == "proc7/reco/mdst is not compared with proc6/reco/mdst yet"
+    world.keep(created="2001-01-01T00:00:00Z")
+    assert "proc7/reco/mdst was made again of 3:1-2 after it" in check().lacks[0].text
+    world.keep(stated={"events": {"min_runs": 2}}, created="2099-01-01T00:00:00Z")
+    assert "other criteria than strict has now" in check().lacks[0].text
+    world.keep("fail", created="2099-01-02T00:00:00Z")
+    assert check().state is StageState.HELD
+    world.keep(stated={"events": {"min_runs": 3}}, created="2099-01-03T00:00:00Z")
+    assert check().state is StageState.HELD, "what is stale hides no failure"
+    world.keep("warn", created="2099-01-04T00:00:00Z")
+    assert "no `sign`" in check().lacks[0].text
+    world.keep("pass", runs="3:1", created="2099-01-05T00:00:00Z")
+    assert check().state is StageState.PASSED, "half of the runs is what the scheme wants"
+    assert {row[1] for row in world.produced() if row[0] == "proc7"} == {"reco"}
+    world.turn()
+    assert {row[1] for row in world.produced() if row[0] == "proc7"} == {"reco", "thin"}
+    assert world.stages()["thin"].evidence == ("proc7/thin: 2 of 2 runs are made",)
+
+
+def test_a_look_at_some_runs_closes_no_gate(tmp_path):
+    """The whole comparison could not be kept again: it is there already, and would never be the newest."""
+    world = Comparing(tmp_path)
+    world.write(FILE, COMPARING.replace("complete: 0.5", "complete: 1"))
+    world.turn()
+    assert world.keep()
+    assert world.keep("fail", runs="3:1", created="2099-01-02T00:00:00Z")
+    assert not world.keep(created="2099-01-03T00:00:00Z")
+    assert world.stages()["check"].state is StageState.PASSED
+
+
+@pytest.mark.parametrize(
+    "datasets",
+    [("proc7/reco/mdst:1", "proc6/reco/mdst"), ("proc7/reco/mdst", "proc6/reco/mdst:1")],
+    ids=["an old state", "a reference of somebody's choice"],
+)
+def test_a_comparison_of_editions_that_the_scheme_does_not_name_opens_no_gate(tmp_path, datasets):
+    world = Comparing(tmp_path)
+    world.turn()
+    world.keep(datasets=datasets)
+    assert "is not compared with" in world.stages()["check"].lacks[0].text
+    assert world.keep(), "the gate is closed for this reason alone"
+    assert world.stages()["check"].state is StageState.PASSED
+
+
+def test_a_comparison_of_some_runs_of_an_edition_opens_no_gate(tmp_path):
+    world = Comparing(tmp_path)
+    world.write(FILE, COMPARING.replace("{compare: proc7/reco/mdst,", '{compare: "proc7/reco/mdst:1",'))
+    world.turn()
+    with opened(world.state) as engine:
+        writer = EditionWriter(Writer(engine, None), "shifter@example.org")
+        whole = writer.freeze("proc7/reco/mdst", b"{}", None).digest
+    edition = ("proc7/reco/mdst:1", "proc6/reco/mdst")
+    world.keep(datasets=edition)
+    assert "only some runs of proc7/reco/mdst:1" in world.stages()["check"].lacks[0].text
+    world.keep(datasets=edition, edition=whole)
+    assert world.stages()["check"].state is StageState.PASSED

@@ -1,0 +1,141 @@
+"""Worlds with schemes: signatures as lines of a file, and comparisons that are kept as somebody made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.execution.apply import reconcile
+from reconciler.execution.turn_options import TurnOptions
+from reconciler.ledger.store.database import opened, reading
+from reconciler.ledger.writing.editions import keep_comparison
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.launch_permission import Merged
+from reconciler.model.sign_offs import SignOffs, VoidSignature, lack_signatures
+from reconciler.planning.views import judge_stages, read_state_view
+from schemas.files.canonical import canonical_json, digest
+from tests.support.worlds.worlds import QUIET, World
+
+SCHEME = """\
+schema: scheme/1
+title: The second step goes when somebody has looked at the first
+stages:
+  reco: {make: [proc7/reco]}
+  look: {announce: [proc7/reco/mdst], after: [reco], due: "2019-02-15", sign: [coordinator]}
+  thin: {make: [proc7/thin], after: [look]}
+"""
+FILE = "productions/schemes/loop.yaml"
+
+
+@dataclass(frozen=True)
+class Signatures(Merged):
+    """Signatures as a file beside the checkout has them: subject and digest of each line."""
+
+    root: Path
+
+    def read_sign_offs(self, matter):
+        file = self.root / "signed"
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        there = [value for subject, value in lines if subject == matter.subject]
+        if matter.digest in there:
+            return SignOffs(signed=dict.fromkeys(matter.roles, ("somebody",)))
+        if not there:
+            return lack_signatures(matter)
+        void = tuple(
+            VoidSignature(role, "coordinator@example.org", "other evidence") for role in matter.roles
+        )
+        return SignOffs(missing=dict.fromkeys(matter.roles, "other evidence"), void=void)
+
+
+class Gated(World):
+    """A world with the scheme, in which `sign` signs a stage as it is now."""
+
+    def __init__(self, root, **options):
+        super().__init__(root, **options)
+        self.write(FILE, SCHEME)
+        self.permits = Signatures(root)
+
+    def turn(self, memory=None):
+        options = TurnOptions(self.permits)
+        return reconcile(self.state, self.repository(), self.names, QUIET, options, memory=memory)
+
+    def view(self):
+        with reading(self.state) as connection:
+            signs = self.permits.read_sign_offs
+            return read_state_view(
+                connection, self.repository(), self.names, self.state, read_sign_offs=signs
+            )
+
+    def stages(self):
+        scheme = self.repository().schemes["loop"]
+        with reading(self.state) as connection:
+            signs = self.permits.read_sign_offs
+            judged = judge_stages(connection, self.repository(), scheme, self.state, signs)
+        return {one.stage.name: one for one in judged}
+
+    def sign(self, stage):
+        matter = self.stages()[stage].matter
+        with (self.root / "signed").open("a") as file:
+            file.write(f"{matter.subject} {matter.digest}\n")
+
+    def started(self, step):
+        return [line for line in self.starts if line.split()[0] == step]
+
+    def waiting(self):
+        groups = [group for one in self.view().plan.campaigns for group in one.groups]
+        return {group.reason: len(group.runs) for group in groups if group.action == "waiting"}
+
+
+COMPARING = """\
+schema: scheme/1
+title: The second step goes when the first is as that of another campaign
+stages:
+  reco: {make: [proc7/reco], complete: 0.5}
+  check: {compare: proc7/reco/mdst, against: proc6/reco/mdst, by: strict, after: [reco]}
+  thin: {make: [proc7/thin], after: [check]}
+"""
+STRICT = "schema: validation/1\ntitle: Strict\nchecks: {events: {min_runs: 1}}\n"
+
+
+class Comparing(Gated):
+    def __init__(self, root):
+        super().__init__(root)
+        other = (root / "productions/campaigns/proc7/campaign.yaml").read_text()
+        self.write(
+            "productions/campaigns/proc6/campaign.yaml",
+            other.replace("trigger_mode: all", "trigger_mode: hlt"),
+        )
+        self.write(FILE, COMPARING)
+        self.write("productions/validations/strict.yaml", STRICT)
+        self.pin()
+        self.lock()
+
+    def keep(
+        self,
+        verdict="pass",
+        runs="3:1-2",
+        stated=None,
+        created="2099-01-01T00:00:00Z",
+        datasets=("proc7/reco/mdst", "proc6/reco/mdst"),
+        edition="a" * 64,
+    ):
+        stated = stated or {"events": {"min_runs": 1}}
+        told = {
+            "compared": {"dataset": datasets[0], "alone": "", "edition": edition},
+            "against": {"dataset": datasets[1], "alone": "", "edition": "b" * 64},
+            "runs": runs,
+            "validation": {"name": "strict", "digest": digest(stated)},
+            "verdict": verdict,
+        }
+        with opened(self.state) as engine:
+            return keep_comparison(
+                Writer(engine, None, _Fixed(created)), canonical_json(told), "shifter@example.org"
+            )
+
+
+class _Fixed:
+    def __init__(self, created):
+        self.created = created
+
+    def show(self):
+        return self.created
