@@ -40,7 +40,8 @@ class HandedOver:
 
     `editions` maps what was handed over to digests. `returned` are the names of the payloads that came back, with the digest and
     the time of their return; None as long as nothing did. `tag` is the digest of the tag's snapshot, None if that was not pulled
-    since; `differences` say in words what else than these payloads it holds or lacks beside its base.
+    since; `differences` say in words what else than these payloads it holds or lacks beside its base. `partial` says which of
+    the runs that the scheme wants were not handed over; None if all were.
     """
 
     iteration: int
@@ -52,6 +53,7 @@ class HandedOver:
     return_time: str | None = None
     tag: str | None = None
     differences: tuple[str, ...] = ()
+    partial: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,8 @@ def _judge_hand_over(
     command = f"b2prod handover {scheme.name} {gate} -o DIR"
     if found is None:
         yield Lack(f"{', '.join(stage.names)} not handed over", command=command)
+    elif found.partial is not None:
+        yield Lack(f"only a part was handed over: {found.partial}", command=command)
     elif found.return_digest is None:
         yield Lack(f"{', '.join(stage.payloads)} not returned", whose, returning)
     elif missing := sorted({*stage.payloads} - {*found.returned}):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, func, select
 
 from reconciler.calibration.return_comparison import compare_return
-from reconciler.ledger.reading.calibration import read_calibration
+from reconciler.ledger.reading.calibration import read_calibration, read_hand_over_content
 from reconciler.ledger.reading.comparisons import list_comparisons, read_comparison
 from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.heads import read_heads
@@ -289,7 +289,8 @@ class GateReader:
         given, back = record.hand_over, record.payload_return
         if given is None:
             return None
-        over = HandedOver(iteration, given.digest, given.editions, given.created)
+        partial = next(self._list_left(stage, given.digest, bucket), None)
+        over = HandedOver(iteration, given.digest, given.editions, given.created, partial=partial)
         if back is None or record.base is None or record.returned is None or back.hand_over != given.digest:
             return over
         names = tuple(sorted({iov.payload for iov in record.returned.iovs}))
@@ -299,6 +300,29 @@ class GateReader:
             return over
         differences = compare_return(record.base, record.returned, pulled, record.release or "")
         return replace(over, tag=pulled.digest, differences=tuple(map(str, differences)))
+
+    def _list_left(self, stage: Stage, digest: str, bucket: RunBucket | None) -> Iterator[str]:
+        """Yields of which datasets a hand-over has fewer runs than the scheme wants of their steps, or another edition."""
+        content = read_hand_over_content(self.connection, digest)
+        given = {parse_dataset(one["edition"]): parse_runs(one["runs"]) for one in content["datasets"]}
+        handed = {name.dataset: runs for name, runs in given.items()}
+        for name in map(parse_dataset, stage.names):
+            if name.edition is not None:
+                if name not in given:
+                    yield f"not {name}"
+                continue
+            step = f"{name.campaign}/{find_declared(name.step)}"
+            maker = next(self._list_makers(step), None)
+            declared = self.repository.campaigns[name.campaign].campaign.step(find_declared(name.step))
+            for one in self._read_steps(step) if maker is not None else ():
+                if "@" in name.step and one.name != f"{name.campaign}/{name.step}":
+                    continue
+                wanted = [run for run in one.declared if bucket is None or run in bucket.runs]
+                for output in (name.output,) if name.output or declared is None else declared.outputs:
+                    runs = handed.get(f"{one.name}/{output}", RunSet())
+                    there = sum(run in runs for run in wanted)
+                    if maker is not None and there < maker.complete * len(wanted) - 1e-9:
+                        yield f"{there} of {len(wanted)} runs of {one.name}/{output}"
 
     def hold(
         self, plan: CampaignPlan, units: Sequence[StepUnits], stuck: dict[str, frozenset[int]]

@@ -194,8 +194,14 @@ stages:
     sign: [coordinator]
   thin: {make: [proc7/thin], after: [calibrate]}
 """
-GIVEN = tuple(canonical_json({"release": "release-03-00-00", "number": number}) for number in (1, 2))
-FIRST, SECOND = (sha256(content).hexdigest() for content in GIVEN)
+RUNS = ("3:2", "3:1-2", "3:1-2")
+GIVEN = tuple(
+    canonical_json(
+        {"release": "release-03-00-00", "datasets": [{"edition": f"proc7/reco/mdst:{n}", "runs": runs}]}
+    )
+    for n, runs in enumerate(RUNS, 1)
+)
+PART, FIRST, SECOND = (sha256(content).hexdigest() for content in GIVEN)
 BASE = freeze_tag("tag_back", "PUBLISHED", [make_iov("B", "1", "0" * 32, (0, 0, -1, -1))])
 BACK = freeze_tag("loop-calibrate-1", LOCAL, [make_iov("A", "abc", "abc" + "0" * 29, (3, 1, -1, -1))])
 
@@ -215,8 +221,11 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
     about = ("loop", "calibrate", 1)
     with opened(world.state) as engine:
         writer = CalibrationWriter(Writer(engine, None), "calibration-manager@example.org")
-        writer.intend_hand_over(about, FIRST, GIVEN[0], {"proc7/reco/mdst:1": "e" * 64}, BASE, "/out")
+        writer.intend_hand_over(about, PART, GIVEN[0], {"proc7/reco/mdst:1": "d" * 64}, BASE, "/out")
         assert tell() == "proc7/reco/mdst not handed over", "it is only intended"
+        writer.record_hand_over(PART, "/out")
+        assert tell() == "only a part was handed over: 1 of 2 runs of proc7/reco/mdst"
+        writer.intend_hand_over(about, FIRST, GIVEN[1], {"proc7/reco/mdst:2": "e" * 64}, BASE, "/out")
         writer.record_hand_over(FIRST, "/out")
         assert tell() == "A not returned"
         writer.intend_return(about, "2" * 64, FIRST, BACK, "/back")
@@ -229,7 +238,7 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
         assert tell() == "not signed by coordinator (nobody has signed)"
         world.sign("calibrate")
         assert world.stages()["calibrate"].state is StageState.PASSED
-        writer.intend_hand_over(about, SECOND, GIVEN[1], {"proc7/reco/mdst:2": "f" * 64}, BASE, "/out")
+        writer.intend_hand_over(about, SECOND, GIVEN[2], {"proc7/reco/mdst:3": "f" * 64}, BASE, "/out")
         writer.record_hand_over(SECOND, "/out")
         assert tell() == "A not returned", "what came back is of an earlier hand-over"
     assert world.started("thin") == []
