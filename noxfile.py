@@ -62,7 +62,7 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """A campaign from proposal to retention rates, on a small toy sample, in a scratch clone."""
+    """A campaign from proposal to retention rates, on a toy sample, in a scratch clone; with `-- --scheme` its second part."""
     install(session)
     session.run("python", "-m", "ci.demo", *session.posargs)
 

@@ -3,13 +3,12 @@
 These are not Belle II data and not a simulation: values have simple distributions, so that each skim of the menu selects mostly
 the process for which it is made. The same seed gives the same events.
 
-    python -m ci.demo.toy FOLDER
+    python -m ci.demo.toy FOLDER [--runs N] [--size FACTOR]
 """
 
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import rich_click as click
 import uproot
 
 from schemas.files.times import format_time
@@ -37,15 +37,18 @@ SHARES: Mapping[str, float] = {
 Columns = dict[str, npt.NDArray[np.float64]]
 
 
-def write_sample(folder: Path, seed: int = 2019) -> Path:
-    """Writes one ROOT file per run and the run list beside them; returns the path of the run list."""
+def write_sample(folder: Path, seed: int = 2019, runs: int = RUNS, size: float = 1.0) -> Path:
+    """Writes one ROOT file per run and the run list beside them; returns the path of the run list.
+
+    There are `size` times as many events as usual.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     start = datetime(2020, 3, 1, tzinfo=UTC)
     rows = []
-    for run in range(1, RUNS + 1):
+    for run in range(1, runs + 1):
         luminosity = float(random.gamma(4.0, 2.0))  # nb⁻¹
-        count = int(random.poisson(luminosity * EVENTS_PER_INVERSE_NANOBARN))
+        count = int(random.poisson(luminosity * EVENTS_PER_INVERSE_NANOBARN * size))
         columns = draw_events(random, count)
         identity: dict[str, npt.NDArray[Any]] = {
             "experiment": np.full(count, EXPERIMENT, dtype=np.int32),
@@ -112,7 +115,14 @@ def draw_events(random: np.random.Generator, count: int) -> Columns:
     }
 
 
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.IntRange(1), default=RUNS, show_default=True, help="How many runs.")
+@click.option("--size", type=click.FloatRange(0.01), default=1.0, help="How many times as many events.")
+def toy(folder: Path, runs: int, size: float) -> None:
+    """Write a toy sample into FOLDER: a ROOT file for each run, and their list."""
+    print(f"wrote {runs} runs; they are listed in {write_sample(folder, runs=runs, size=size)}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m ci.demo.toy FOLDER")
-    print(f"wrote {RUNS} runs; they are listed in {write_sample(Path(sys.argv[1]))}")
+    toy()

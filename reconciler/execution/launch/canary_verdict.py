@@ -6,8 +6,7 @@ the same name. What other steps make of it, as skims, belongs to that comparison
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +84,16 @@ class CanaryComparison:
             for result in one.results:
                 yield f"  {result.verdict.value:<12} {result.check}: {result.reason}"
                 rows = [row for row in result.rows if row.get("verdict") != ValidationVerdict.PASS]
-                yield from (f"      {json.dumps(dict(row), ensure_ascii=False)}" for row in rows[:WORST])
+                yield from (f"      {_describe_row(row)}" for row in rows[:WORST])
             yield f"  `b2prod compare {one.digest}` shows all of it"
+
+
+def _describe_row(row: Mapping[str, Any]) -> str:
+    """The texts and numbers of a row on one line, without the verdict and what is nested."""
+    told = {name: value for name, value in row.items() if name != "verdict"}
+    texts = {name: f"{value:.3g}" for name, value in told.items() if isinstance(value, float)}
+    texts |= {name: f"{value}" for name, value in told.items() if isinstance(value, str | int)}
+    return ", ".join(f"{name} {texts[name]}" for name in told if name in texts)
 
 
 def compare_canary(
