@@ -149,6 +149,11 @@ class RunSet:
         place = bisect_right(self.intervals, key, key=lambda one: one[0]) - 1
         return place >= 0 and key <= self.intervals[place][1]
 
+    def choose(self, some: Sequence[int]) -> list[int]:
+        """Those of some sorted run keys that it has, sorted. The cost grows with what is chosen, since buckets are many."""
+        ends = ((bisect_left(some, first), bisect_right(some, last)) for first, last in self.intervals)
+        return [run for begin, end in ends for run in some[begin:end]]
+
     def subtract(self, others: Iterable[tuple[int, int]]) -> RunSet:
         """The runs that are not in other intervals, whose ends are also included."""
         return _close(subtract(_open(self.intervals), _open(others)))

@@ -110,3 +110,9 @@ def test_a_text_that_is_no_set_is_refused(text):
 def test_what_is_left_out_of_a_list_is_counted_in_runs():
     keys = [run_key(3, run) for run in (*range(1, 6), 8, *range(10, 20))]
     assert format_runs(keys, 2) == "3:1-5,8 and 10 more"
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
+def test_what_is_chosen_of_sorted_runs_is_what_is_in_the_set(some, runs):
+    ordered = sorted(some)
+    assert gather_runs(sorted(runs)).choose(ordered) == [run for run in ordered if run in runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -61,7 +62,7 @@ class PlannedCampaign(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _StepRuns:
-    """The runs of a step, or of a variant: declared ones, and those of them that are not made, by the plan's word for them.
+    """The runs of a step, or of a variant: declared ones, and those of them that are not made, by the plan's word for them. All are sorted.
 
     `digest_made` gives the digest of what was made of some runs.
     """
@@ -73,10 +74,9 @@ class _StepRuns:
 
     def count(self, runs: RunSet | None, *, content: bool) -> StepCount:
         """The numbers, of all runs or of some; with `content`, with the digest of what was made."""
-        declared = self.declared if runs is None else [run for run in self.declared if run in runs]
+        declared = self.declared if runs is None else runs.choose(self.declared)
         missing = {
-            word: found if runs is None else [run for run in found if run in runs]
-            for word, found in self.missing.items()
+            word: found if runs is None else runs.choose(found) for word, found in self.missing.items()
         }
         lacking = set[int]().union(*missing.values())
         value = ""
@@ -317,7 +317,7 @@ class GateReader:
             for one in self._read_steps(step) if maker is not None else ():
                 if "@" in name.step and one.name != f"{name.campaign}/{name.step}":
                     continue
-                wanted = [run for run in one.declared if bucket is None or run in bucket.runs]
+                wanted = one.declared if bucket is None else bucket.runs.choose(one.declared)
                 for output in (name.output,) if name.output or declared is None else declared.outputs:
                     runs = handed.get(f"{one.name}/{output}", RunSet())
                     there = sum(run in runs for run in wanted)
@@ -349,6 +349,7 @@ def _list_planned(planned: PlannedCampaign, step: str) -> Iterator[_StepRuns]:
         for group in planned.plan.groups:
             if group.step == item.step.name and group.action not in _MADE:
                 missing.setdefault(_name_missing(group), []).extend(group.runs)
+        missing = {word: sorted(found) for word, found in missing.items()}
         declared: Sequence[int] = item.runs
         if item.waiting:
             declared = sorted({*item.runs, *item.waiting})
@@ -368,8 +369,15 @@ def _digest_units(units: StepUnits, runs: Sequence[int]) -> str:
     found = sha256("".join(sorted(one.digest for one in units.recipes)).encode())
     found.update(format_runs(runs).encode())
     whole = len(runs) == len(units.runs)
-    wanted = set(runs) if not whole else set[int]()
-    places = [] if whole else [place for place, run in enumerate(units.runs) if run in wanted]
+    places = (
+        []
+        if whole
+        else [
+            place
+            for run in runs
+            if (place := bisect_left(units.runs, run)) < len(units.runs) and units.runs[place] == run
+        ]
+    )
     for values in (units.inputs, units.payload_sets or ()):
         for text in write(values if whole or not values else choose(values, places)):
             found.update(text.encode())
