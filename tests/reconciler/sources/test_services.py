@@ -11,6 +11,7 @@ from reconciler.conditions.following import list_followed
 from reconciler.ledger.schema.tables import luminosity
 from reconciler.ledger.store.database import State, opened, reading
 from schemas.policy.sources import RunningTagSource, RunSource, SiteSources
+from tests.support.services.conditions_service import ConditionsService
 from tests.support.services.loopback import serve
 from tests.support.worlds import worlds
 from tests.support.worlds.builders import snapshot
@@ -39,39 +40,6 @@ class Runs:
         run = {"experiment": 3, "run_type": "physics", "statistics": {"lumi_recorded": 100.0}}
         more = f"{self.address}runs/?page={page + 1}" if 2 * page < len(self.runs) else None
         return 200, {"results": [{**run, "run": number} for number in here], "next": more}
-
-
-class Conditions:
-    """The conditions database with running tags: name → payloads, each with checksum and first run."""
-
-    def __init__(self):
-        self.tags = {"tag_a": [GEOMETRY, FIRST]}
-        self.state, self.id = "RUNNING", 7
-        self.answers, self.seen = {}, []
-
-    def find(self, path, _query):
-        name, _, rest = path.removeprefix("/rest/v2/globalTag/").partition("/")
-        if path.endswith("globalTagStatus"):
-            return 200, []
-        if name not in self.tags:
-            return 404, {"message": "no such tag"}
-        payloads = self.tags[name]
-        if not rest:
-            status = {"name": self.state}
-            about = {"globalTagId": self.id, "name": name, "payloadCount": len(payloads)}
-            return 200, {**about, "globalTagStatus": status, "dtmMod": "x"}
-        return 200, [
-            {
-                "payloadId": {
-                    "payloadId": number,
-                    "basf2Module": {"name": payload},
-                    "revision": int(checksum[0], 16),
-                    "checksum": checksum,
-                },
-                "payloadIovs": [{"expStart": first and 3, "runStart": first, "expEnd": -1, "runEnd": -1}],
-            }
-            for number, (payload, checksum, first) in enumerate(payloads)
-        ]
 
 
 @pytest.fixture
@@ -131,10 +99,9 @@ def test_an_answer_that_is_shorter_empty_or_breaks_off_changes_nothing_and_is_to
 @pytest.fixture
 def following(tmp_path, served):
     """A world whose campaign follows tag_a, its watched site, and the service."""
-    service = served(Conditions(), "rest")
+    service = served(ConditionsService(tag_a=[GEOMETRY, FIRST]), "rest")
     world = World(tmp_path, ("mode: snapshot", "mode: running, on_change: restate"), campaign=ONE_STEP)
-    lines = [f"{name} {md5[0]} {md5} 0,0,-1,-1" for name, md5, _ in (GEOMETRY, FIRST)]
-    lines = [line.replace("CDCGeometry c", "CDCGeometry 12") for line in lines]
+    lines = [f"{name} 1 {md5} 0,0,-1,-1" for name, md5, _ in (GEOMETRY, FIRST)]
     world.write("productions/global-tags/tag_a.iov", snapshot("tag_a", *lines))
     world.register_runs(range(3, 6))
     world.lock()

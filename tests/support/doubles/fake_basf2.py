@@ -32,11 +32,11 @@ def read_behaviour():
     return ["fine"]
 
 
-def write_outputs(events=None):
+def write_outputs(events=None, file=None):
     if events is None:
         events = sum(item.get("events", 1) for item in job["inputs"])
         events = events if most is None else min(events, most)
-    with open(os.path.join(world, "events", f"{events}.root"), "rb") as stream:
+    with open(os.path.join(world, file or f"events/{events}.root"), "rb") as stream:
         content = stream.read()
     seen = hashlib.sha256()
     for item in job["inputs"]:
@@ -128,6 +128,9 @@ if what == "counts":  # events read, written and reported: `counts 24 3 null`
     with open("application.json", "w") as stream:
         outputs = {item["file"]: {"events": said} for item in job["outputs"]}
         json.dump({"events_read": read, "outputs": outputs}, stream)
+    sys.exit(0)
+if what == "made":  # `made 400`: this number of events, from WORLD/made/TAG-RUN.root
+    write_outputs(int(arguments[0]), "made/{}-{}.root".format(job["global_tags"][0], job["run"]))
     sys.exit(0)
 write_outputs()
 if what == "empty":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,8 +36,10 @@ NOBODY = {
 class SignableCheckout(World):
     """A world with two units and a policy that asks for four people; its root is committed and pinned."""
 
-    def __init__(self, root: Path, circle: Circle) -> None:
-        super().__init__(root, campaign=ONE_STEP)
+    def __init__(
+        self, root: Path, circle: Circle, campaign: str = ONE_STEP, files: Iterable[int] = (2, 1)
+    ) -> None:
+        super().__init__(root, campaign=campaign, files=files)
         self.circle = circle
         self.templates = load_templates()
         for name, text in circle.root().items():
