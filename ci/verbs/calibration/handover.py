@@ -9,6 +9,7 @@ from pathlib import Path
 import rich_click as click
 from sqlalchemy import Connection
 
+from ci.approvals.signatures import find_sign_offs
 from ci.changes.project import Project, pass_project
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
@@ -33,6 +34,7 @@ from reconciler.planning.calibration.hand_over_facts import (
     gather_facts,
     read_stage,
 )
+from reconciler.planning.views import judge_stages
 from schemas.manifest.runs import RunSet
 from schemas.repository import Repository
 
@@ -64,7 +66,7 @@ def handover(
     """Hand over the data of a scheme's stage to calibration: a folder with what the CAF reads, and what it is.
 
     STAGE is a stage with `hand_over`, with its bucket if the scheme has buckets: calibrate.bucket1. What is handed over is
-    frozen as editions and recorded. The same facts give the same bytes and the record that there is. The token for --announce
+    frozen as editions and recorded. It is refused while a stage of its `after` has not passed. The same facts give the same bytes and the record that there is. The token for --announce
     is in B2PROD_FORGE_TOKEN; it needs the right to open issues. docs/calibration.md says what the team does with the folder.
     """
     forge = _open_forge(gitlab, github, where) if announce else None
@@ -74,6 +76,7 @@ def handover(
         raise GuardRefused(
             f"this is iteration {chosen.iteration}, and {scheme}/{chosen.stage.name} allows {most}"
         )
+    _refuse_early(project, repository, chosen)
     facts, made = _prepare(project, repository, chosen, None if which is None else read_runs(which))
     target = output.absolute()
     with reading(project.state) as connection:
@@ -105,6 +108,19 @@ def handover(
     for line in list_told(facts):
         say(line)
     print_data(f"{scheme}/{chosen.gate}, iteration {chosen.iteration}  {target}  {made.digest}\n")
+
+
+def _refuse_early(project: Project, repository: Repository, chosen: ChosenStage) -> None:
+    """Raises `GuardRefused` if the gate of the stage is closed: calibration would work on what does not count yet."""
+    signs = find_sign_offs(project, repository)
+    with reading(project.state) as connection:
+        judged = judge_stages(connection, repository, chosen.scheme, project.state, signs)
+    name = f"{chosen.scheme.name}/{chosen.gate}"
+    status = next(one for one in judged if one.name_gate() == name)
+    if status.is_closed:
+        command = status.lacks[0].command
+        hint = f": {command}" if command else ""
+        raise GuardRefused(f"{name} is not handed over yet, it waits for {status.tell()}{hint}")
 
 
 def _prepare(

@@ -22,7 +22,7 @@ from reconciler.outside import new_folder
 from reconciler.outside.errors import SourceUnavailable
 from tests.support.doubles.caf_reader import start
 from tests.support.services.forges import ME, TOKEN, FakeForge
-from tests.support.worlds.calibration_world import CalibrationWorld
+from tests.support.worlds.calibration_world import SCHEME, SCHEME_FILE, CalibrationWorld
 from tests.support.worlds.processes import run_forked
 from tests.support.worlds.reconciler_kills import KILLED, die_at
 
@@ -94,8 +94,27 @@ def test_other_facts_make_another_hand_over_and_the_earlier_one_is_told(world, c
     assert world.told("second")["datasets"][0]["edition"] == "proc7/reco/mdst:1"
 
 
+def test_nothing_is_handed_over_before_the_stages_before_have_passed(world, capsys):
+    world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    assert world.hand_over() == Exit.REFUSED
+    told = capsys.readouterr().err
+    assert "proc8/calibrate is not handed over yet, it waits for gate cdst: 2 of 3 runs of proc7/reco" in told
+    assert "b2prod status proc7" in told
+    assert list_records(world) == []
+    assert not (world.out / "first").exists()
+    with reading(world.state) as connection:
+        assert list_editions(connection) == [], "nothing is frozen"
+    signed = SCHEME.replace("make: [proc7/reco]", "make: [proc7/reco], complete: 0.5, sign: [coordinator]")
+    world.write(SCHEME_FILE, signed)
+    assert world.hand_over() == Exit.REFUSED
+    assert "coordinator: b2prod approve --gate proc8/cdst --role coordinator" in capsys.readouterr().err
+    world.write(SCHEME_FILE, SCHEME.replace("make: [proc7/reco]", "make: [proc7/reco], complete: 0.5"))
+    assert world.hand_over() == Exit.FINE
+
+
 def test_runs_that_are_left_out_are_told_with_the_reason(world):
     world.change(('ranges: "1-2"', 'ranges: "1-3"'))
+    world.write(SCHEME_FILE, SCHEME.replace("make: [proc7/reco]", "make: [proc7/reco], complete: 0.5"))
     assert world.hand_over("--runs", "3:1") == Exit.FINE
     assert world.told()["datasets"][0]["left_out"] == [
         {"why": "not asked for", "runs": "3:2"},

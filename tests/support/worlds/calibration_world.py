@@ -25,6 +25,7 @@ stages:
       - {script: caf_cdc.py, inputs: {hlt_bhabha: mdst}, expert_config: {max_files: 4}}
     returns: tag_a
 """
+SCHEME_FILE = "productions/schemes/proc8.yaml"
 
 
 class CalibrationWorld(World):
@@ -33,7 +34,7 @@ class CalibrationWorld(World):
     def __init__(self, root: Path) -> None:
         super().__init__(root / "checkout", campaign=ONE_STEP, files=(2, 1, 1))
         self.templates = load_templates()
-        self.write("productions/schemes/proc8.yaml", SCHEME)
+        self.write(SCHEME_FILE, SCHEME)
         self.lock()
         assert self.reconcile().produced == 2
         self.out, self.trials = root / "out", root / "trials"
