@@ -41,7 +41,8 @@ class HandedOver:
     `editions` maps what was handed over to digests. `returned` are the names of the payloads that came back, with the digest and
     the time of their return; None as long as nothing did. `tag` is the digest of the tag's snapshot, None if that was not pulled
     since; `differences` say in words what else than these payloads it holds or lacks beside its base. `partial` says which of
-    the runs that the scheme wants were not handed over; None if all were.
+    the runs that the scheme wants were not handed over; None if all were. `again` says
+    which were made again since; None if none was.
     """
 
     iteration: int
@@ -54,6 +55,7 @@ class HandedOver:
     tag: str | None = None
     differences: tuple[str, ...] = ()
     partial: str | None = None
+    again: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,9 @@ def _judge_hand_over(
         yield Lack(f"{', '.join(stage.names)} not handed over", command=command)
     elif found.partial is not None:
         yield Lack(f"only a part was handed over: {found.partial}", command=command)
+    elif found.return_digest is None and found.again is not None:
+        # once payloads are back they are judged with what they were made from: then it is only told
+        yield Lack(f"{found.again} after the hand-over of {found.created}; hand over again", command=command)
     elif found.return_digest is None:
         yield Lack(f"{', '.join(stage.payloads)} not returned", whose, returning)
     elif missing := sorted({*stage.payloads} - {*found.returned}):
@@ -294,6 +297,8 @@ def _describe_evidence(stage: Stage, seen: StageEvidence) -> Iterator[str]:
     if seen.hand_over is not None:
         over = seen.hand_over
         yield f"iteration {over.iteration} handed over at {over.created}, {over.digest[:12]}"
+        if over.again is not None:
+            yield f"since then {over.again}"
         if over.return_digest is not None:
             yield f"returned at {over.return_time}: {', '.join(over.returned)}"
         if over.tag is not None:

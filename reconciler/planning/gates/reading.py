@@ -10,28 +10,28 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from reconciler.calibration.return_comparison import compare_return
 from reconciler.ledger.reading.calibration import read_calibration, read_hand_over_content
 from reconciler.ledger.reading.comparisons import list_comparisons, read_comparison
 from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.heads import read_heads
-from reconciler.ledger.schema.tables import outputs
 from reconciler.model.plan import CampaignPlan, Group
 from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
-from reconciler.model.states import OutputState, PlanAction
+from reconciler.model.states import PlanAction
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence, StepCount
 from reconciler.planning.gates.holding import Hold, hold_units
 from reconciler.planning.gates.judging import GATE, ReadSignOffs, StageStatus, judge_scheme, name_gate
+from reconciler.planning.gates.newer_outputs import list_newer, list_newer_taken_over
 from reconciler.run_catalogue.run_selection import read_admissions
 from renderer.identity.digest_columns import choose, write
 from renderer.identity.units import StepUnits
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.dataset import DatasetName, parse_dataset
-from schemas.manifest.runs import RunSet, format_runs, parse_runs, run_key
+from schemas.manifest.runs import RunSet, format_runs, parse_runs
 from schemas.manifest.scheme import (
     BY_PEOPLE,
     COMPARE,
@@ -248,7 +248,7 @@ class GateReader:
                 if told[key]["edition"] != known and runs is None:
                     return f"it has only some runs of {side}"
                 continue
-            if newer := compared.intersection(self._list_newer(side, created)):
+            if newer := compared & self._list_newer(side, created):
                 return f"{side} was made again of {format_runs(sorted(newer), most=5)} after it"
         step = f"{name.campaign}/{find_declared(name.step)}"
         share = next((one.complete for one in self._list_makers(step)), 1.0)
@@ -270,16 +270,15 @@ class GateReader:
         for scheme in self.repository.schemes.values():
             yield from (one for one in scheme.stages if one.does == MAKE and step in one.names)
 
-    def _list_newer(self, name: DatasetName, created: str) -> Iterator[int]:
-        """The runs of which a dataset has an output that was produced after a time."""
-        query = select(outputs.c.experiment, outputs.c.run).where(
-            outputs.c.campaign == name.campaign,
-            outputs.c.step == name.step,
-            outputs.c.output == name.output,
-            outputs.c.state == OutputState.PRODUCED,
-            func.coalesce(outputs.c.produced, "") > created,
-        )
-        return (run_key(experiment, run) for experiment, run in self.connection.execute(query))
+    def _list_newer(self, name: DatasetName, after: str) -> set[int]:
+        """The runs of which what counts of a dataset now was produced after a time, by its campaign or by one from which it takes over."""
+        found = {*list_newer(self.connection, name, after)}
+        declared = self.repository.campaigns.get(name.campaign)
+        if declared is not None and declared.campaign.is_live and declared.campaign.reuse:
+            for units in self.find_planned(name.campaign).units if declared.lock is not None else ():
+                if units.step.name == name.step:
+                    found.update(list_newer_taken_over(self.connection, name, after, units))
+        return found
 
     def _read_hand_over(
         self, scheme: Scheme, stage: Stage, bucket: RunBucket | None, iteration: int
@@ -290,7 +289,10 @@ class GateReader:
         if given is None:
             return None
         partial = next(self._list_left(stage, given.digest, bucket), None)
-        over = HandedOver(iteration, given.digest, given.editions, given.created, partial=partial)
+        again = self._tell_again(stage, given.digest, given.created)
+        over = HandedOver(
+            iteration, given.digest, given.editions, given.created, partial=partial, again=again
+        )
         if back is None or record.base is None or record.returned is None or back.hand_over != given.digest:
             return over
         names = tuple(sorted({iov.payload for iov in record.returned.iovs}))
@@ -323,6 +325,20 @@ class GateReader:
                     there = sum(run in runs for run in wanted)
                     if maker is not None and there < maker.complete * len(wanted) - 1e-9:
                         yield f"{there} of {len(wanted)} runs of {one.name}/{output}"
+
+    def _tell_again(self, stage: Stage, digest: str, created: str) -> str | None:
+        """Which runs of a hand-over were made again since; an edition that the stage names stays what it was."""
+        named = [parse_dataset(text) for text in stage.names]
+        pinned = {one.dataset for one in named if one.edition is not None}
+        told = []
+        for one in read_hand_over_content(self.connection, digest)["datasets"]:
+            name = parse_dataset(parse_dataset(one["edition"]).dataset)
+            given = {*parse_runs(one["runs"])}
+            again = given & self._list_newer(name, created) if name.dataset not in pinned else set[int]()
+            if again:
+                what = f"1 run of {name} was" if len(again) == 1 else f"{len(again)} runs of {name} were"
+                told.append(f"{what} made again ({format_runs(sorted(again), most=5)})")
+        return " and ".join(told) or None
 
     def hold(
         self, plan: CampaignPlan, units: Sequence[StepUnits], stuck: dict[str, frozenset[int]]

@@ -20,7 +20,7 @@ from reconciler.outside.errors import GuardRefused
 from reconciler.planning.gates.judging import StageState
 from schemas.conditions.snapshot import LOCAL, freeze_tag, make_iov, write_snapshot
 from schemas.files.canonical import canonical_json
-from tests.support.worlds.gated_worlds import FILE, SCHEME, Gated
+from tests.support.worlds.gated_worlds import FILE, SCHEME, DatedWriting, Gated
 from tests.support.worlds.processes import run_forked
 from tests.support.worlds.reconciler_kills import KILLED, die_at
 from tests.support.worlds.worlds import QUIET
@@ -242,3 +242,31 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
         writer.record_hand_over(SECOND, "/out")
         assert tell() == "A not returned", "what came back is of an earlier hand-over"
     assert world.started("thin") == []
+
+
+def test_runs_that_were_made_again_are_to_be_handed_over_again_unless_payloads_are_back(tmp_path):
+    world = Gated(tmp_path)
+    world.write(FILE, LOOP)
+    world.write("productions/global-tags/tag_back.iov", write_snapshot(BASE).decode())
+    world.turn()
+    about = ("loop", "calibrate", 1)
+    stage = lambda: world.stages()["calibrate"]  # noqa: E731 -- the stage as it is at each moment
+    with opened(world.state) as engine:
+        writer = CalibrationWriter(Writer(engine, None, DatedWriting("2001-01-01T00:00:00Z")), "somebody")
+        writer.intend_hand_over(about, FIRST, GIVEN[1], {"proc7/reco/mdst:2": "e" * 64}, BASE, "/out")
+        writer.record_hand_over(FIRST, "/out")
+        told = "2 runs of proc7/reco/mdst were made again (3:1-2)"
+        assert stage().lacks[0].text == f"{told} after the hand-over of 2001-01-01T00:00:00Z; hand over again"
+        assert stage().lacks[0].command == "b2prod handover loop calibrate -o DIR"
+        assert any(told in reason for reason in world.waiting())
+        world.write(FILE, LOOP.replace("[proc7/reco/mdst]", '["proc7/reco/mdst:2"]'))
+        assert stage().lacks[0].text == "A not returned", "an edition stays what it was"
+        world.write(FILE, LOOP)
+        writer.intend_return(about, "2" * 64, FIRST, BACK, "/back")
+        writer.record_return("2" * 64, "/back")
+        assert stage().lacks[0].text == "the payloads are returned, and tag_back is as before"
+        assert f"since then {told}" in stage().evidence
+        writer = CalibrationWriter(Writer(engine, None, DatedWriting("2099-01-01T00:00:00Z")), "somebody")
+        writer.intend_hand_over(about, SECOND, GIVEN[2], {"proc7/reco/mdst:3": "f" * 64}, BASE, "/out")
+        writer.record_hand_over(SECOND, "/out")
+        assert stage().lacks[0].text == "A not returned"

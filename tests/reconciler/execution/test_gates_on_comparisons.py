@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
+from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.editions import EditionWriter
 from reconciler.ledger.writing.transaction import Writer
@@ -71,3 +73,21 @@ def test_a_comparison_of_some_runs_of_an_edition_opens_no_gate(tmp_path):
     assert "only some runs of proc7/reco/mdst:1" in world.stages()["check"].lacks[0].text
     world.keep(datasets=edition, edition=whole)
     assert world.stages()["check"].state is StageState.PASSED
+
+
+def test_a_comparison_of_what_was_taken_over_is_stale_once_the_other_campaign_made_it_again(tmp_path):
+    """What proc7 takes over from proc5 counts as its own: of both, the comparison must be of what is there now."""
+    world = Comparing(tmp_path)
+    third = (tmp_path / "productions/campaigns/proc7/campaign.yaml").read_text()
+    world.write("productions/campaigns/proc5/campaign.yaml", third)
+    world.lock()
+    for name in ("proc5", "proc6"):
+        world.reconcile(name)
+    assert {row[0] for row in world.produced()} == {"proc5", "proc6"}
+    assert world.stages()["reco"].state is StageState.PASSED, "proc7 takes over what proc5 made"
+    world.keep()
+    assert world.stages()["check"].state is StageState.PASSED
+    with opened(world.state) as engine, engine.begin() as connection:
+        again = outputs.c.campaign == "proc5", outputs.c.run == 2
+        connection.execute(update(outputs).where(*again).values(produced="2099-02-01T00:00:00Z"))
+    assert "proc7/reco/mdst was made again of 3:2 after it" in world.stages()["check"].lacks[0].text

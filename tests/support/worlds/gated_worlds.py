@@ -129,11 +129,13 @@ class Comparing(Gated):
         }
         with opened(self.state) as engine:
             return keep_comparison(
-                Writer(engine, None, _Fixed(created)), canonical_json(told), "shifter@example.org"
+                Writer(engine, None, DatedWriting(created)), canonical_json(told), "shifter@example.org"
             )
 
 
-class _Fixed:
+class DatedWriting:
+    """The clock of a writer whose rows all have the same time."""
+
     def __init__(self, created):
         self.created = created
 
