@@ -18,6 +18,7 @@ from ci.changes.export import Origin
 from ci.changes.gates import classify, judge_change, list_locked, select_new
 from ci.changes.lock_check import list_touched, prove_locks
 from ci.changes.project import Project, is_about, judge_files
+from ci.review.schemes import SchemesReview, find_gate_changes, review_schemes
 from ci.review.trials import PlannedTrial, Tried, plan_proposed, run_proposed
 from reconciler.ledger.reading.observation import list_begun
 from reconciler.ledger.store.database import reading
@@ -73,6 +74,7 @@ class Review:
     campaigns: tuple[CampaignReview, ...]
     plan: Plan | None
     origin: Origin | None
+    schemes: SchemesReview
     unplanned: str = ""
 
     def count(self, action: PlanAction) -> int:
@@ -117,6 +119,14 @@ def gather_review(
             state_view = read_state_view(connection, repository, clear, project.state, read_sign_offs=signs)
             plan, views = state_view.plan, {view.campaign.name: view for view in state_view.views}
         campaigns = tuple(gathering.review(name, views.get(name)) for name in touched)
+        schemes = review_schemes(change, before, repository)
+        if connection is None:
+            schemes = replace(schemes, why=missing)
+        elif schemes.schemes:
+            planned = [
+                name for name, declared in repository.campaigns.items() if not gathering.hinder(declared)
+            ]
+            schemes = find_gate_changes(connection, project, before, repository, schemes, planned)
         trials: dict[str, PlannedTrial] = {}
         if connection is not None and try_events is not None:
             trials = {
@@ -130,7 +140,7 @@ def gather_review(
             for one in campaigns
         )
     kinds = tuple(sorted(Counter(map(classify, change.paths)).items()))
-    return Review(change, tuple(gathering.findings), kinds, campaigns, plan, origin, missing)
+    return Review(change, tuple(gathering.findings), kinds, campaigns, plan, origin, schemes, missing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ci.reports.campaign_diff import format_difference, name_revisions, spell, s
 from ci.reports.plan import GLYPHS
 from ci.reports.trial import COSTS, UNKNOWN, list_costs
 from ci.review.risks import list_risks
+from ci.review.schemes import format_schemes, head_schemes
 from ci.review.summary import CampaignReview, Compared, Review
 from ci.review.trials import format_tried
 from reconciler.model.plan import Group
@@ -55,6 +56,7 @@ def format_review(review: Review) -> str:
         ]
     for one in review.campaigns:
         lines += _format_campaign(one)
+    lines += format_schemes(review.schemes)
     for name in _list_retirements(review):
         who = code(f"b2prod approvals {name} --retirement")
         text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
@@ -117,7 +119,8 @@ def _headline(review: Review) -> str:
     names = ", ".join(code(one.name) for one in review.campaigns[:4])
     if not review.campaigns:
         gone = ", ".join(map(code, _list_retirements(review)))
-        return f"Retirement of data: {gone}" if gone else "No campaign is touched"
+        other = f"Retirement of data: {gone}" if gone else "No campaign is touched"
+        return head_schemes(review.schemes) or other
     if review.plan is None:
         return f"{names}: not planned"
     counts = count_for_forge(review)

@@ -1,4 +1,4 @@
-"""What one signs when a gate of a scheme holds a part of a campaign: the whole."""
+"""What one signs when a gate of a scheme holds a part of a campaign: the whole. And what a review tells of a changed scheme."""
 
 from __future__ import annotations
 
@@ -86,3 +86,59 @@ def test_a_gate_does_not_divide_what_is_above_the_limit_into_parts_that_are_not(
     blocked = [row for row in world.groups() if row[0] == "blocked"]
     assert [row[1] for row in blocked] == ["reco", "second"]
     assert all(row[3].endswith("max_restate is 3, to restate are 4") for row in blocked)
+
+
+def review(world, capsys, text):
+    """The review of a change of the scheme, or of its removal."""
+    base = world.commit("before")
+    if text is None:
+        (world.root / FILE).unlink()
+    else:
+        world.write(FILE, text)
+    world.commit("the change")
+    capsys.readouterr()
+    assert world.call("review", "--base", base, "--head", "HEAD") == Exit.FINE
+    return capsys.readouterr().out
+
+
+def test_a_review_tells_which_stages_change_and_which_units_then_go(world, capsys):
+    world.approve()
+    assert world.launch() == Exit.FINE
+    text = SCHEME.replace("after: [look]", "after: [reco]").replace(
+        "after: [reco], sign: [coordinator]", 'after: [reco], due: "2019-02-15", sign: [validation]'
+    )
+    told = review(world, capsys, text.replace("{make: [proc7/reco]}", "{make: [proc7/reco], complete: 0.5}"))
+    assert "## Scheme `loop`: 2 units let go" in told
+    for line in (
+        "the stage `reco`, `complete`: none → `0.5`",
+        "the stage `look`, `due`: none → `2019-02-15`",
+        "the stage `look`, `sign`: `coordinator` → `validation`",
+        "the stage `second`, `after`: `look` → `reco`",
+        "**This change opens gate `look`:** 2 units of `proc7/second` go, which wait now",
+    ):
+        assert line in told
+
+
+def test_a_review_tells_what_goes_when_a_stage_or_a_whole_scheme_is_removed(world, capsys):
+    world.approve()
+    assert world.launch() == Exit.FINE
+    lines = [line for line in SCHEME.splitlines() if not line.startswith("  look")]
+    told = review(world, capsys, "\n".join(lines).replace(", after: [look]", "") + "\n")
+    assert "**the stage `look` is gone**: `announce` `proc7/reco/mdst`, `after` `reco`" in told
+    assert "**This change opens gate `look`:** 2 units of `proc7/second` go" in told
+    world.write(FILE, SCHEME)
+    told = review(world, capsys, None)
+    assert "**it is gone, and holds nothing back any more** of `proc7`" in told
+    assert "**This change opens gate `look`:** 2 units of `proc7/second` go" in told
+
+
+def test_a_review_tells_what_a_new_scheme_holds_and_that_a_day_moves_no_gate(world, capsys):
+    world.approve()
+    assert world.launch() == Exit.FINE
+    told = review(world, capsys, SCHEME.replace("sign:", 'due: "2019-02-15", sign:'))
+    assert "## Scheme `loop`: no gate moves" in told
+    assert "As things are now, that opens and closes no gate." in told
+    (world.root / FILE).unlink()
+    told = review(world, capsys, SCHEME)
+    assert "it is new" in told
+    assert "This change closes gate `look`: 2 units of `proc7/second` wait, which go now" in told
