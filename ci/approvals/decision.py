@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.commits import read_merged
 from ci.changes.project import Project
 from ci.cli.console import count_things
@@ -185,9 +185,11 @@ def _count_held(
     """Why gates of schemes hold units of a campaign → how many."""
     if not any(name in scheme.campaigns for scheme in repository.schemes.values()):
         return {}
-    signs = find_sign_offs(project, repository)
+    signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
     held: Counter[str] = Counter()
-    for group in view_gated_campaign(connection, repository, name, project.state, signs).plan.groups:
+    for group in view_gated_campaign(
+        connection, repository, name, project.state, signs, criteria
+    ).plan.groups:
         if group.action == PlanAction.WAITING and group.reason.startswith(GATE):
             held[group.reason] += len(group.runs)
     return held

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.change import Change
 from ci.changes.project import Project
 from ci.cli.console import count_things
@@ -187,8 +187,8 @@ def _tell_value(value: Any) -> str:
 
 
 def _hold(connection: Connection, project: Project, repository: Repository, drafts: StateView) -> StateView:
-    signs = find_sign_offs(project, repository)
-    return hold_state_view(connection, repository, project.state, drafts, signs)
+    signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
+    return hold_state_view(connection, repository, project.state, drafts, signs, criteria)
 
 
 def _compare_plans(old: CampaignPlan, new: CampaignPlan) -> Iterator[GateChange]:

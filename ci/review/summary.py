@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from ci.approvals.assessment import assess_campaign
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.approvals.verdict import Verdict
 from ci.changes.change import Change
 from ci.changes.export import Origin
@@ -115,8 +115,10 @@ def gather_review(
         ]
         plan, views = None, {}
         if connection is not None and clear:
-            signs = find_sign_offs(project, repository)
-            state_view = read_state_view(connection, repository, clear, project.state, read_sign_offs=signs)
+            signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
+            state_view = read_state_view(
+                connection, repository, clear, project.state, read_sign_offs=signs, find_validation=criteria
+            )
             plan, views = state_view.plan, {view.campaign.name: view for view in state_view.views}
         campaigns = tuple(gathering.review(name, views.get(name)) for name in touched)
         schemes = review_schemes(change, before, repository)

@@ -1,7 +1,8 @@
 """Final places that are taken: finds outputs in a storage where a unit's outputs must go, and which the ledger does not know.
 
 A ledger that was lost, or restored from an older copy, does not know what was published later. This is checked before
-jobs are submitted, because they would make the same outputs again and could not publish them.
+jobs are submitted, because they would make the same outputs again and could not publish them. Also found are runs whose final
+places nobody can name yet.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from renderer.identity.units import StepUnits
 from schemas.conditions.snapshot import name_number
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.layout import FIELDS, Layout
-from schemas.manifest.runs import run_key, split_key
+from schemas.manifest.runs import list_experiments, run_key, split_key
 from schemas.repository import Repository
 
 FEW = 1000
@@ -128,3 +129,18 @@ def _walk(folder: str, parts: Sequence[str], found: Mapping[str, str]) -> Iterat
     for name in names:
         if match := re.fullmatch(pattern, name, re.ASCII):
             yield from _walk(os.path.join(folder, name), rest, {**found, **match.groupdict()})
+
+
+def find_pathless(
+    connection: Connection, repository: Repository, campaign: Campaign, runs: Sequence[int]
+) -> dict[int, str]:
+    """Run → why its outputs have no path yet."""
+    layout = repository.layouts[campaign.layout]
+    if layout.needs("tag_id") and name_number(campaign.tag_names, repository.snapshots) is None:
+        tag = campaign.tag_names[0]
+        return dict.fromkeys(runs, f"the number of {tag} is not known: `b2prod gt pull {tag}` tells it")
+    if not layout.needs("energy"):
+        return {}
+    known = find_energies(connection, list_experiments(runs))
+    reason = "its beam energy is not known: import it with `b2prod runs import`"
+    return {key: reason for key in runs if key not in known}

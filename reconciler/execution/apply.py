@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -24,7 +25,7 @@ from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.gates.judging import GATE
-from reconciler.planning.views import StateView, read_lost, read_state_view
+from reconciler.planning.views import StateView, read_state_view
 from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository
 
@@ -48,7 +49,8 @@ def apply_plan(
         SourceUnavailable: something that must be read cannot be read.
     """
     names = [item["campaign"] for item in stored["campaigns"]]
-    lost, signs = read_lost(stored), turn_options.permits.read_sign_offs
+    lost, signs = _read_lost(stored), turn_options.permits.read_sign_offs
+    criteria = partial(turn_options.permits.find_validation, repository)
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to apply
     with holding(state, turn_options.lease) as lease:
@@ -62,6 +64,7 @@ def apply_plan(
                 refresh=stored["refreshed"],
                 lost=lost,
                 read_sign_offs=signs,
+                find_validation=criteria,
             )
             begun = read_plan(connection, stored["digest"])
         fresh = state_view.plan.digest() == stored["digest"]
@@ -80,7 +83,13 @@ def apply_plan(
             if not fresh:
                 with reading(state) as connection:
                     state_view = read_state_view(
-                        connection, repository, names, state, lost=lost, read_sign_offs=signs
+                        connection,
+                        repository,
+                        names,
+                        state,
+                        lost=lost,
+                        read_sign_offs=signs,
+                        find_validation=criteria,
                     )
             return _launch(launcher, state_view, announce, _list_units(stored))
 
@@ -115,13 +124,21 @@ def reconcile(
         if names and not left:
             _refuse_storages(away, barred)
         signs = turn_options.permits.read_sign_offs
+        criteria = partial(turn_options.permits.find_validation, repository)
         with reading(state) as connection:
             if refresh or memory is None:
                 state_view = read_state_view(
-                    connection, repository, left, state, refresh=refresh, spare=True, read_sign_offs=signs
+                    connection,
+                    repository,
+                    left,
+                    state,
+                    refresh=refresh,
+                    spare=True,
+                    read_sign_offs=signs,
+                    find_validation=criteria,
                 )
             else:
-                state_view = memory.read(connection, repository, left, state, signs)
+                state_view = memory.read(connection, repository, left, state, signs, criteria)
         launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, state_view)
@@ -243,6 +260,15 @@ def _confirm_lost(connection: Connection, lost: Mapping[str, Mapping[bytes, str]
         if moved := [value for value in kept if found.get(value) != stated[value]]:
             what = f"{len(moved)} outputs of {name} that it calls lost are not, or not in that way"
             raise GuardRefused(f"the plan is stale: {what}; plan again")
+
+
+def _read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:
+    """The lost outputs with which a stored plan was computed: campaign → fingerprint → `gone` or `changed`."""
+    found: dict[str, dict[bytes, str]] = {}
+    for entry in stored["lost"]:
+        name, value, trouble = entry.split(" ")
+        found.setdefault(name, {})[bytes.fromhex(value)] = trouble
+    return found
 
 
 def _list_units(stored: Mapping[str, Any]) -> frozenset[Address]:

@@ -12,7 +12,7 @@ from reconciler.ledger.reading.event_log import has_entry, read_last_entry
 from reconciler.ledger.reading.observation import Identity, read_identity
 from reconciler.ledger.store.database import State
 from reconciler.model.sign_offs import lack_signatures
-from reconciler.planning.gates.judging import ReadSignOffs
+from reconciler.planning.gates.judging import FindValidation, ReadSignOffs
 from reconciler.planning.views import StateView, draft_state_view, hold_state_view
 from schemas.repository import Repository
 
@@ -53,6 +53,7 @@ class PlanMemory:
         names: Sequence[str],
         state: State,
         read_sign_offs: ReadSignOffs = lack_signatures,
+        find_validation: FindValidation | None = None,
     ) -> StateView:
         """The views and the plan of the named campaigns, as `read_state_view` with `spare` gives them.
 
@@ -67,7 +68,7 @@ class PlanMemory:
             SourceUnavailable: no campaign can be planned.
         """
         drafts = self._draft(connection, repository, names, state)
-        held = hold_state_view(connection, repository, state, drafts, read_sign_offs)
+        held = hold_state_view(connection, repository, state, drafts, read_sign_offs, find_validation)
         if self._kept is not None and held is not drafts:  # other campaigns that were looked at are kept too
             self._kept = replace(self._kept, state_view=replace(drafts, drafts=held.drafts))
         return held

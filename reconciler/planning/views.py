@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.conditions.coverage import find_uncovered
 from reconciler.conditions.following import choose_chains, refuse_uncovered
-from reconciler.datasets.final_places import find_taken
+from reconciler.datasets.final_places import find_pathless, find_taken
 from reconciler.datasets.places import check_storage_here, list_storages
 from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
@@ -23,15 +22,13 @@ from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
 from reconciler.planning.declaration import Declaration, choose_units
-from reconciler.planning.gates.judging import ReadSignOffs, StageStatus
+from reconciler.planning.gates.judging import FindValidation, ReadSignOffs, StageStatus
 from reconciler.planning.gates.reading import GateReader
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
 from reconciler.planning.sources import SourceReader, list_coming
-from reconciler.run_catalogue.catalogue import find_energies
 from reconciler.run_catalogue.run_selection import choose_runs
 from renderer.identity.units import StepUnits, declare_units
-from schemas.conditions.snapshot import name_number
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.lock import Lock
@@ -94,12 +91,21 @@ def view_campaign(
 
 
 def view_gated_campaign(
-    connection: Connection, repository: Repository, name: str, state: State, read_sign_offs: ReadSignOffs
+    connection: Connection,
+    repository: Repository,
+    name: str,
+    state: State,
+    read_sign_offs: ReadSignOffs,
+    find_validation: FindValidation | None = None,
 ) -> View:
-    """As `view_campaign`, with the gates of schemes: units behind closed ones wait."""
+    """As `view_campaign`, with the gates of schemes: units behind closed ones wait.
+
+    Without `find_validation` the criteria count that the repository declares.
+    """
     reader = _Reader(connection, repository, state, {}, frozenset({name}))
     view = reader.view(name)
-    gates = GateReader(connection, repository, reader.find, read_sign_offs)
+    criteria = find_validation or repository.validations.get
+    gates = GateReader(connection, repository, reader.find, read_sign_offs, criteria)
     upstream = sorted(repository.find_upstream(view.campaign) & reader.views.keys())
     stuck: dict[str, frozenset[int]] = {}
     for other in upstream:
@@ -108,11 +114,17 @@ def view_gated_campaign(
 
 
 def judge_stages(
-    connection: Connection, repository: Repository, scheme: Scheme, state: State, read_sign_offs: ReadSignOffs
+    connection: Connection,
+    repository: Repository,
+    scheme: Scheme,
+    state: State,
+    read_sign_offs: ReadSignOffs,
+    find_validation: FindValidation | None = None,
 ) -> tuple[StageStatus, ...]:
-    """The stages of a scheme in its order, bucket by bucket."""
+    """The stages of a scheme in its order, bucket by bucket, by criteria as in `view_gated_campaign`."""
     reader = _Reader(connection, repository, state, {}, frozenset())
-    judged = GateReader(connection, repository, reader.find, read_sign_offs).judge(scheme)
+    criteria = find_validation or repository.validations.get
+    judged = GateReader(connection, repository, reader.find, read_sign_offs, criteria).judge(scheme)
     return tuple(one for statuses in judged.values() for one in statuses)
 
 
@@ -195,7 +207,7 @@ class _Reader:
         sources = reader.read(campaign, lock, experiments)
         chains, ignored = choose_chains(connection, repository, campaign)
         refused = {**refuse_uncovered(repository, ignored, runs), **chosen.refused}
-        refused |= _find_pathless(connection, repository, campaign, runs)
+        refused |= find_pathless(connection, repository, campaign, runs)
         units = declare_units(campaign, repository, runs, sources, chains)
         for item in units:
             if item.payload_sets is not None:
@@ -249,21 +261,6 @@ class _Reader:
         }
 
 
-def _find_pathless(
-    connection: Connection, repository: Repository, campaign: Campaign, runs: Sequence[int]
-) -> dict[int, str]:
-    """Run → why its outputs have no path yet."""
-    layout = repository.layouts[campaign.layout]
-    if layout.needs("tag_id") and name_number(campaign.tag_names, repository.snapshots) is None:
-        tag = campaign.tag_names[0]
-        return dict.fromkeys(runs, f"the number of {tag} is not known: `b2prod gt pull {tag}` tells it")
-    if not layout.needs("energy"):
-        return {}
-    known = find_energies(connection, list_experiments(runs))
-    reason = "its beam energy is not known: import it with `b2prod runs import`"
-    return {key: reason for key in runs if key not in known}
-
-
 def read_state_view(
     connection: Connection,
     repository: Repository,
@@ -274,8 +271,11 @@ def read_state_view(
     lost: Mapping[str, Mapping[bytes, str]] | None = None,
     spare: bool = False,
     read_sign_offs: ReadSignOffs = lack_signatures,
+    find_validation: FindValidation | None = None,
 ) -> StateView:
     """The views and the plan of the named campaigns, with the gates of schemes, for which nobody has signed if nothing reads it.
+
+    Comparisons count by criteria as in `view_gated_campaign`.
 
     With `refresh`, the storage is checked too, not only the ledger. `lost` is the result of an earlier check: campaign →
     fingerprint → `gone` or `changed`.
@@ -285,7 +285,7 @@ def read_state_view(
             and the error is raised only if no campaign can be planned.
     """
     drafts = draft_state_view(connection, repository, names, state, refresh=refresh, lost=lost, spare=spare)
-    return hold_state_view(connection, repository, state, drafts, read_sign_offs)
+    return hold_state_view(connection, repository, state, drafts, read_sign_offs, find_validation)
 
 
 def draft_state_view(
@@ -352,6 +352,7 @@ def hold_state_view(
     state: State,
     drafts: StateView,
     read_sign_offs: ReadSignOffs,
+    find_validation: FindValidation | None = None,
 ) -> StateView:
     """A state view from its drafts: units behind closed gates wait. The same value if no scheme makes steps of its campaigns.
 
@@ -362,7 +363,8 @@ def hold_state_view(
     if not schemes:
         return drafts
     reader = _Reader(connection, repository, state, {}, planned, views=dict(drafts.drafts))
-    gates = GateReader(connection, repository, reader.find, read_sign_offs)
+    criteria = find_validation or repository.validations.get
+    gates = GateReader(connection, repository, reader.find, read_sign_offs, criteria)
     stuck: dict[str, frozenset[int]] = {}
     views = []
     for view in drafts.views:
@@ -389,12 +391,3 @@ def _order_campaigns(repository: Repository, names: Iterable[str]) -> list[str]:
         ordered += chosen
         left.difference_update(chosen)
     return ordered
-
-
-def read_lost(stored: Mapping[str, Any]) -> dict[str, dict[bytes, str]]:
-    """The lost outputs with which a stored plan was computed: campaign → fingerprint → `gone` or `changed`."""
-    found: dict[str, dict[bytes, str]] = {}
-    for entry in stored["lost"]:
-        name, value, trouble = entry.split(" ")
-        found.setdefault(name, {})[bytes.fromhex(value)] = trouble
-    return found

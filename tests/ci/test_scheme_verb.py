@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ci.approvals.gate import Gate
+from ci.changes.project import Project
 from ci.cli.exits import Exit
 from ci.command_line import run
+from reconciler.execution.apply import reconcile
+from reconciler.execution.turn_options import TurnOptions
+from reconciler.model.launch_permission import Merged
 from schemas.yaml.document import read_yaml
-from tests.support.worlds.worlds import World
+from tests.support.worlds.gated_worlds import STRICT, Comparing
+from tests.support.worlds.worlds import QUIET, World
 
 SCHEME = """\
 schema: scheme/1
@@ -163,3 +170,38 @@ def test_stages_in_a_circle_are_told_and_judged_by_nobody(world, capsys):
     for command in (("scheme", "show", "loop"), ("approvals", "--gate", "loop/calibrate")):
         assert call(world, *command) == Exit.FINDINGS
         assert "stages wait for each other in a circle" in capsys.readouterr().err
+
+
+def test_criteria_count_as_they_are_pinned_for_verbs_and_for_turns(tmp_path, monkeypatch, capsys):
+    """Who changes the criteria of a checkout opens no gate, and closes none, until administrators have signed them."""
+    world = Comparing(tmp_path)
+    monkeypatch.setattr("ci.changes.project.load_templates", lambda: world.templates)
+    world.turn()
+    world.keep("fail")
+    weaker = STRICT.replace("min_runs: 1", "min_runs: 2")
+    world.write("productions/validations/strict.yaml", weaker)
+    world.keep("pass", stated={"events": {"min_runs": 2}}, created="2099-01-02T00:00:00Z")
+    gate = Gate(Project(tmp_path, world.state), world.repository())
+
+    def read():
+        assert call(world, "scheme", "show", "loop", "--json") == Exit.FINE
+        check = json.loads(capsys.readouterr().out)[1]
+        options = TurnOptions(Pinned(gate))
+        reconcile(world.state, world.repository(), ["proc7"], QUIET, options)
+        made = {row[1] for row in world.produced() if row[0] == "proc7"}
+        assert call(world, "plan", "proc7") == Exit.FINE
+        return check["state"], made, "the verdict is fail" in capsys.readouterr().out
+
+    assert read() == ("held", {"reco"}, True)
+    world.pin()
+    assert read() == ("passed", {"reco", "thin"}, False)
+
+
+@dataclass(frozen=True)
+class Pinned(Merged):
+    """Permits everything, by the criteria of the pinned root."""
+
+    gate: Gate
+
+    def find_validation(self, repository, name):
+        return self.gate.find_validation(repository, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ci.approvals.gate import Gate
+from ci.approvals.signatures import find_criteria
 from ci.changes.project import Project, choose_locked, load, load_sound
 from ci.cli.exits import FoundProblems, WrongUse
 from ci.cli.options import refuse_unknown_name
@@ -45,7 +46,8 @@ def _open_gate(project: Project, gate: str) -> tuple[Repository, str, SignOffMat
     refuse_unknown_name("scheme", name, repository.schemes)
     scheme = repository.schemes[name]
     with reading(project.state) as connection:
-        judged = judge_stages(connection, repository, scheme, project.state, lack_signatures)
+        criteria = find_criteria(project, repository)
+        judged = judge_stages(connection, repository, scheme, project.state, lack_signatures, criteria)
     known = {one.name_gate().partition("/")[2]: one for one in judged}
     refuse_unknown_name("gate", stage, known)
     matter = known[stage].matter

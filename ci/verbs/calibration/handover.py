@@ -9,7 +9,7 @@ from pathlib import Path
 import rich_click as click
 from sqlalchemy import Connection
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.project import Project, pass_project
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
@@ -112,9 +112,9 @@ def handover(
 
 def _refuse_early(project: Project, repository: Repository, chosen: ChosenStage) -> None:
     """Raises `GuardRefused` if the gate of the stage is closed: calibration would work on what does not count yet."""
-    signs = find_sign_offs(project, repository)
+    signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
     with reading(project.state) as connection:
-        judged = judge_stages(connection, repository, chosen.scheme, project.state, signs)
+        judged = judge_stages(connection, repository, chosen.scheme, project.state, signs, criteria)
     name = f"{chosen.scheme.name}/{chosen.gate}"
     status = next(one for one in judged if one.name_gate() == name)
     if status.is_closed:

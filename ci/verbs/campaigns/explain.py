@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import Project, Settings, choose_campaigns, load_any, load_readable, pass_project
 from ci.cli.console import count_things, print_data, print_json, say
@@ -150,8 +150,8 @@ def _list_declared(
     """The declared units of a run, and the name of their site."""
     site = repository.sites[repository.campaigns[name].campaign.site]
     with reading(project.state) as connection:
-        signs = find_sign_offs(project, repository)
-        view = view_gated_campaign(connection, repository, name, project.state, signs)
+        signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
+        view = view_gated_campaign(connection, repository, name, project.state, signs, criteria)
         chosen = [units for units in view.units if step in (None, units.step.name)]
         found = [_explain(connection, repository, site, view, units, key) for units in chosen]
     if not found:

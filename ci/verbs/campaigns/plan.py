@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.project import Project, passes_project
 from ci.cli.console import print_data, say
@@ -56,9 +56,16 @@ def plan(
     chosen, repository = choice.require(), choice.repository
     with reading(project.state) as connection:
         state = project.state
-        signs = find_sign_offs(project, repository)
+        signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
         state_view = read_state_view(
-            connection, repository, chosen, state, refresh=refresh, spare=True, read_sign_offs=signs
+            connection,
+            repository,
+            chosen,
+            state,
+            refresh=refresh,
+            spare=True,
+            read_sign_offs=signs,
+            find_validation=criteria,
         )
         known = {*repository.campaigns, *choice.wrong}
         orphans = [name for name in list_campaigns(connection) if name not in known]

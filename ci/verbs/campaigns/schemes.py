@@ -10,7 +10,7 @@ from typing import Any
 
 import rich_click as click
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.draft import Undraftable, draft_iteration
 from ci.changes.project import Project, load, load_any, pass_project, passes_project
 from ci.cli.console import count_things, print_data, print_json, say
@@ -196,8 +196,8 @@ def _name_next(name: str) -> str:
 
 def _judge(project: Project, repository: Repository, scheme: Scheme) -> tuple[StageStatus, ...]:
     with reading(project.state) as connection:
-        signs = find_sign_offs(project, repository)
-        return judge_stages(connection, repository, scheme, project.state, signs)
+        signs, criteria = find_sign_offs(project, repository), find_criteria(project, repository)
+        return judge_stages(connection, repository, scheme, project.state, signs, criteria)
 
 
 def _describe_stage(status: StageStatus, roles: Roles | None, today: date) -> dict[str, Any]:

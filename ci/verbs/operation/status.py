@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 from sqlalchemy import Connection, select
 
-from ci.approvals.signatures import find_sign_offs
+from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.campaign_faults import choose_launchable, refuse_unknown
 from ci.changes.project import STALE, Project, list_folders, load_any, pass_project
 from ci.cli.console import count_things, print_data, print_json, say
@@ -55,6 +55,7 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
     health: list[HealthStatus] = []
     shown: set[str] = set()
     now, signs = datetime.now(UTC), find_sign_offs(project, repository)
+    criteria = find_criteria(project, repository)
     with reading(project.state) as connection:
         for text in tell_strange(connection, project.state):
             say(text)
@@ -75,7 +76,7 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
                 why = None if declared.lock is None else str(wrong[0])
             else:
                 try:
-                    view = view_gated_campaign(connection, repository, name, project.state, signs)
+                    view = view_gated_campaign(connection, repository, name, project.state, signs, criteria)
                 except SourceUnavailable as error:
                     why = unknown[name] = str(error)
                 except Exception as error:  # noqa: BLE001 -- an unexpected error of one campaign does not stop the others
@@ -104,7 +105,7 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
         for scheme in repository.schemes.values():
             if scheme.campaigns & shown:
                 roles = None if repository.policy is None else repository.policy.roles
-                judged = judge_stages(connection, repository, scheme, project.state, signs)
+                judged = judge_stages(connection, repository, scheme, project.state, signs, criteria)
                 health += [one for one in tell_overdue(judged, roles, now) if one.campaign in shown]
     if as_json:
         print_json([*rows, *absences, *(one.data() for one in health), *(one.data() for one in asked)])

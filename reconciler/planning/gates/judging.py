@@ -17,6 +17,7 @@ from reconciler.planning.gates.evidence import StageEvidence, StepCount
 from reconciler.validation.results import ValidationVerdict
 from schemas.files.canonical import digest
 from schemas.manifest.scheme import BY_PEOPLE, COMPARE, HAND_OVER, MAKE, RunBucket, Scheme, Stage
+from schemas.policy.validation import Validation
 
 GATE = "gate "
 """The beginning of the reason of every unit that waits for a gate."""
@@ -105,6 +106,9 @@ class StageStatus:
 
 ReadSignOffs = Callable[[SignOffMatter], SignOffs]
 """Says which roles have signed a matter."""
+
+FindValidation = Callable[[str], Validation | None]
+"""The criteria of a name that count; None if there are none that can be read."""
 
 
 def judge_scheme(

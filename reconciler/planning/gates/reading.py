@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -17,16 +15,22 @@ from reconciler.ledger.reading.calibration import read_calibration, read_hand_ov
 from reconciler.ledger.reading.comparisons import list_comparisons, read_comparison
 from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.heads import read_heads
-from reconciler.model.plan import CampaignPlan, Group
+from reconciler.model.plan import CampaignPlan
 from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
-from reconciler.model.states import PlanAction
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence, StepCount
+from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence
 from reconciler.planning.gates.holding import Hold, hold_units
-from reconciler.planning.gates.judging import GATE, ReadSignOffs, StageStatus, judge_scheme, name_gate
+from reconciler.planning.gates.judging import (
+    GATE,
+    FindValidation,
+    ReadSignOffs,
+    StageStatus,
+    judge_scheme,
+    name_gate,
+)
 from reconciler.planning.gates.newer_outputs import list_newer, list_newer_taken_over
+from reconciler.planning.gates.step_runs import PlannedCampaign, StepRuns, list_planned
 from reconciler.run_catalogue.run_selection import read_admissions
-from renderer.identity.digest_columns import choose, write
 from renderer.identity.units import StepUnits
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
@@ -45,59 +49,21 @@ from schemas.manifest.scheme import (
 from schemas.manifest.variant import find_declared
 from schemas.repository import Repository
 
-_MADE = (PlanAction.REUSE, PlanAction.OBSOLETE)
-"""Actions of a plan on units whose output exists, or that are not declared."""
-
-
-class PlannedCampaign(Protocol):
-    """A campaign with its units and its plan."""
-
-    @property
-    def campaign(self) -> Campaign: ...
-    @property
-    def units(self) -> Sequence[StepUnits]: ...
-    @property
-    def plan(self) -> CampaignPlan: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _StepRuns:
-    """The runs of a step, or of a variant: declared ones, and those of them that are not made, by the plan's word for them. All are sorted.
-
-    `digest_made` gives the digest of what was made of some runs.
-    """
-
-    name: str
-    declared: Sequence[int]
-    missing: Mapping[str, Sequence[int]]
-    digest_made: Callable[[Sequence[int]], str]
-
-    def count(self, runs: RunSet | None, *, content: bool) -> StepCount:
-        """The numbers, of all runs or of some; with `content`, with the digest of what was made."""
-        declared = self.declared if runs is None else runs.choose(self.declared)
-        missing = {
-            word: found if runs is None else runs.choose(found) for word, found in self.missing.items()
-        }
-        lacking = set[int]().union(*missing.values())
-        value = ""
-        if content:
-            value = self.digest_made([run for run in declared if run not in lacking] if lacking else declared)
-        counted = {word: len(found) for word, found in missing.items() if found}
-        return StepCount(self.name, len(declared), len(declared) - len(lacking), counted, value)
-
 
 @dataclass(frozen=True, slots=True)
 class GateReader:
     """Reads the gates of a repository's schemes at one moment, each piece of evidence once.
 
-    `find_planned` gives a live campaign with its plan before gates, or raises `SourceUnavailable`.
+    `find_planned` gives a live campaign with its plan before gates, or raises `SourceUnavailable`. `find_validation` gives the
+    criteria that count: a comparison by others opens nothing.
     """
 
     connection: Connection
     repository: Repository
     find_planned: Callable[[str], PlannedCampaign]
     read_sign_offs: ReadSignOffs
-    steps: dict[str, list[_StepRuns]] = field(default_factory=dict)
+    find_validation: FindValidation
+    steps: dict[str, list[StepRuns]] = field(default_factory=dict)
     statuses: dict[str, dict[str | None, tuple[StageStatus, ...]]] = field(default_factory=dict)
 
     def judge(self, scheme: Scheme) -> dict[str | None, tuple[StageStatus, ...]]:
@@ -171,7 +137,7 @@ class GateReader:
             return StageEvidence(iteration=iteration, unread=str(error))
         return StageEvidence()
 
-    def _read_steps(self, name: str) -> list[_StepRuns]:
+    def _read_steps(self, name: str) -> list[StepRuns]:
         """The runs of each variant of a step, as in `proc8/reco`."""
         if name not in self.steps:
             campaign, _, step = name.partition("/")
@@ -181,12 +147,12 @@ class GateReader:
             if declared.campaign.is_live and declared.lock is None:
                 self.steps[name] = []
             elif declared.campaign.is_live:
-                self.steps[name] = list(_list_planned(self.find_planned(campaign), step))
+                self.steps[name] = list(list_planned(self.find_planned(campaign), step))
             else:
                 self.steps[name] = list(self._list_stopped(declared.campaign, step))
         return self.steps[name]
 
-    def _list_stopped(self, campaign: Campaign, step: str) -> Iterator[_StepRuns]:
+    def _list_stopped(self, campaign: Campaign, step: str) -> Iterator[StepRuns]:
         """What a campaign has that is not planned: of the runs that it took in, the newest version counts."""
         lock = self.repository.campaigns[campaign.name].lock
         taken = set(lock.runs) if lock is not None else set[int]()
@@ -208,7 +174,7 @@ class GateReader:
                 )
 
             missing = {"missing": sorted(taken - whole)}
-            yield _StepRuns(f"{campaign.name}/{one.name}", sorted(taken), missing, digest_made)
+            yield StepRuns(f"{campaign.name}/{one.name}", sorted(taken), missing, digest_made)
 
     def _read_comparison(self, stage: Stage, runs: RunSet | None) -> KeptComparison | None:
         """The newest comparison of just what a stage names that is not stale, of runs of the bucket alone; else the newest one.
@@ -238,8 +204,10 @@ class GateReader:
         self, stage: Stage, told: Mapping[str, Any], compared: set[int], created: str, runs: RunSet | None
     ) -> str | None:
         """Why a comparison tells nothing of what is there now: other criteria, outputs that are newer, or runs that it lacks."""
-        validation = self.repository.validations.get(stage.by or "")
-        if validation is None or told["validation"]["digest"] != digest(validation.stated):
+        validation = self.find_validation(stage.by or "")
+        if validation is None:
+            return f"the criteria {stage.by} that count cannot be read, or are not there"
+        if told["validation"]["digest"] != digest(validation.stated):
             return f"it was made by other criteria than {stage.by} has now"
         name = parse_dataset(stage.names[0])
         for key, side in (("compared", name), ("against", parse_dataset(stage.against or ""))):
@@ -355,46 +323,3 @@ def _read_head_of_comparison(content: bytes) -> Mapping[str, Any]:
     """What a comparison is about, and its verdict."""
     told = json.loads(content)
     return {key: told[key] for key in ("compared", "against", "runs", "validation", "verdict")}
-
-
-def _list_planned(planned: PlannedCampaign, step: str) -> Iterator[_StepRuns]:
-    for item in planned.units:
-        if find_declared(item.step.name) != step:
-            continue
-        missing: dict[str, list[int]] = {}
-        for group in planned.plan.groups:
-            if group.step == item.step.name and group.action not in _MADE:
-                missing.setdefault(_name_missing(group), []).extend(group.runs)
-        missing = {word: sorted(found) for word, found in missing.items()}
-        declared: Sequence[int] = item.runs
-        if item.waiting:
-            declared = sorted({*item.runs, *item.waiting})
-
-        def digest_made(runs: Sequence[int], item: StepUnits = item) -> str:
-            return _digest_units(item, runs)
-
-        yield _StepRuns(f"{planned.campaign.name}/{item.step.name}", declared, missing, digest_made)
-
-
-def _name_missing(group: Group) -> str:
-    return "to be made" if group.action in (PlanAction.SUBMIT, PlanAction.RESTATE) else group.action.word
-
-
-def _digest_units(units: StepUnits, runs: Sequence[int]) -> str:
-    """The digest of what some runs of a step are made from, which names their outputs: recipes, inputs and payload sets."""
-    found = sha256("".join(sorted(one.digest for one in units.recipes)).encode())
-    found.update(format_runs(runs).encode())
-    whole = len(runs) == len(units.runs)
-    places = (
-        []
-        if whole
-        else [
-            place
-            for run in runs
-            if (place := bisect_left(units.runs, run)) < len(units.runs) and units.runs[place] == run
-        ]
-    )
-    for values in (units.inputs, units.payload_sets or ()):
-        for text in write(values if whole or not values else choose(values, places)):
-            found.update(text.encode())
-    return found.hexdigest()
