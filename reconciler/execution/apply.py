@@ -24,7 +24,7 @@ from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.gates.judging import GATE
+from reconciler.planning.gates.judging import GATE, StageState
 from reconciler.planning.views import StateView, read_state_view
 from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository
@@ -167,22 +167,27 @@ def _launch(
     names = [view.campaign.name for view in state_view.views]
     verify, closed = launcher.options.permits.verify, launcher.options.closed
 
+    def permit(chosen: Sequence[str]) -> Mapping[str, str]:
+        for name in chosen:
+            _check_gates(launcher, state_view, name)
+        return verify(chosen, state_view.plan)
+
     def approve() -> Mapping[str, str]:
         try:
-            return verify(names, state_view.plan)
+            return permit(names)
         except GuardRefused as refusal:
             # a stored plan is applied completely or not at all
             if planned is not None or isinstance(refusal, Fenced):
                 raise
         for name in tuple(names):
             try:
-                verify([name], state_view.plan)
+                permit([name])
             except GuardRefused as refusal:
                 if isinstance(refusal, Fenced) or (len(names) == 1 and not launcher.outcome.submitted):
                     raise
                 launcher.outcome.leave_out(name, str(refusal), barred=True)
                 names.remove(name)
-        return verify(names, state_view.plan)
+        return permit(names)
 
     approve()
     for view in state_view.views:
@@ -199,6 +204,26 @@ def _launch(
     launcher.ledger.end_plan()
     launcher.places.mark_storages()
     return launcher.outcome
+
+
+def _check_gates(launcher: Launcher, state_view: StateView, name: str) -> None:
+    """Raises `GuardRefused` if a signature that opened a gate before a campaign's steps counts no longer: it was revoked, or has ended.
+
+    Other evidence is not read again before the next plan.
+    """
+    for scheme in launcher.repository.schemes.values():
+        before = scheme.list_before_campaign(name)
+        for one in state_view.stages:
+            if one.scheme != scheme.name or one.stage.name not in before:
+                continue
+            if one.state is not StageState.PASSED or one.matter is None:
+                continue
+            try:
+                signed = launcher.options.permits.read_sign_offs(one.matter).complete
+            except SourceUnavailable as error:
+                raise GuardRefused(f"the signatures of {one.name_gate()} cannot be read: {error}") from error
+            if not signed:
+                raise GuardRefused(f"{one.name_gate()} is not signed any more; plan again")
 
 
 def _keep_editions(state: State) -> Iterator[str]:

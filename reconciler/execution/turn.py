@@ -108,7 +108,7 @@ class Launcher:
         self._readiness = Readiness(state, sites, engines, pauses, clock.time)
         self._stager = Stager(sites, writer)
         self._canaries = CanaryJudge(state, repository, writer, options)
-        self._clock, self._repository, self._writer = clock, repository, writer
+        self._clock, self.repository, self._writer = clock, repository, writer
         self._report: Report = lambda _what, _address: None
         self._first_units = FirstUnits({})
         self._claimed = ClaimedWork({name: str(state.storage(site.storage)) for name, site in sites.items()})
@@ -132,7 +132,7 @@ class Launcher:
                 self._pauses.pause(order.scope, order.kind, order.reason, order.who)
                 file.unlink(missing_ok=True)
         self._tracker.resume()
-        end_stopped_jobs(self._repository, self._attempts)
+        end_stopped_jobs(self.repository, self._attempts)
         while True:
             poll = self._poll()
             waited = self._list_waited(poll)
@@ -165,7 +165,7 @@ class Launcher:
     def _check_inputs(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         """The items whose input has what their step reads. For other steps no job is submitted, and one failure is reported."""
         with self._writer.reading() as connection:
-            lacking, unproven = check_inputs(connection, self._repository, items)
+            lacking, unproven = check_inputs(connection, self.repository, items)
         self._first_units = FirstUnits(unproven)
         self.outcome.failed += [("/".join(key), text) for key, text in lacking.items()]
         chosen = [item for item in items if item.address[:2] not in lacking]
@@ -180,7 +180,7 @@ class Launcher:
         Raises `GuardRefused` if an approval is missing.
         """
         end = None if self.options.bound is None else self._clock.steady() + self.options.bound
-        self.ledger.keep_snapshots(list_baselines(self._repository, items))
+        self.ledger.keep_snapshots(list_baselines(self.repository, items))
         try:
             self._make(self._claimed.keep(items), approve, end)
             with self._writer.reading() as connection:

@@ -137,6 +137,12 @@ class Scheme:
                 pending.extend(after.get(name, ()))
         return frozenset(before)
 
+    def list_before_campaign(self, campaign: str) -> frozenset[str]:
+        """The names of all stages that come before one that makes a step of a campaign."""
+        makers = (one for one in self.stages if one.does == MAKE)
+        mine = (one for one in makers if any(name.startswith(f"{campaign}/") for name in one.names))
+        return frozenset[str]().union(*map(self.list_before, mine))
+
     @property
     def campaigns(self) -> frozenset[str]:
         """The campaigns whose units it holds back: those of which a stage makes steps."""

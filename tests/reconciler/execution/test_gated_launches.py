@@ -20,7 +20,7 @@ from reconciler.outside.errors import GuardRefused
 from reconciler.planning.gates.judging import StageState
 from schemas.conditions.snapshot import LOCAL, freeze_tag, make_iov, write_snapshot
 from schemas.files.canonical import canonical_json
-from tests.support.worlds.gated_worlds import FILE, SCHEME, DatedWriting, Gated
+from tests.support.worlds.gated_worlds import FILE, SCHEME, DatedWriting, Gated, Signatures
 from tests.support.worlds.processes import run_forked
 from tests.support.worlds.reconciler_kills import KILLED, die_at
 from tests.support.worlds.worlds import QUIET
@@ -83,6 +83,35 @@ def test_a_gate_that_closed_between_plan_and_apply_holds(tmp_path):
     assert world.started("thin") == []
     world.sign("look")
     assert apply_plan(world.state, world.repository(), stored, QUIET, options).produced == 2
+
+
+class Revoking(Signatures):
+    """The signatures are taken back as soon as a unit of the second step has begun."""
+
+    def verify(self, names, plan):
+        starts = self.root / "starts"
+        if starts.exists() and "thin" in starts.read_text():
+            (self.root / "signed").unlink(missing_ok=True)
+        return super().verify(names, plan)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["reconcile", "apply"])
+def test_who_takes_a_signature_back_stops_the_batches_that_have_not_begun(tmp_path, stored):
+    world = Gated(tmp_path, slots=1)
+    world.turn()
+    world.sign("look")
+    world.permits = Revoking(tmp_path)
+    if stored:
+        plan = world.view().plan
+        content = {**plan.content(), "digest": plan.digest()}
+        with pytest.raises(GuardRefused, match="loop/look is not signed any more"):
+            apply_plan(world.state, world.repository(), content, QUIET, TurnOptions(world.permits))
+    else:
+        assert "loop/look is not signed any more" in world.turn().barred["proc7"]
+    assert len(world.started("thin")) == 1
+    world.turn()
+    assert len(world.started("thin")) == 1
+    assert [row[2] for row in world.produced() if row[1] == "thin"] == [1], "what had begun goes on"
 
 
 def test_a_quiet_turn_sees_that_a_gate_opened_or_closed(tmp_path):
