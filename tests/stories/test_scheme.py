@@ -135,7 +135,10 @@ def test_the_scheme_of_the_talk_runs_from_skims_to_announce(world, conditions, t
     told = Told(world, capsys)
     assert told.states("proc8") == {"cdst": "open", **dict.fromkeys(ALL[1:], "waiting")}
 
-    # skims and cdst are made; then calibration is to get them, and is late
+    # nothing is handed over before skims and cdst are made; then calibration is to get them, and is late
+    early = tmp_path / "early"
+    told.read("handover", "proc8", "calibrate", "-o", early, code=Exit.REFUSED)
+    assert not early.exists()
     world.reconstruct("data_reprocessing_preproc8b", lambda events: events, range(1, 3), SKIMMED)
     assert world.turn() == Exit.FINE
     assert (world.made("preproc8b", "skims"), world.made("preproc8b", "cdst")) == ([1, 2], [1, 2])
