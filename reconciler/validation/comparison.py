@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.run_catalogue.luminosity import Measured
 from reconciler.validation.branch_checks import BranchPairs, check_branches
+from reconciler.validation.event_pairs import EventPairs
 from reconciler.validation.histogram_checks import check_histograms, check_run_histograms
 from reconciler.validation.histogram_contents import HistogramPairs
 from reconciler.validation.production_facts import ProductionFacts
@@ -45,6 +46,7 @@ class Comparison:
     results: tuple[CheckResult, ...]
     histograms: HistogramPairs | None = None
     branches: BranchPairs | None = None
+    events: EventPairs | None = None
 
     @property
     def verdict(self) -> ValidationVerdict:
@@ -58,7 +60,11 @@ class Comparison:
             | {"alone": format_runs(sorted(side.runs.keys() - {*self.common}))}
             for name, side in (("compared", self.one), ("against", self.other))
         }
-        for name, read in (("histograms", self.histograms), ("branches", self.branches)):
+        for name, read in (
+            ("histograms", self.histograms),
+            ("branches", self.branches),
+            ("events", self.events),
+        ):
             for side, digest_ in zip(sides.values(), read.digests if read else (), strict=False):
                 side[name] = digest_
         stated = self.validation.describe()
@@ -99,17 +105,19 @@ def compare_productions(
     measured: Measured,
     histograms: HistogramPairs | None = None,
     branches: BranchPairs | None = None,
+    events: EventPairs | None = None,
 ) -> Comparison:
     """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities.
 
     `histograms` are what was read of the files of histograms of these runs; without them, checks of histograms are
     inconclusive, and error-flagged events are not known. `branches` are those of files of some of these runs.
+    `events` tell which ones of the skims only one side kept; without them, rates are not paired.
     """
     common = list_common(one, other)
     flagged = {} if histograms is None else histograms.flagged
-    rates = _check(one, other, validation, measured, common, flagged)
+    rates = _check(one, other, validation, measured, common, flagged, events or EventPairs({}))
     files = (*_check_branches(validation, branches), *_check_shapes(validation, histograms))
-    return Comparison(one, other, validation, common, (*rates, *files), histograms, branches)
+    return Comparison(one, other, validation, common, (*rates, *files), histograms, branches, events)
 
 
 def _check_branches(validation: Validation, branches: BranchPairs | None) -> Iterator[CheckResult]:
@@ -141,9 +149,10 @@ def _check(
     measured: Measured,
     common: tuple[int, ...],
     flagged: Mapping[int, tuple[int, int]],
+    events: EventPairs,
 ) -> Iterator[CheckResult]:
     checks = validation.checks
-    pairs = pair_skims(one, other, common)
+    pairs = [events.join(pair) for pair in pair_skims(one, other, common)]
     if checks.events is not None:
         yield check_events(one, other, common, checks.events, flagged)
     if checks.retention is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reconciler.validation.paired_statistics import bound_paired_difference, measure_paired_significance
 from reconciler.validation.production_facts import ProductionFacts, SkimCounts, SkimName
 from reconciler.validation.results import (
     CheckResult,
@@ -31,8 +32,8 @@ from reconciler.validation.statistics import (
 from schemas.manifest.runs import format_run
 from schemas.policy.validation import ShiftCriterion
 
-UNPAIRED = "unpaired"
-"""The samples are taken as independent. Where both read the same events, true differences are found later than they could be."""
+UNPAIRED, PAIRED = "unpaired", "paired"
+"""Unpaired samples are taken as independent. Where both read the same events, true differences are found later than by pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class SkimPair:
 
     `uncounted` is the number of further runs that only the reference `other` counted, and `added` of those that only `one` did.
     `wrong` are rows of the runs with counts that cannot be: more was kept than read, or only one side read any event.
+
+    `names` are those of the skim on both sides. `alone` has two rows with the numbers of events that only `one` and only `other`
+    kept, run by run; if it is None, `unpaired` is the reason why they are not known.
     """
 
     skim: str
@@ -50,12 +54,16 @@ class SkimPair:
     uncounted: int = 0
     added: int = 0
     wrong: tuple[Row, ...] = ()
+    names: tuple[SkimName, SkimName] = (("", ""), ("", ""))
+    alone: NDArray[np.int64] | None = None
+    unpaired: str = "the files were not read"
 
     def choose(self, chosen: NDArray[np.bool_]) -> SkimPair:
         """The pair with only some of its runs."""
         runs = tuple(run for run, taken in zip(self.runs, chosen, strict=True) if taken)
         one, other = (Rates(side.kept[chosen], side.read[chosen]) for side in (self.one, self.other))
-        return replace(self, runs=runs, one=one, other=other)
+        alone = None if self.alone is None else self.alone[:, chosen]
+        return replace(self, runs=runs, one=one, other=other, alone=alone)
 
     @property
     def together(self) -> NDArray[np.int64]:
@@ -73,12 +81,13 @@ def pair_skims(one: ProductionFacts, other: ProductionFacts, runs: Collection[in
     ours, theirs = (_list_alone(side) for side in (one, other))
     pairs = []
     for (step, output), counts in other.skims.items():
-        mine = one.skims.get((step, output))
-        if mine is None and output in theirs and output in ours:
-            mine = one.skims[ours[output]]
+        found = step, output
+        if found not in one.skims and output in theirs and output in ours:
+            found = ours[output]
         if not wanted.isdisjoint(counts):
             name = output if output in theirs else f"{step}/{output}"
-            pairs.append(_pair(name, mine or {}, counts, wanted))
+            pair = _pair(name, one.skims.get(found, {}), counts, wanted)
+            pairs.append(replace(pair, names=(found, (step, output))))
     return sorted(pairs, key=lambda pair: pair.skim)
 
 
@@ -131,9 +140,11 @@ def check_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> Che
         )
         for side in ("one", "other")
     )
-    significance = measure_significance(one, other)
+    pooled = [_get_alone(pair, criterion).sum(axis=1, keepdims=True).clip(-1) for pair in counted]
+    alone = np.concatenate([np.zeros((2, 0), np.int64), *pooled], axis=1)
+    significance = _measure_significance(one, other, alone)
     found = find_discoveries(significance, criterion.level)
-    low, high = (_relate(end, other) for end in bound_difference(one, other, criterion.level))
+    low, high = (_relate(end, other) for end in _bound(one, other, alone, criterion.level))
     change = _relate(one.rate - other.rate, other)
     rows = []
     for place, pair in enumerate(counted):
@@ -144,10 +155,10 @@ def check_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) -> Che
         wide = max(-low[place], high[place]) > criterion.fail
         if verdict is not ValidationVerdict.FAIL and (few or (verdict is ValidationVerdict.PASS and wide)):
             verdict = ValidationVerdict.INCONCLUSIVE
-        told = {"skim": pair.skim, "runs": len(pair.runs), **_describe(one, other, place)}
+        told = {"skim": pair.skim, "runs": len(pair.runs), **_describe(one, other, place, alone)}
         told |= {"change": round_number(change[place]), "low": round_number(low[place])}
         told |= {"high": round_number(high[place]), "p": round_number(significance[place])}
-        rows.append({**told, "pairing": UNPAIRED, "verdict": verdict.value})
+        rows.append({**told, **_tell_pairing(pair, criterion), "verdict": verdict.value})
     verdicts = [ValidationVerdict(row["verdict"]) for row in rows]
     return _finish(
         "retention", find_worst(verdicts), count_verdicts(verdicts, ("skim", "skims")), rows, pairs
@@ -158,17 +169,20 @@ def check_run_retention(pairs: Sequence[SkimPair], criterion: ShiftCriterion) ->
     """Compares the rates of each skim run by run; the rows are those of significant changes."""
     judged = [pair.choose(pair.together >= criterion.min_events) for pair in pairs]
     one, other = _join(judged, "one"), _join(judged, "other")
-    significance = measure_significance(one, other)
+    alone = np.concatenate(
+        [np.zeros((2, 0), np.int64), *(_get_alone(pair, criterion) for pair in judged)], axis=1
+    )
+    significance = _measure_significance(one, other, alone)
     change = _relate(one.rate - other.rate, other)
-    places = [(pair.skim, run) for pair in judged for run in pair.runs]
+    places = [(pair, run) for pair in judged for run in pair.runs]
     rows = []
     for place in np.flatnonzero(find_discoveries(significance, criterion.level)).tolist():
         verdict = judge_change(change[place], criterion.warn, criterion.fail)
         if verdict is not ValidationVerdict.PASS:
-            skim, run = places[place]
-            told = {"skim": skim, "run": format_run(run), **_describe(one, other, place)}
+            pair, run = places[place]
+            told = {"skim": pair.skim, "run": format_run(run), **_describe(one, other, place, alone)}
             told |= {"change": round_number(change[place]), "p": round_number(significance[place])}
-            rows.append({**told, "pairing": UNPAIRED, "verdict": verdict.value})
+            rows.append({**told, **_tell_pairing(pair, criterion), "verdict": verdict.value})
     return _conclude("run_retention", rows, pairs, judged, criterion)
 
 
@@ -252,7 +266,40 @@ def _relate(difference: NDArray[np.float64], other: Rates) -> NDArray[np.float64
     return np.where(difference == 0, 0.0, relative)
 
 
-def _describe(one: Rates, other: Rates, place: int) -> dict[str, Any]:
+def _get_alone(pair: SkimPair, criterion: ShiftCriterion) -> NDArray[np.int64]:
+    """The numbers of events that only one side kept, run by run; -1 if they are not known, or the criterion does not ask."""
+    if pair.alone is None or not criterion.paired:
+        return np.full((2, len(pair.runs)), -1, np.int64)
+    return pair.alone
+
+
+def _measure_significance(one: Rates, other: Rates, alone: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The p-values of equal rates: of pairs where `alone` is known, else of independent samples."""
+    paired = alone[0] >= 0
+    significance = measure_significance(one, other)
+    significance[paired] = measure_paired_significance(alone[:, paired])
+    return significance
+
+
+def _bound(
+    one: Rates, other: Rates, alone: NDArray[np.int64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of the intervals of the differences: of pairs where `alone` is known, else of independent samples."""
+    paired = alone[0] >= 0
+    low, high = bound_difference(one, other, level)
+    here, there = (Rates(side.kept[paired], side.read[paired]) for side in (one, other))
+    low[paired], high[paired] = bound_paired_difference(here, there, alone[:, paired], level)
+    return low, high
+
+
+def _tell_pairing(pair: SkimPair, criterion: ShiftCriterion) -> dict[str, str]:
+    """How the events of a skim were compared; if they are not paired, and should be, with the reason."""
+    if not criterion.paired:
+        return {"pairing": UNPAIRED}
+    return {"pairing": UNPAIRED, "reason": pair.unpaired} if pair.alone is None else {"pairing": PAIRED}
+
+
+def _describe(one: Rates, other: Rates, place: int, alone: NDArray[np.int64]) -> dict[str, Any]:
     described = [
         {
             "kept": int(side.kept[place]),
@@ -261,6 +308,9 @@ def _describe(one: Rates, other: Rates, place: int) -> dict[str, Any]:
         }
         for side in (one, other)
     ]
+    if alone[0, place] >= 0:
+        for side, number in zip(described, alone[:, place].tolist(), strict=True):
+            side["alone"] = number
     return {**described[0], "against": described[1]}
 
 

@@ -65,13 +65,13 @@ def measure_significance(one: Rates, other: Rates) -> Numbers:
 
 def _bound_difference(one: Rates, other: Rates, sigmas: Numbers) -> Numbers:
     """The distance from the difference of the rates to the lower end of its interval."""
-    low, high = _bound_rate(one, sigmas)[0], _bound_rate(other, sigmas)[1]
+    low, high = bound_rate(one, sigmas)[0], bound_rate(other, sigmas)[1]
     distance: Numbers = np.hypot(one.rate - low, high - other.rate)
     return distance
 
 
-def _bound_rate(rates: Rates, sigmas: Numbers) -> tuple[Numbers, Numbers]:
-    """The ends of Wilson's score intervals (J. Am. Stat. Assoc. 22 (1927) 209)."""
+def bound_rate(rates: Rates, sigmas: Numbers) -> tuple[Numbers, Numbers]:
+    """The ends of Wilson's score intervals of rates (J. Am. Stat. Assoc. 22 (1927) 209), `sigmas` standard deviations wide to each side."""
     squared = sigmas**2
     middle = rates.kept + squared / 2
     width = sigmas * np.sqrt(rates.kept * (1 - rates.rate) + squared / 4)

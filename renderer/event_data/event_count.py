@@ -14,7 +14,7 @@ from renderer.event_data.root_file import InputError
 from renderer.event_data.sroot_file import read_sroot
 from renderer.event_data.sroot_parts import read_part
 from renderer.event_data.trigger_results import StoredResults, describe_results
-from schemas.manifest.runs import format_run
+from schemas.manifest.runs import format_run, split_key
 
 _RUNS = 100
 """The greatest number of runs that are listed; most files have events of one run."""
@@ -65,6 +65,20 @@ def count_events(path: Path, name: str, tree: str | None = None) -> EventCount:
     repeated = np.unique(again)
     example = int(repeated[0]) if len(repeated) else None
     return EventCount(len(numbers) - len(again), rows, runs, len(repeated), example, results, candidates)
+
+
+def list_events(path: Path, name: str, run: int) -> NDArray[np.uint32]:
+    """The sorted numbers of the events of a ROOT file, each once; `name` is the file's name in messages.
+
+    Raises:
+        InputError: the file cannot be used, as in `count_events`, or has an event of another run than the run key `run`.
+    """
+    parts = [np.zeros(0, np.uint32)]
+    with open_events(path, name, None) as file:
+        for chunk in file.read_chunks():
+            chunk.check_run(name, *split_key(run))
+            parts.append(chunk.columns["event"][chunk.begins].astype(np.uint32))
+    return np.unique(np.concatenate(parts))
 
 
 def _gather(chunks: Iterable[Chunk]) -> tuple[int, tuple[int, ...], NDArray[np.uint32]]:

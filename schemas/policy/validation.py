@@ -47,7 +47,8 @@ class ChangeCriterion:
 class ShiftCriterion:
     """As `ChangeCriterion`, for changes that are significant at the false discovery rate `level`.
 
-    A rate of which both sides together kept fewer than `min_events` events is not judged.
+    A rate of which both sides together kept fewer than `min_events` events is not judged. `paired` rates are compared event by
+    event, where it is known which ones both sides kept.
     """
 
     level: float
@@ -55,6 +56,7 @@ class ShiftCriterion:
     fail: float
     min_runs: int
     min_events: int
+    paired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ class Checks:
     branches: BranchCriterion | None = None
     histograms: HistogramCriterion | None = None
     run_histograms: RunHistogramCriterion | None = None
+
+    @property
+    def need_events(self) -> bool:
+        """Whether rates are compared event by event."""
+        return any(one is not None and one.paired for one in (self.retention, self.run_retention))
 
     @property
     def need_histograms(self) -> bool:

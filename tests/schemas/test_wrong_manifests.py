@@ -178,7 +178,7 @@ OPTIONAL = {
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     *("holds_for", "of"),
     *("events", "retention", "run_retention", "stability", "luminosity", "event_size", "cpu_time"),
-    *("branches", "histograms", "run_histograms", "checks", "quantities"),
+    *("branches", "paired", "histograms", "run_histograms", "checks", "quantities"),
     *(
         "queues",
         "batch",

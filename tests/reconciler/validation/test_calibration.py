@@ -105,6 +105,44 @@ def test_a_change_of_known_size_is_found_with_the_power_that_is_stated(what, cha
         assert all(row["run"] == "3:507" for result in worst for row in result.rows)
 
 
+def compare_events(detector, change=lambda _skim, rates: rates):
+    """By the same criteria, of the same events: as independent samples, and event by event."""
+    one, other, events = detector.process_twice(change)
+    known = {"branches": BRANCHES}
+    return (
+        compare_productions(one, other, CRITERIA, {}, **known),
+        compare_productions(one, other, CRITERIA, {}, **known, events=events),
+    )
+
+
+PAIRED = [
+    ("none, 1,000 pairs", lambda _skim, rates: rates, 4_000, "retention", "fail", 1000),
+    ("1 % of all tracks lost", lose_tracks(0.01), 2_000, "retention", "warn", 50),
+    ("a cut shifted by 5 % of the mean", shift_cut(0.05), 2_000, "retention", "fail", 50),
+    ("a cut shifted by 1 % of the mean", shift_cut(0.01), 2_000, "retention", "warn", 50),
+    ("a cut shifted by 1 % of the mean", shift_cut(0.01), 20_000, "retention", "warn", 50),
+    ("one run loses 10 %", spoil_run(0.9), 4_000, "run_retention", "warn", 50),
+]
+"""As `CHANGES`, of productions that read the same events, with the number of toys."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "change", "read", "check", "verdict", "toys"), PAIRED)
+def test_the_same_events_find_a_change_with_fewer_of_them(what, change, read, check, verdict, toys):
+    found = [compare_events(Detector(seed, read=read), change) for seed in range(toys)]
+    cells = []
+    for side in zip(*found, strict=True):
+        verdicts = [result.verdict.value for one in side for result in one.results if result.check == check]
+        cells.append((spell(Counter(verdicts), toys), sum(one in ("fail", verdict) for one in verdicts)))
+    (unpaired, some), (paired, most) = cells
+    assert f"| {what} | {read:,} | {unpaired} | {paired} |" in PAGE, (unpaired, paired)
+    if toys == 1000:
+        assert most < 10
+        assert all(one.verdict.value != "fail" for _, one in found)
+    else:
+        assert most > 0.8 * toys > some
+
+
 @pytest.mark.parametrize(
     ("runs", "read"), [(3, LARGE), (40, 100), (40, 2000)], ids=["few runs", "few events", "some events"]
 )
