@@ -229,7 +229,7 @@ class GateReader:
                 if told["compared"]["alone"]
                 else compared
             )
-            there = sum(run in both for run in declared)
+            there = len(both.intersection(declared))
             if there < share * len(declared) - 1e-9:
                 return f"it has {there} of {len(declared)} runs of {name}"
         return None
