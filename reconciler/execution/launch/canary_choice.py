@@ -13,21 +13,39 @@ from reconciler.planning.views import View
 from schemas.manifest.canary import Canary, aim, divide_period
 from schemas.manifest.runs import format_run, format_runs, run_key, split_key
 
+_READ = 100
+"""Rows that are read at a time."""
+
 
 def choose_canary(connection: Connection, view: View, canary: Canary) -> frozenset[int]:
     """The run keys of a canary; empty if the campaign has none of them.
 
-    The first runs are of those that have an input. Chosen ones are what the manifest names, as far as the campaign takes them.
-    For a spread, the runs of the closed selections are divided into equal parts: in each part the run counts that was begun
-    first, else the one with an input that is nearest to an even distance. So no later run or input changes what was begun.
+    The first runs are those that were begun first, and then the first ones that have an input. Chosen ones are what the manifest
+    names, as far as the campaign takes them. For a spread, the runs of the closed selections are divided into equal parts: in each
+    part the run counts that was begun first, else the one with an input that is nearest to an even distance. So no later run or
+    input changes what was begun.
     """
     if canary.spread is not None:
         return frozenset(_spread(connection, view, canary.spread))
     there = {run for units in view.units for run in units.runs}
     if canary.chosen is None:
-        return frozenset(sorted(there)[: canary.first])
+        begun = _list_begun(connection, view.campaign.name, there, canary.first)
+        return frozenset([*begun, *sorted(there - {*begun})][: canary.first])
     waiting = {run for units in view.units for run in units.waiting}
     return frozenset(run for run in canary.chosen if run in there or run in waiting)
+
+
+def _list_begun(connection: Connection, campaign: str, there: set[int], count: int | None) -> list[int]:
+    """As many of the runs as were begun first, in this order; all of them for None. A canary goes first, so few rows are read."""
+    query = select(intents.c.experiment, intents.c.run).where(intents.c.campaign == campaign)
+    begun: dict[int, None] = {}
+    with connection.execute(query.order_by(intents.c.id).execution_options(yield_per=_READ)) as rows:
+        for row in rows:
+            if len(begun) == count:
+                break
+            if (run := run_key(*row)) in there:
+                begun[run] = None
+    return [*begun]
 
 
 def _spread(connection: Connection, view: View, count: int) -> list[int]:

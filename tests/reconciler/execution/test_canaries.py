@@ -175,6 +175,18 @@ def find(world: World) -> str:
         return format_runs(sorted(choose_canary(connection, view, view.campaign.canary)))
 
 
+def test_first_runs_stay_the_canary_when_an_earlier_run_gets_its_input_later(tmp_path):
+    limits = "canary: {runs: 2}\nlimits:"
+    world = World(tmp_path, ("limits:", limits), campaign=ONE_STEP, files=(0, 0, 1, 1, 1), slots=4)
+    world.change(('ranges: "1-2"', 'ranges: "1-5"'))
+    assert find(world) == "3:3-4"
+    assert world.reconcile().produced == 2
+    for run in (1, 2):
+        world.register(run, f"raw.{run}.root")
+    assert find(world) == "3:3-4"
+    assert world.reconcile().produced == 3, "all others follow, and none of them is waited for"
+
+
 def test_chosen_runs_go_first(tmp_path):
     limits = 'canary: {runs: "3:2, 3:4-5"}\nlimits:'
     world = World(tmp_path, ("limits:", limits), campaign=ONE_STEP, files=(1,) * 4, slots=4)
