@@ -105,7 +105,7 @@ def view_gated_campaign(
     reader = _Reader(connection, repository, state, {}, frozenset({name}))
     view = reader.view(name)
     criteria = find_validation or repository.validations.get
-    gates = GateReader(connection, repository, reader.find, read_sign_offs, criteria)
+    gates = GateReader(connection, repository, state, reader.find, read_sign_offs, criteria)
     upstream = sorted(repository.find_upstream(view.campaign) & reader.views.keys())
     stuck: dict[str, frozenset[int]] = {}
     for other in upstream:
@@ -124,7 +124,7 @@ def judge_stages(
     """The stages of a scheme in its order, bucket by bucket, by criteria as in `view_gated_campaign`."""
     reader = _Reader(connection, repository, state, {}, frozenset())
     criteria = find_validation or repository.validations.get
-    judged = GateReader(connection, repository, reader.find, read_sign_offs, criteria).judge(scheme)
+    judged = GateReader(connection, repository, state, reader.find, read_sign_offs, criteria).judge(scheme)
     return tuple(one for statuses in judged.values() for one in statuses)
 
 
@@ -364,7 +364,7 @@ def hold_state_view(
         return drafts
     reader = _Reader(connection, repository, state, {}, planned, views=dict(drafts.drafts))
     criteria = find_validation or repository.validations.get
-    gates = GateReader(connection, repository, reader.find, read_sign_offs, criteria)
+    gates = GateReader(connection, repository, state, reader.find, read_sign_offs, criteria)
     stuck: dict[str, frozenset[int]] = {}
     views = []
     for view in drafts.views:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
 
 from reconciler.calibration.return_comparison import compare_return
+from reconciler.datasets.contents import is_registered
 from reconciler.ledger.reading.calibration import read_calibration, read_hand_over_content
-from reconciler.ledger.reading.comparisons import list_comparisons, read_comparison
+from reconciler.ledger.reading.comparisons import list_comparisons
 from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.heads import read_heads
+from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan
 from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.gates.compared_editions import CountingOutputs, digest_counting, list_ambiguous
+from reconciler.planning.gates.comparison_heads import read_head
 from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence
 from reconciler.planning.gates.holding import Hold, hold_units
 from reconciler.planning.gates.judging import (
@@ -60,10 +62,12 @@ class GateReader:
 
     connection: Connection
     repository: Repository
+    state: State
     find_planned: Callable[[str], PlannedCampaign]
     read_sign_offs: ReadSignOffs
     find_validation: FindValidation
     steps: dict[str, list[StepRuns]] = field(default_factory=dict)
+    ambiguous: dict[str, set[int] | None] = field(default_factory=dict)
     statuses: dict[str, dict[str | None, tuple[StageStatus, ...]]] = field(default_factory=dict)
 
     def judge(self, scheme: Scheme) -> dict[str | None, tuple[StageStatus, ...]]:
@@ -183,10 +187,9 @@ class GateReader:
         """
         newest = None
         for value, created in list_comparisons(self.connection):
-            content = read_comparison(self.connection, value)
-            if content is None:
+            told = read_head(self.connection, value)
+            if told is None:
                 continue
-            told = _read_head_of_comparison(content)
             named = (told["compared"]["dataset"], told["against"]["dataset"]) == (*stage.names, stage.against)
             if not named or told["validation"]["name"] != stage.by:
                 continue
@@ -203,7 +206,12 @@ class GateReader:
     def _find_stale(
         self, stage: Stage, told: Mapping[str, Any], compared: set[int], created: str, runs: RunSet | None
     ) -> str | None:
-        """Why a comparison tells nothing of what is there now: other criteria, outputs that are newer, or runs that it lacks."""
+        """Why a comparison tells nothing of what is there now: other criteria, other outputs, or runs that it lacks.
+
+        Of what counts now, the edition must have the digest that the comparison names: an older version counts again when a
+        change is taken back, and no time tells that. No edition is made where each run has a single version, and nobody else made
+        such outputs: then times suffice.
+        """
         validation = self.find_validation(stage.by or "")
         if validation is None:
             return f"the criteria {stage.by} that count cannot be read, or are not there"
@@ -216,8 +224,15 @@ class GateReader:
                 if told[key]["edition"] != known and runs is None:
                     return f"it has only some runs of {side}"
                 continue
-            if newer := compared & self._list_newer(side, created):
+            newer = compared & self._list_newer(side, created)
+            whole = {*compared, *parse_runs(told[key]["alone"] or "")} if told[key]["alone"] else compared
+            ambiguous = self._list_ambiguous(side, compared)
+            unsure = bool(ambiguous) and newer <= ambiguous
+            same = unsure and self._count_same(side, whole, newer, told[key]["edition"])
+            if newer and not same:
                 return f"{side} was made again of {format_runs(sorted(newer), most=5)} after it"
+            if ambiguous and not same:
+                return f"it is of other versions of {side} than those that count now"
         step = f"{name.campaign}/{find_declared(name.step)}"
         share = next((one.complete for one in self._list_makers(step)), 1.0)
         for one in self._read_steps(step) if name.edition is None else ():
@@ -233,6 +248,33 @@ class GateReader:
             if there < share * len(declared) - 1e-9:
                 return f"it has {there} of {len(declared)} runs of {name}"
         return None
+
+    def _list_ambiguous(self, name: DatasetName, compared: set[int]) -> set[int]:
+        if name.dataset not in self.ambiguous:
+            self.ambiguous[name.dataset] = list_ambiguous(self.connection, name)
+        found = self.ambiguous[name.dataset]
+        return compared if found is None else compared & found
+
+    def _count_same(self, name: DatasetName, runs: set[int], newer: set[int], edition: str) -> bool:
+        """Whether what counts now of some runs of a dataset is an edition with this digest."""
+        counting = self._read_counting(name)
+        return counting is None or digest_counting(self.connection, counting, runs, newer) == edition
+
+    def _read_counting(self, name: DatasetName) -> CountingOutputs | None:
+        """What counts of a dataset now; None if its files are registered, and no unit made them."""
+        if name.is_held or is_registered(self.connection, name):
+            return None
+        declared = self.repository.campaigns.get(name.campaign)
+        if declared is None or not declared.campaign.is_live:
+            heads = read_heads(self.connection, name.campaign)
+            newest = {one.run: one.fingerprint for one in heads if one[:2] == (name.step, name.output)}
+            return CountingOutputs(name, newest, None)
+        wanted: dict[int, bytes] = {}
+        for units in self.find_planned(name.campaign).units if declared.lock is not None else ():
+            if units.step.name == name.step and name.output in units.fingerprints:
+                wanted = dict(zip(units.runs, units.fingerprints[name.output], strict=True))
+        place = self.state.storage(self.repository.sites[declared.campaign.site].storage)
+        return CountingOutputs(name, wanted, str(place) if declared.campaign.reuse else None)
 
     def _list_makers(self, step: str) -> Iterator[Stage]:
         for scheme in self.repository.schemes.values():
@@ -316,10 +358,3 @@ class GateReader:
         held, found = hold_units(plan, units, self.list_holds(campaign), stuck)
         stuck.update(found)
         return held
-
-
-@lru_cache(maxsize=64)  # each plan reads the same ones
-def _read_head_of_comparison(content: bytes) -> Mapping[str, Any]:
-    """What a comparison is about, and its verdict."""
-    told = json.loads(content)
-    return {key: told[key] for key in ("compared", "against", "runs", "validation", "verdict")}

@@ -9,6 +9,7 @@ from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.editions import EditionWriter
 from reconciler.ledger.writing.transaction import Writer
+from reconciler.planning.gates import compared_editions, comparison_heads
 from reconciler.planning.gates.judging import StageState
 from tests.support.worlds.gated_worlds import COMPARING, FILE, Comparing
 
@@ -18,7 +19,7 @@ def test_a_comparison_opens_the_gate_only_if_it_is_of_what_is_there_now(tmp_path
     world.turn()
     check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
     assert check().lacks[0].text == "proc7/reco/mdst is not compared with proc6/reco/mdst yet"
-    world.keep(created="2001-01-01T00:00:00Z")
+    world.keep(edition="a" * 64, created="2001-01-01T00:00:00Z")
     assert "proc7/reco/mdst was made again of 3:1-2 after it" in check().lacks[0].text
     world.keep(stated={"events": {"min_runs": 2}}, created="2099-01-01T00:00:00Z")
     assert "other criteria than strict has now" in check().lacks[0].text
@@ -89,5 +90,68 @@ def test_a_comparison_of_what_was_taken_over_is_stale_once_the_other_campaign_ma
     assert world.stages()["check"].state is StageState.PASSED
     with opened(world.state) as engine, engine.begin() as connection:
         again = outputs.c.campaign == "proc5", outputs.c.run == 2
-        connection.execute(update(outputs).where(*again).values(produced="2099-02-01T00:00:00Z"))
+        connection.execute(update(outputs).where(*again).values(produced="2099-02-01T00:00:00Z", version=2))
     assert "proc7/reco/mdst was made again of 3:2 after it" in world.stages()["check"].lacks[0].text
+
+
+@pytest.mark.parametrize(
+    "made", [("proc7",), ("proc6", "proc7")], ids=["made by itself", "taken over from the reference"]
+)
+def test_a_comparison_of_a_change_that_was_taken_back_opens_no_gate(tmp_path, made):
+    """What counts again was made before the comparison, as what was compared: times do not tell them apart."""
+    world = Comparing(tmp_path)
+    for name in made:
+        world.reconcile(name)
+    check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    world.reconcile("proc7")
+    assert len({row[0] for row in world.produced()}) == len(made)
+    world.keep()
+    assert check().state is StageState.PASSED
+    world.change(("trigger_mode: hlt", "trigger_mode: all"))
+    assert "of other versions of proc7/reco/mdst than those that count now" in check().lacks[0].text
+    world.keep(created="2099-01-02T00:00:00Z")
+    assert check().state is StageState.PASSED
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    assert check().state is StageState.PASSED, "the first comparison is of what counts again"
+
+
+def test_a_comparison_counts_again_with_what_it_compared(tmp_path):
+    """It could not be kept again: it is there already, with its old time."""
+    world = Comparing(tmp_path)
+    world.change(("kind: calibration", "kind: calibration\nreuse: never"))
+    world.turn()
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(update(outputs).values(produced="2001-01-01T00:00:00Z"))
+    world.keep(created="2001-01-02T00:00:00Z")
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    world.reconcile("proc7")
+    assert "was made again of 3:1-2 after it" in world.stages()["check"].lacks[0].text
+    world.change(("trigger_mode: hlt", "trigger_mode: all"))
+    assert world.stages()["check"].state is StageState.PASSED
+
+
+def test_each_comparison_is_read_once_however_many_stages_and_plans_ask(tmp_path, monkeypatch):
+    world = Comparing(tmp_path)
+    world.turn()
+    world.keep()
+    world.keep("fail", runs="3:1", stated={"events": {"min_runs": 7}}, created="2099-01-02T00:00:00Z")
+    read = []
+    monkeypatch.setattr(comparison_heads, "_KNOWN", {})
+    real = comparison_heads.read_comparison
+    monkeypatch.setattr(comparison_heads, "read_comparison", lambda *of: read.append(of[1]) or real(*of))
+    for _ in range(3):
+        assert world.stages()["check"].state is StageState.PASSED
+    assert len(read) == len(set(read)) == 2
+
+
+def test_an_edition_is_made_once_while_nothing_changes(tmp_path, monkeypatch):
+    world = Comparing(tmp_path)
+    world.turn()
+    world.keep()
+    made = []
+    real = compared_editions.collect_made
+    monkeypatch.setattr(compared_editions, "collect_made", lambda *of: made.append(of[1]) or real(*of))
+    for _ in range(3):
+        assert world.stages()["check"].state is StageState.PASSED
+    assert [str(name) for name in made] == ["proc7/reco/mdst", "proc6/reco/mdst"]

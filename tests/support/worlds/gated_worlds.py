@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.datasets.editions import choose_runs
 from reconciler.execution.apply import reconcile
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.store.database import opened, reading
@@ -12,8 +13,11 @@ from reconciler.ledger.writing.editions import keep_comparison
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.launch_permission import Merged
 from reconciler.model.sign_offs import SignOffs, VoidSignature, lack_signatures
+from reconciler.planning.declared_heads import read_head
 from reconciler.planning.views import judge_stages, read_state_view
 from schemas.files.canonical import canonical_json, digest
+from schemas.manifest.dataset import parse_dataset
+from schemas.manifest.runs import parse_runs
 from tests.support.worlds.worlds import QUIET, World
 
 SCHEME = """\
@@ -117,12 +121,14 @@ class Comparing(Gated):
         stated=None,
         created="2099-01-01T00:00:00Z",
         datasets=("proc7/reco/mdst", "proc6/reco/mdst"),
-        edition="a" * 64,
+        edition=None,
     ):
+        """Keeps a comparison of what counts now, or of an edition with this digest."""
         stated = stated or {"events": {"min_runs": 1}}
+        editions = [edition or self.digest(datasets[0], runs), self.digest(datasets[1], runs)]
         told = {
-            "compared": {"dataset": datasets[0], "alone": "", "edition": edition},
-            "against": {"dataset": datasets[1], "alone": "", "edition": "b" * 64},
+            "compared": {"dataset": datasets[0], "alone": "", "edition": editions[0]},
+            "against": {"dataset": datasets[1], "alone": "", "edition": editions[1]},
             "runs": runs,
             "validation": {"name": "strict", "digest": digest(stated)},
             "verdict": verdict,
@@ -131,6 +137,13 @@ class Comparing(Gated):
             return keep_comparison(
                 Writer(engine, None, DatedWriting(created)), canonical_json(told), "shifter@example.org"
             )
+
+    def digest(self, dataset, runs):
+        """The digest of the edition that `compare` would make now of some runs of a dataset."""
+        with reading(self.state) as connection:
+            name = parse_dataset(parse_dataset(dataset).dataset)
+            head = read_head(connection, self.repository(), name, self.state)
+            return choose_runs(head, parse_runs(runs)).digest
 
 
 class DatedWriting:
