@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ci.approvals.assessment import assess_campaign, assess_retirement, require_roles
 from ci.approvals.memory import recall, record_taken_back
 from ci.approvals.root import check_anchor, find_pinned_validations, read_pinned, read_pinned_sites, remember
-from ci.approvals.sign_off import assess_sign_off, list_sign_offs
+from ci.approvals.sign_off_reader import SignOffReader, SignOffSources, gather_sources
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Past, Verdict
 from ci.changes.commits import is_contained, is_repository, name_commit, read_commit
@@ -28,7 +28,7 @@ from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
 from reconciler.ledger.writing.trust import Launch, read_launch, record_launch
 from reconciler.model.plan import CampaignPlan, Plan
-from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
+from reconciler.model.sign_offs import SignOffMatter
 from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
@@ -145,7 +145,7 @@ class Gate:
         state = self._project.state
         try:
             with reading(state) as connection:
-                signs = self.read_sign_offs
+                signs = self.open_sign_offs()
                 state_view = read_state_view(
                     connection, self._repository, names, state, spare=True, read_sign_offs=signs
                 )
@@ -227,6 +227,10 @@ class Gate:
             return _stop(verdict, f"{file} is not as it is in {_name(commit)}: commit it, or undo it")
         return verdict
 
+    def open_sign_offs(self) -> SignOffReader:
+        """What says who has signed, by what is committed and recorded when it is asked first."""
+        return SignOffReader(self._read_sign_off_sources)
+
     def judge_sign_off(self, matter: SignOffMatter) -> Verdict:
         """The verdict on a matter of a gate or a canary, by the committed statements.
 
@@ -234,24 +238,15 @@ class Gate:
             GuardRefused: no trust root is pinned.
             SourceUnavailable: policy or commit cannot be read.
         """
+        sources = self._read_sign_off_sources()
+        return self._warn(sources.judge(matter), sources.policy)
+
+    def _read_sign_off_sources(self) -> SignOffSources:
         self._look_back()
         with reading(self._project.state) as connection:
             now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
-            past = recall(connection, matter.subject)
-        _, tree = self._read_source()
-        return self._warn(assess_sign_off(policy, matter, tree, now, past), policy)
-
-    def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
-        """Which of a matter's roles have signed exactly these facts, and which signatures are void.
-
-        Raises:
-            SourceUnavailable: policy or commit cannot be read.
-        """
-        try:
-            return list_sign_offs(self.judge_sign_off(matter))
-        except GuardRefused as refusal:
-            return lack_all(matter, str(refusal))
+            return gather_sources(connection, policy, self._read_source()[1], now)
 
     def _warn(self, verdict: Verdict, policy: Policy) -> Verdict:
         """Adds a warning if the repository has another policy than the pinned one, which judges."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ci.changes.project import Project
-from reconciler.model.sign_offs import lack_signatures
+from reconciler.model.sign_offs import ReadSignOffs, lack_signatures
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.planning.gates.judging import FindValidation, ReadSignOffs
+from reconciler.planning.gates.judging import FindValidation
 from schemas.manifest.scheme import COMPARE
 from schemas.policy.validation import Validation
 from schemas.repository import Repository
@@ -17,7 +17,7 @@ def find_sign_offs(project: Project, repository: Repository) -> ReadSignOffs:
         return lack_signatures
     from ci.approvals.gate import Gate  # noqa: PLC0415 -- git and cryptography load slowly, and most plans need none
 
-    return Gate(project, repository).read_sign_offs
+    return Gate(project, repository).open_sign_offs()
 
 
 def find_criteria(project: Project, repository: Repository) -> FindValidation:

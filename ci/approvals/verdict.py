@@ -60,6 +60,11 @@ class Demand:
     plan: str | None = None
 
     @property
+    def is_gate(self) -> bool:
+        """Whether it is about a stage of a scheme."""
+        return self.subject.startswith("gate/")
+
+    @property
     def name(self) -> str:
         """The campaign's or retirement's name; of a gate, SCHEME/STAGE."""
         return self.subject.partition("/")[2]
@@ -308,8 +313,10 @@ def _object_to_content(said: Statement, demand: Demand, policy: Policy, now: dat
     if said.policy != policy.digest:
         yield "the policy was another one when it was signed"
     if said.digest != demand.scopes.get(scope):
-        evidence = demand.action == SIGN_OFF
-        yield f"{'the evidence' if evidence else f'what {said.role} answers for'} has changed since"
+        what = f"what {said.role} answers for"
+        if demand.action == SIGN_OFF:
+            what = "the evidence, or what the stage asks," if demand.is_gate else "the evidence"
+        yield f"{what} has changed since"
     if demand.action == SIGN_OFF and not said.comment:
         yield "it gives no reason"
     if said.generation != demand.since.get(scope):

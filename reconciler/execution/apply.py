@@ -49,8 +49,8 @@ def apply_plan(
         SourceUnavailable: something that must be read cannot be read.
     """
     names = [item["campaign"] for item in stored["campaigns"]]
-    lost, signs = _read_lost(stored), turn_options.permits.read_sign_offs
-    criteria = partial(turn_options.permits.find_validation, repository)
+    lost, permits = _read_lost(stored), turn_options.permits
+    criteria = partial(permits.find_validation, repository)
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to apply
     with holding(state, turn_options.lease) as lease:
@@ -63,7 +63,7 @@ def apply_plan(
                 state,
                 refresh=stored["refreshed"],
                 lost=lost,
-                read_sign_offs=signs,
+                read_sign_offs=permits.open_sign_offs(),
                 find_validation=criteria,
             )
             begun = read_plan(connection, stored["digest"])
@@ -75,7 +75,7 @@ def apply_plan(
             raise GuardRefused(f"{unknown} units could not be judged; plan again when they can")
         with opened(state) as engine:
             launcher = _make_launcher(state, repository, engine, lease, turn_options)
-            turn_options.permits.verify(names, state_view.plan)
+            permits.verify(names, state_view.plan)
             launcher.places.check_state()
             _refuse_storages(*_check_storages(state, launcher, repository, names))
             launcher.ledger.begin_plan(stored["digest"], stored)
@@ -88,7 +88,7 @@ def apply_plan(
                         names,
                         state,
                         lost=lost,
-                        read_sign_offs=signs,
+                        read_sign_offs=permits.open_sign_offs(),
                         find_validation=criteria,
                     )
             return _launch(launcher, state_view, announce, _list_units(stored))
@@ -123,7 +123,7 @@ def reconcile(
         left = [name for name in names if name not in away and name not in barred]
         if names and not left:
             _refuse_storages(away, barred)
-        signs = turn_options.permits.read_sign_offs
+        signs = turn_options.permits.open_sign_offs()
         criteria = partial(turn_options.permits.find_validation, repository)
         with reading(state) as connection:
             if refresh or memory is None:
@@ -211,6 +211,7 @@ def _check_gates(launcher: Launcher, state_view: StateView, name: str) -> None:
 
     Other evidence is not read again before the next plan.
     """
+    read_sign_offs = launcher.options.permits.open_sign_offs()
     for scheme in launcher.repository.schemes.values():
         before = scheme.list_before_campaign(name)
         for one in state_view.stages:
@@ -219,7 +220,7 @@ def _check_gates(launcher: Launcher, state_view: StateView, name: str) -> None:
             if one.state is not StageState.PASSED or one.matter is None:
                 continue
             try:
-                signed = launcher.options.permits.read_sign_offs(one.matter).complete
+                signed = read_sign_offs(one.matter).complete
             except SourceUnavailable as error:
                 raise GuardRefused(f"the signatures of {one.name_gate()} cannot be read: {error}") from error
             if not signed:

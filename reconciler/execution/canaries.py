@@ -32,7 +32,7 @@ class CanaryJudge:
         compared = self._compare(view, runs)
         if compared.verdict != ValidationVerdict.WARN:  # no signature changes another verdict
             return judge_canary(compared, SignOffs())
-        return judge_canary(compared, self._options.permits.read_sign_offs(compared.open_matter()))
+        return judge_canary(compared, self._options.permits.open_sign_offs()(compared.open_matter()))
 
     def _compare(self, view: View, runs: frozenset[int]) -> CanaryComparison:
         campaign, memory = view.campaign, self._options.canaries

@@ -11,8 +11,8 @@ from reconciler.ledger.reading.changed_runs import find_changed
 from reconciler.ledger.reading.event_log import has_entry, read_last_entry
 from reconciler.ledger.reading.observation import Identity, read_identity
 from reconciler.ledger.store.database import State
-from reconciler.model.sign_offs import lack_signatures
-from reconciler.planning.gates.judging import FindValidation, ReadSignOffs
+from reconciler.model.sign_offs import ReadSignOffs, lack_signatures
+from reconciler.planning.gates.judging import FindValidation
 from reconciler.planning.views import StateView, draft_state_view, hold_state_view
 from schemas.repository import Repository
 

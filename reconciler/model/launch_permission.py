@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from reconciler.model.plan import Plan
-from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
+from reconciler.model.sign_offs import ReadSignOffs, lack_all
 from schemas.policy.site import Site
 from schemas.policy.validation import Validation
 from schemas.repository import Repository
@@ -40,11 +41,11 @@ class LaunchPermission(Protocol):
             SourceUnavailable: they cannot be read.
         """
 
-    def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
-        """Which of a matter's roles have signed exactly these facts, and which signatures are void.
+    def open_sign_offs(self) -> ReadSignOffs:
+        """What says which of a matter's roles have signed exactly these facts, and which signatures are void.
 
-        Raises:
-            SourceUnavailable: policy or signatures cannot be read.
+        Policy and signatures are read when it is asked first, and hold for all that it is asked: each plan and batch opens it
+        anew. It raises `SourceUnavailable` if they cannot be read.
         """
 
 
@@ -63,9 +64,9 @@ class Merged:
         """The criteria that the repository declares."""
         return repository.validations.get(name)
 
-    def read_sign_offs(self, matter: SignOffMatter) -> SignOffs:
+    def open_sign_offs(self) -> ReadSignOffs:
         """Nobody has signed: a merge says nothing about evidence."""
-        return lack_all(matter, "a merge signs no evidence")
+        return partial(lack_all, obstacle="a merge signs no evidence")
 
 
 MERGED: LaunchPermission = Merged()

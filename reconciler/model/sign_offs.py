@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,10 @@ class SignOffs:
     def complete(self) -> bool:
         """Whether all roles have signed."""
         return self.obstacle is None and bool(self.signed) and not self.missing
+
+
+ReadSignOffs = Callable[[SignOffMatter], SignOffs]
+"""Says which roles have signed a matter."""
 
 
 def lack_all(matter: SignOffMatter, obstacle: str) -> SignOffs:

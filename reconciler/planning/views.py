@@ -16,13 +16,13 @@ from reconciler.datasets.verification.rounds import find_lost
 from reconciler.ledger.reading.observation import observe, read_identity
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan, Observed, Plan
-from reconciler.model.sign_offs import lack_signatures
+from reconciler.model.sign_offs import ReadSignOffs, lack_signatures
 from reconciler.model.states import PlanAction
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
 from reconciler.planning.declaration import Declaration, choose_units
-from reconciler.planning.gates.judging import FindValidation, ReadSignOffs, StageStatus
+from reconciler.planning.gates.judging import FindValidation, StageStatus
 from reconciler.planning.gates.reading import GateReader
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
+from ci.approvals import gate
 from ci.approvals.evidence import SIGNATURE, name_revocation, name_statement
 from ci.approvals.gate import Gate
 from ci.approvals.sign_off import assess_sign_off, list_sign_offs, locate_sign_offs
@@ -21,6 +23,7 @@ from reconciler.ledger.schema.decision_tables import trust_roots
 from reconciler.ledger.store.database import opened
 from reconciler.model.launch_permission import MERGED
 from reconciler.model.sign_offs import SignOffMatter, SignOffs
+from reconciler.outside.errors import SourceUnavailable
 from schemas.policy.policy import read_policy
 from schemas.policy.roles import Roles
 from schemas.policy.statement import PRODUCE, REVOKE, SIGN_OFF, Statement, read_statement
@@ -207,7 +210,7 @@ def test_a_role_of_verdicts_signs_for_no_campaign_and_no_retirement(circle, aske
 
 def test_a_merge_signs_nothing(circle):
     """With `mode: merge` too: evidence is seen later than a merge."""
-    assert not MERGED.read_sign_offs(CANARY).complete
+    assert not MERGED.open_sign_offs()(CANARY).complete
     merging = write_roles(("mode: signatures", "mode: merge\nbranch: main"))
     signing = Signing(circle, roles=merging)
     assert not signing.look(CANARY).complete
@@ -252,25 +255,80 @@ def test_the_gate_reads_committed_statements_and_remembers_a_revocation(signable
 
     file = signing.sign(CANARY, "validation", **times)
     keep()
-    assert not signable.gate().read_sign_offs(CANARY).complete, "not committed"
+    assert not signable.gate().open_sign_offs()(CANARY).complete, "not committed"
     signable.commit()
-    assert signable.gate().read_sign_offs(CANARY).complete
+    assert signable.gate().open_sign_offs()(CANARY).complete
     assert signable.gate().judge({"proc7": None})["proc7"].approvals == (), "not about the campaign"
     signing.revoke(CANARY, "validation", file, **times)
     keep()
     signable.commit()
-    assert not signable.gate().read_sign_offs(CANARY).complete
+    assert not signable.gate().open_sign_offs()(CANARY).complete
     (signable.root / name_revocation(file)).unlink()
     signable.commit()
-    seen = signable.gate().read_sign_offs(CANARY)
+    seen = signable.gate().open_sign_offs()(CANARY)
     assert [one.reason for one in seen.void] == ["it was revoked"]
+
+
+def test_policy_commit_and_ledger_are_read_once_for_all_matters_of_a_plan(signable, circle, monkeypatch):
+    """A scheme of twenty campaigns has dozens of signed gates, in each plan and each look at the state."""
+    signing = Signing(circle)
+    times = {"not_before": datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)}
+    times |= {"not_after": times["not_before"] + timedelta(days=7)}
+    matters = [CANARY, *(replace(GATE, subject=f"gate/proc8/s{number}") for number in range(6))]
+    for matter in matters[:3]:
+        signing.sign(matter, "validation", **times)
+    file = signing.sign(matters[3], "validation", **times)
+    signing.revoke(matters[3], "validation", file, **times)
+    signing.sign(matters[4], "validation", **times, digest=CHANGED.digest)
+    for file, content in signing.files.items():
+        (signable.root / file).parent.mkdir(parents=True, exist_ok=True)
+        (signable.root / file).write_bytes(content)
+    signable.commit()
+    alone = [list_sign_offs(signable.gate().judge_sign_off(one)) for one in matters]
+    assert [one.complete for one in alone] == [True, *[False] * 6]
+    reads: list[str] = []
+
+    def spy(name, real, *given, **named):
+        reads.append(name)
+        return real(*given, **named)
+
+    for name in ("reading", "read_pinned", "name_commit", "read_commit", "is_repository"):
+        monkeypatch.setattr(gate, name, partial(spy, name, getattr(gate, name)))
+    one = signable.gate().open_sign_offs()
+    assert one(matters[0]) == alone[0]
+    once, reads[:] = sorted(reads), []
+    assert once == ["is_repository", "name_commit", "read_commit", "read_pinned", "reading"]
+    together = signable.gate().open_sign_offs()
+    assert [together(each) for each in matters] == alone
+    assert sorted(reads) == once
+
+
+def test_what_cannot_be_read_is_tried_once_in_a_plan(signable, monkeypatch):
+    reads: list[str] = []
+
+    def fail(root):
+        reads.append(root)
+        raise SourceUnavailable("git cannot be read")
+
+    monkeypatch.setattr(gate, "name_commit", fail)
+    looks = signable.gate().open_sign_offs()
+    for matter in (CANARY, GATE):
+        with pytest.raises(SourceUnavailable, match="git cannot be read"):
+            looks(matter)
+    assert len(reads) == 1
+
+
+def test_a_signature_of_a_gate_is_void_once_its_stage_asks_something_else_and_says_so(signing):
+    signing.sign(GATE, "validation")
+    (void,) = signing.look(replace(GATE, facts={"verdict": "fail"})).void
+    assert void.reason == "the evidence, or what the stage asks, has changed since"
 
 
 def test_without_a_pinned_root_nobody_has_signed(tmp_path):
     world = World(tmp_path)
     with opened(world.state) as engine, engine.begin() as connection:
         connection.execute(delete(trust_roots))
-    seen = Gate(Project(world.root, world.state), world.repository()).read_sign_offs(CANARY)
+    seen = Gate(Project(world.root, world.state), world.repository()).open_sign_offs()(CANARY)
     assert not seen.complete
     assert "no trust root is pinned here" in seen.obstacle
 

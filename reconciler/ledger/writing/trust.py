@@ -92,6 +92,14 @@ def list_withdrawals(connection: Connection, subject: str) -> dict[tuple[str, st
     return {(row.role, row.principal): read_time(row.moment) for row in rows}
 
 
+def list_all_withdrawals(connection: Connection) -> dict[str, dict[tuple[str, str], datetime]]:
+    """Subject → the result of `list_withdrawals`, for every subject that has one."""
+    found: dict[str, dict[tuple[str, str], datetime]] = {}
+    for row in connection.execute(select(floors)):
+        found.setdefault(row.subject, {})[row.role, row.principal] = read_time(row.moment)
+    return found
+
+
 def record_withdrawals(
     connection: Connection, subject: str, moments: Mapping[tuple[str, str], datetime]
 ) -> None:

@@ -12,7 +12,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from reconciler.model.sign_offs import SignOffMatter, SignOffs
+from reconciler.model.sign_offs import ReadSignOffs, SignOffMatter, SignOffs
 from reconciler.planning.gates.evidence import StageEvidence, StepCount
 from reconciler.validation.results import ValidationVerdict
 from schemas.files.canonical import digest
@@ -104,9 +104,6 @@ class StageStatus:
         return f"{where}: {first.text}{more}{due}{whose}"
 
 
-ReadSignOffs = Callable[[SignOffMatter], SignOffs]
-"""Says which roles have signed a matter."""
-
 FindValidation = Callable[[str], Validation | None]
 """The criteria of a name that count; None if there are none that can be read."""
 
@@ -122,7 +119,7 @@ def judge_scheme(
     facts: dict[str, Mapping[str, Any]] = {}
     for stage in scheme.order_stages():
         seen = evidence[stage.name]
-        facts[stage.name] = _gather_facts(stage, seen, facts)
+        facts[stage.name] = _gather_facts(stage, bucket, seen, facts)
         matter = describe_matter(scheme, stage, seen, facts[stage.name], bucket)
         before = [judged[name] for name in stage.after if name in judged]
         closed = next((one for one in before if one.state is not StageState.PASSED), None)
@@ -167,14 +164,44 @@ def name_gate(stage: Stage, bucket: RunBucket | None) -> str:
 def describe_matter(
     scheme: Scheme, stage: Stage, seen: StageEvidence, facts: Mapping[str, Any], bucket: RunBucket | None
 ) -> SignOffMatter | None:
-    """What the roles of a stage sign; None if nobody signs it. Days, titles and shares are in no signature."""
+    """What the roles of a stage sign; None if nobody signs it. Days, titles and the order of stages are in no signature."""
     if not stage.sign:
         return None
-    lines = tuple(_describe_evidence(stage, seen))
+    lines = (_describe_asked(stage, bucket), *_describe_evidence(stage, seen))
     return SignOffMatter(name_subject(scheme, stage, bucket), facts, lines, stage.sign)
 
 
 def _gather_facts(
+    stage: Stage, bucket: RunBucket | None, seen: StageEvidence, before: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """What a stage asks, and the digests of its evidence: else a signature would count for what is asked by a later change."""
+    return {"asked": _ask(stage, bucket), **_gather_digests(stage, seen, before)}
+
+
+def _ask(stage: Stage, bucket: RunBucket | None) -> Mapping[str, Any]:
+    """What a stage asks, by the keys of its file; in which order names stand there says nothing."""
+    asked: dict[str, Any] = {stage.does: sorted(stage.names), "sign": sorted(stage.sign)}
+    if stage.does == MAKE:
+        asked["complete"] = float(stage.complete)
+    elif stage.does == COMPARE:
+        asked |= {"against": stage.against, "by": stage.by}
+    elif stage.does == HAND_OVER:
+        asked |= {"payloads": sorted(stage.payloads), "returns": stage.returns}
+    if bucket is not None:
+        asked["runs"] = [
+            f"{bucket.experiment}:{one}" for one in sorted(bucket.ranges, key=lambda one: one.first)
+        ]
+    return asked
+
+
+def _describe_asked(stage: Stage, bucket: RunBucket | None) -> str:
+    """What a stage asks, in words."""
+    asked = _ask(stage, bucket).items()
+    told = (f"{key} {', '.join(one) if isinstance(one, list) else one}" for key, one in asked)
+    return f"asked: {'; '.join(told)}"
+
+
+def _gather_digests(
     stage: Stage, seen: StageEvidence, before: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, Any]:
     """The digests of the evidence of a stage: of what was made, of a comparison, of editions and snapshots.
@@ -194,7 +221,7 @@ def _gather_facts(
             "snapshot": None if one is None else one.tag,
         }
     after = {name: digest(dict(before[name])) for name in stage.after if name in before}
-    return {stage.does: list(stage.names), "after": after}
+    return {"after": after}
 
 
 def _list_lacks(

@@ -16,7 +16,7 @@ from reconciler.ledger.reading.editions import find_digests
 from reconciler.ledger.reading.heads import read_heads
 from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan
-from reconciler.model.sign_offs import SignOffMatter, SignOffs, lack_all
+from reconciler.model.sign_offs import ReadSignOffs, SignOffMatter, SignOffs, lack_all
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.gates.compared_editions import CountingOutputs, digest_counting, list_ambiguous
 from reconciler.planning.gates.comparison_heads import read_head
@@ -25,7 +25,6 @@ from reconciler.planning.gates.holding import Hold, hold_units
 from reconciler.planning.gates.judging import (
     GATE,
     FindValidation,
-    ReadSignOffs,
     StageStatus,
     judge_scheme,
     name_gate,

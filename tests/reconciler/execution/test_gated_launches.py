@@ -122,7 +122,7 @@ def test_a_quiet_turn_sees_that_a_gate_opened_or_closed(tmp_path):
 
     def read():
         with reading(world.state) as connection:
-            signs = world.permits.read_sign_offs
+            signs = world.permits.open_sign_offs()
             found = memory.read(connection, repository, world.names, world.state, signs)
         return found.plan.campaigns[0].data()["summary"]
 

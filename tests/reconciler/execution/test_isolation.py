@@ -363,8 +363,8 @@ class Refusing:
     def find_sites(self, repository):
         return repository.sites
 
-    def read_sign_offs(self, matter):
-        return lack_signatures(matter)
+    def open_sign_offs(self):
+        return lack_signatures
 
     def verify(self, names, plan):
         self.left -= 1

@@ -37,7 +37,10 @@ class Signatures(Merged):
 
     root: Path
 
-    def read_sign_offs(self, matter):
+    def open_sign_offs(self):
+        return self.look
+
+    def look(self, matter):
         file = self.root / "signed"
         lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
         there = [value for subject, value in lines if subject == matter.subject]
@@ -65,7 +68,7 @@ class Gated(World):
 
     def view(self):
         with reading(self.state) as connection:
-            signs = self.permits.read_sign_offs
+            signs = self.permits.open_sign_offs()
             return read_state_view(
                 connection, self.repository(), self.names, self.state, read_sign_offs=signs
             )
@@ -73,7 +76,7 @@ class Gated(World):
     def stages(self):
         scheme = self.repository().schemes["loop"]
         with reading(self.state) as connection:
-            signs = self.permits.read_sign_offs
+            signs = self.permits.open_sign_offs()
             judged = judge_stages(connection, self.repository(), scheme, self.state, signs)
         return {one.stage.name: one for one in judged}
 
