@@ -12,7 +12,8 @@ from schemas.json_schema.validation import load_schema
 from schemas.manifest.dataset import HOLDERS, hold_level, parse_dataset
 from schemas.manifest.step import list_data_levels
 
-NAME = load_schema("campaign")["$defs"]["step"]["properties"]["input"]["properties"]["dataset"]
+INPUT = load_schema("campaign")["$defs"]["step"]["properties"]["input"]["properties"]
+NAME = INPUT["dataset"]
 WORDS = st.sampled_from(
     [*HOLDERS, *list_data_levels(), "prod6", "preproc8.b+1", "cdst@adc2e-7", "hlt_bhabha", "A", ""]
 )
@@ -43,3 +44,16 @@ def test_every_level_has_a_dataset_for_files_of_nobody():
     for level in list_data_levels():
         name = parse_dataset(hold_level(level))
         assert (name.is_held, name.output, name.dataset) == (True, level, hold_level(level))
+
+
+@given(ODD | WORDS)
+@example("hlt_mumu_2tr....k")
+@example("a" * 64)
+@example("a" * 65)
+def test_a_skim_that_is_read_makes_a_name_of_a_dataset(skim):
+    """Each of `skims` beside `dataset: prod6/skims` names a dataset of its own, so what no dataset can be called is no skim to read."""
+    pattern = INPUT["skims"]["items"]["pattern"]
+    if re.search(pattern, skim) and not skim.endswith("\n"):
+        assert parse_dataset(f"prod6/skims/{skim}").output == skim
+    else:
+        assert not re.fullmatch(load_schema("skims")["properties"]["skims"]["propertyNames"]["pattern"], skim)

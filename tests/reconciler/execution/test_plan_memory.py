@@ -28,7 +28,6 @@ from reconciler.ledger.writing.operator_actions import Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.ledger.writing.units import Ledger
 from reconciler.model.run import File, Run
-from reconciler.model.sign_offs import lack_signatures
 from reconciler.model.states import OutputState, PlanAction
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.views import read_state_view
@@ -80,9 +79,9 @@ class Compared(PlanMemory):
     kept = 0
     renewed = 0
 
-    def read(self, connection, repository, names, state, read_sign_offs=lack_signatures):
+    def read(self, connection, repository, names, state, *judges):
         before = self._kept
-        found = super().read(connection, repository, names, state, read_sign_offs)
+        found = super().read(connection, repository, names, state, *judges)
         type(self).kept += before is not None and self._kept is before
         if before is not None and self._kept is not before:
             former = {view.campaign.name: view.declaration for view in before.state_view.views}
