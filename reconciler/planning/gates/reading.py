@@ -224,7 +224,7 @@ class GateReader:
                     return f"it has only some runs of {side}"
                 continue
             newer = compared & self._list_newer(side, created)
-            whole = {*compared, *parse_runs(told[key]["alone"] or "")} if told[key]["alone"] else compared
+            whole = _list_whole(told[key], compared)
             ambiguous = self._list_ambiguous(side, compared)
             unsure = bool(ambiguous) and newer <= ambiguous
             same = unsure and self._count_same(side, whole, newer, told[key]["edition"])
@@ -238,11 +238,7 @@ class GateReader:
             if one.name != f"{name.campaign}/{name.step}":
                 continue
             declared = [run for run in one.declared if runs is None or run in runs]
-            both = (
-                {*compared, *parse_runs(told["compared"]["alone"] or "")}
-                if told["compared"]["alone"]
-                else compared
-            )
+            both = _list_whole(told["compared"], compared)
             there = len(both.intersection(declared))
             if there < share * len(declared) - 1e-9:
                 return f"it has {there} of {len(declared)} runs of {name}"
@@ -357,3 +353,8 @@ class GateReader:
         held, found = hold_units(plan, units, self.list_holds(campaign), stuck)
         stuck.update(found)
         return held
+
+
+def _list_whole(side: Mapping[str, Any], compared: set[int]) -> set[int]:
+    """The runs of one side of a comparison: those that were compared, and those that it alone has."""
+    return {*compared, *parse_runs(side["alone"])} if side["alone"] else compared
