@@ -159,6 +159,9 @@ def bhist(arguments):
         job, _, index = place.partition("_")
         indices = [index] if not index.startswith("[") else spread(index)
         for one in indices:
+            if str(one) == "0":
+                # Slurm's own batch, whose number was given again: no element of LSF's counts from 0
+                continue
             print(
                 f"{job}{f'[{one}]' if one else ''}  {user}  {name}  1       0       1       0       0       0       2"
             )
