@@ -66,6 +66,10 @@ class OutputState(StrEnum):
     """It was published, and its files are gone or changed."""
     ABANDONED = "abandoned"
     """It is not made any more; its version number is not used again."""
+    TRASHED = "trashed"
+    """It was published, and its files are in the trash or on the way there or back: they can be restored."""
+    PURGED = "purged"
+    """It was published, and its files were deleted: the ledger keeps what they were."""
 
 
 COMING = (OutputState.INTENDED, OutputState.PUBLISHING)

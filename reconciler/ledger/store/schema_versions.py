@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, inspect, select, text
 from reconciler.ledger.schema import (  # noqa: F401 -- they add their tables to `metadata`
     calibration_tables,
     file_tables,
+    operation_tables,
     source_tables,
 )
 from reconciler.ledger.schema.decision_tables import upgrades
@@ -22,7 +23,7 @@ from reconciler.outside.clock import CLOCK
 from reconciler.outside.errors import OtherVersion
 from reconciler.outside.installation import find_tool
 
-HEAD = "0031"
+HEAD = "0033"
 """The newest version, which this tool reads and writes."""
 
 

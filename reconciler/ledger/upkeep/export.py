@@ -18,7 +18,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table
 
 from reconciler.ledger.reading.observation import Identity, read_identity
-from reconciler.ledger.schema import calibration_tables, decision_tables, file_tables, tables
+from reconciler.ledger.schema import (
+    calibration_tables,
+    decision_tables,
+    file_tables,
+    operation_tables,
+    tables,
+)
 from reconciler.ledger.schema.rows import copy_rows
 from reconciler.ledger.store.schema_versions import HEAD, make_tables
 from reconciler.ledger.upkeep.backups import opened_copy
@@ -57,6 +63,10 @@ PUBLISHED: tuple[Table, ...] = (
     decision_tables.comparisons,
     calibration_tables.hand_overs,
     calibration_tables.payload_returns,
+    operation_tables.operations,
+    operation_tables.operation_items,
+    operation_tables.copies,
+    operation_tables.protections,
     decision_tables.upgrades,
 )
 
@@ -69,6 +79,8 @@ _BLANKED: Mapping[str, Mapping[str, Any]] = {
     "comparisons": {"who": ""},
     "hand_overs": {"who": "", "place": ""},
     "payload_returns": {"who": "", "place": ""},
+    "operations": {"who": ""},
+    "protections": {"who": "", "ended_by": None},
 }
 """Columns whose content is replaced in the copy."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, insert, select, update
 
 from reconciler.ledger.reading.latest_time import record_latest
-from reconciler.ledger.schema import calibration_tables, decision_tables, tables
+from reconciler.ledger.schema import calibration_tables, decision_tables, operation_tables, tables
 from reconciler.ledger.schema.rows import divide, move_counters
 from reconciler.ledger.store.database import insert_new
 from schemas.files.canonical import canonical_json, clean_text
@@ -40,6 +40,10 @@ JOURNALLED: Sequence[Table] = (
     decision_tables.comparisons,
     calibration_tables.hand_overs,
     calibration_tables.payload_returns,
+    operation_tables.operations,
+    operation_tables.operation_items,
+    operation_tables.copies,
+    operation_tables.protections,
 )
 """The tables whose rows are in the journal, each after those that it refers to."""
 
