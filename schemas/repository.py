@@ -14,6 +14,7 @@ from schemas.json_schema.validation import load_schema, validate
 from schemas.json_schema.values import read_named, read_value
 from schemas.manifest.campaign import Campaign, read_campaign
 from schemas.manifest.dataset import DatasetName, parse_dataset
+from schemas.manifest.known_issue import KNOWN_ISSUES, KnownIssue, read_known_issue
 from schemas.manifest.layout import Layout, check_folder
 from schemas.manifest.lock import Lock, read_lock
 from schemas.manifest.scheme import Scheme, find_named, read_scheme
@@ -100,6 +101,7 @@ class Repository:
     validations: Mapping[str, Validation] = field(default_factory=dict)
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     unread_schemes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    known_issues: Mapping[str, KnownIssue] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     broken: frozenset[str] = field(default=frozenset())
     refused: tuple[tuple[Document, frozenset[Place]], ...] = ()
@@ -197,6 +199,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         validations=dict(reading.validations()),
         schemes=dict(reading.schemes()),
         unread_schemes=reading.unread_schemes,
+        known_issues=dict(reading.known_issues()),
         scripts=scripts,
         broken=frozenset({*reading.misnamed, *(finding.place.file for finding in reading.findings)}),
         refused=tuple(reading.refused),
@@ -330,6 +333,14 @@ class _Reading:
                 self.unread_schemes[file] = find_named(self.tree[file])
             else:
                 yield stem, scheme
+
+    def known_issues(self) -> Iterator[tuple[str, KnownIssue]]:
+        for file, stem in self.files(KNOWN_ISSUES, ".yaml", f"move it to {KNOWN_ISSUES}/NAME.yaml"):
+            if self.accept_name(file, stem) and (document := self.document(file, "known_issue")) is not None:
+                issue, findings = read_known_issue(stem, document)
+                self.findings.extend(findings)
+                if issue is not None:
+                    yield stem, issue
 
     def skims(self) -> tuple[dict[str, Skim], dict[str, Place]]:
         skims: dict[str, Skim] = {}

@@ -12,6 +12,7 @@ from reconciler.planning.pinning import goes_back
 from reconciler.planning.restating import CommittedCampaign, find_restated
 from schemas.files.tree import PRODUCTIONS, SCHEMES, SCRIPTS
 from schemas.findings.finding import Finding, Place
+from schemas.manifest.known_issue import KNOWN_ISSUES
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.scopes import pin_scopes
@@ -23,7 +24,7 @@ RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
 """The public key of the signer of state exports."""
 
 _KINDS = (
-    ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/", f"{SCHEMES}/")),
+    ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/")),
     ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", f"{VALIDATIONS}/", LAYOUTS, "CODEOWNERS")),
     ("data", (f"{PRODUCTIONS}/",)),
     ("pipeline", (".gitlab-ci.yml", ".gitlab/", ".github/", ".ci/", "noxfile.py")),

@@ -174,6 +174,7 @@ OPTIONAL = {
         "runs_per_request",
     ),
     *("after", "complete", "due", "sign", "iterations", "caf", "buckets"),
+    *("fixed_in",),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     *("holds_for", "of"),
@@ -248,7 +249,7 @@ def schema_of(file: str) -> str | None:
     if file.endswith("/campaign.yaml"):
         return "campaign"
     folders = {"sites": "site", "skims": "skims", "retirements": "retirement"}
-    folders |= {"validations": "validation", "schemes": "scheme"}
+    folders |= {"validations": "validation", "schemes": "scheme", "known-issues": "known_issue"}
     for folder, schema in folders.items():
         if file.startswith(f"productions/{folder}/"):
             return schema

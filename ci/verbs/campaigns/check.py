@@ -11,6 +11,7 @@ from ci.cli.findings import FORMATS
 from ci.cli.options import refuse_unknown_name
 from schemas.files.tree import SCHEMES
 from schemas.findings.finding import Finding
+from schemas.manifest.known_issue import KNOWN_ISSUES
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
 
@@ -56,7 +57,7 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
         known = sorted(list_folders(project))
         for name in names:
             refuse_unknown_name("campaign", name, known)
-        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/")
+        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/")
         findings = tuple(one for one in findings if is_about(one, names) or one.place.file.startswith(shared))
     print_data(FORMATS[form](findings))
     if findings:
@@ -64,6 +65,7 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
         return Exit.FINDINGS
     counted = {"campaign": repository.campaigns, "skim": repository.skims, "site": repository.sites}
     counted |= {"scheme": repository.schemes} if repository.schemes else {}
+    counted |= {"known issue": repository.known_issues} if repository.known_issues else {}
     told = ", ".join(count_things(len(there), what) for what, there in counted.items())
     say(f"{told}: no findings")
     return Exit.FINE

@@ -15,6 +15,7 @@ from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_run, tell_unknown, tell_unknown_step, writes_json
 from ci.cli.tables import print_table
+from ci.reports.announcing.known_issues import format_issue, list_issues_of_run
 from ci.reports.campaign_diff import describe_difference, format_difference
 from ci.reports.units import (
     describe_payloads,
@@ -40,9 +41,11 @@ from renderer.identity.payloads import Payload, find_payloads
 from renderer.identity.units import StepUnits, tell_wait
 from schemas.findings.codes import CODES
 from schemas.findings.codes import explain as explain_code
+from schemas.manifest.dataset import DatasetName
 from schemas.manifest.runs import format_run
 from schemas.manifest.step import HISTOGRAMS
 from schemas.manifest.tool import Tool
+from schemas.manifest.variant import find_declared
 from schemas.policy.site import CHECKSUM, SIZE, Site
 from schemas.repository import Declared, Repository
 from schemas.yaml.document import read_yaml
@@ -81,6 +84,8 @@ def explain(settings: Settings, what: str, as_json: bool) -> None:
         found, site = _list_recorded(project, name, step, key), ""
     else:
         found, site = _list_declared(project, repository, name, step, key)
+    for unit in found:
+        _add_known_issues(unit, repository, key)
     if as_json:
         print_json(found)
     elif found:
@@ -112,6 +117,16 @@ def diff(project: Project, before: str, after: str, exit_code: bool, as_json: bo
     else:
         print_data(format_difference(difference, basis))
     return Exit.CHANGES if exit_code and not difference.is_nominal else Exit.FINE
+
+
+def _add_known_issues(unit: dict[str, Any], repository: Repository, key: int) -> None:
+    """Adds the known issues that the outputs of a unit have in its run."""
+    name, step, _ = unit["unit"].split("/")
+    declared = repository.campaigns.get(name)
+    known = None if declared is None else declared.campaign.step(find_declared(step))
+    outputs = dict.fromkeys([*(known.outputs if known else ()), *(one["output"] for one in unit["history"])])
+    names = [DatasetName(name, step, output) for output in outputs]
+    unit["known_issues"] = list_issues_of_run(repository.known_issues.values(), names, key)
 
 
 def _list_recorded(project: Project, name: str, step: str | None, key: int) -> list[dict[str, Any]]:
@@ -240,6 +255,7 @@ _RECORDED = {
 
 def _format_unit(unit: dict[str, Any], site: str) -> str:
     lines = [f"{unit['unit']}: {unit['state']}"]
+    lines += [f"  known issue, {format_issue(one)}" for one in unit["known_issues"]]
     if "verifies" in unit:
         lines += [f"  {text.format(site)}" for text in _VERIFIES[unit["verifies"]]]
     if "trusted" in unit:

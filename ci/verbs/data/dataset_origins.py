@@ -14,6 +14,7 @@ from ci.cli.console import print_data, print_json
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
 from ci.cli.rows import print_lines
+from ci.reports.announcing.known_issues import describe_issue, format_issue
 from ci.reports.dataset_difference import describe_dataset_difference, format_dataset_difference
 from ci.reports.datasets import (
     describe_edition,
@@ -42,6 +43,7 @@ from reconciler.ledger.store.database import State, reading
 from reconciler.planning.declared_heads import list_parts
 from reconciler.run_catalogue.dataset_register import read_datasets
 from schemas.manifest.dataset import DatasetName, parse_dataset
+from schemas.manifest.known_issue import find_known_issues
 from schemas.manifest.runs import format_runs
 from schemas.repository import Repository
 
@@ -75,6 +77,8 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
             }
             show_one = describe_edition if as_json else format_edition
             told["editions"] = [show_one(one, runs) for one, runs in editions.items()]
+        issues = map(describe_issue, find_known_issues(repository.known_issues.values(), parsed))
+        told["known_issues"] = [one if as_json else format_issue(one) for one in issues]
         if statistics:
             found = measure_outputs(connection, parsed.campaign, parsed.step, parsed.output)
             told["statistics"] = describe_statistics(found[0]) if found else None

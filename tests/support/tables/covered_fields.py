@@ -41,6 +41,7 @@ NOT_DECIDED = {
     "b2skim_definitions": "input of `b2prod skims import`",
     "b2skim_info": "input of `b2prod skims import`",
     "eras": "part of the tool",
+    "known_issue": "what is told of data that are there",
     "scheme": "when units go, and never what they are; a gate is computed in each turn",
     "template": "part of the tool; what it renders is in the lock",
     "export": "a signed copy of the state, for reading",

@@ -1,0 +1,1 @@
+"""Edition notes and known issues as text, Markdown and JSON data."""
