@@ -17,8 +17,8 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
-from reconciler.outside.mounts import MARKER
 from reconciler.outside.plain_files import NotPlain, create_plain, read_plain
+from reconciler.outside.storage.mounts import MARKER
 from schemas.files.strict_json import parse_json
 from schemas.json_schema.validation import load_schema, validate_json
 from schemas.json_schema.values import read_value

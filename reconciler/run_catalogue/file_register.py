@@ -18,7 +18,7 @@ from reconciler.ledger.schema.tables import files, inputs, ledger, outputs, prod
 from reconciler.ledger.writing.dataset_sums import record_registered
 from reconciler.model.run import File
 from reconciler.outside.checksums import digest_file
-from reconciler.outside.mounts import holds_anything
+from reconciler.outside.storage.mounts import holds_anything
 from reconciler.run_catalogue.catalogue import find_excessive
 from reconciler.run_catalogue.dataset_register import UNKNOWN, Provenance, read_datasets, register_datasets
 from reconciler.run_catalogue.file_decision import Decision, FilePlace, Key, Known, Replica, key_of

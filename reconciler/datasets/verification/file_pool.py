@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, examine
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.mounts import find_trouble
+from reconciler.outside.storage.mounts import find_trouble
 
 PATIENCE = 120.0
 """Seconds that a storage may take to answer, in addition to the time for reading."""

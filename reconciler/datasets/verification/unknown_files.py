@@ -16,7 +16,7 @@ from reconciler.ledger.store.kept_files import ENDING
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
 from reconciler.model.names import name_record
 from reconciler.model.states import LIVE
-from reconciler.outside.mounts import MADE_BY_SYSTEMS, MARKER, list_files
+from reconciler.outside.storage.mounts import MADE_BY_SYSTEMS, MARKER, list_files
 
 CHUNK = 500
 

@@ -28,8 +28,8 @@ from reconciler.ledger.schema.tables import outputs, products, runs
 from reconciler.model.names import name_record
 from reconciler.model.states import OutputState
 from reconciler.model.work_items import Address
-from reconciler.outside.mounts import list_files
 from reconciler.outside.plain_files import NotPlain, read_plain
+from reconciler.outside.storage.mounts import list_files
 from schemas.files.canonical import clean_text
 from schemas.manifest.runs import run_key
 from schemas.manifest.step import HISTOGRAM_OUTPUTS

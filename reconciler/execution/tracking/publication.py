@@ -22,8 +22,8 @@ from reconciler.model.work_items import Address, Move
 from reconciler.outside.checksums import digest_content
 from reconciler.outside.durable import sync
 from reconciler.outside.errors import SourceUnavailable, foreseeing
-from reconciler.outside.mounts import find_trouble
 from reconciler.outside.plain_files import NotPlain, create_plain, open_plain, read_plain
+from reconciler.outside.storage.mounts import find_trouble
 from renderer.event_data.event_numbers import (
     LINE,
     RECORD,

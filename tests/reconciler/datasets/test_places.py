@@ -20,7 +20,7 @@ from reconciler.ledger.writing.operator_actions import OperatorActions, Scope
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.monitoring.site_checks import check_state
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.mounts import MARKER
+from reconciler.outside.storage.mounts import MARKER
 from tests.support.worlds.lost_ledgers import copy_ledger, lose, put_back, recover_world
 from tests.support.worlds.processes import find_processes, start_forked, wait_forked, wait_until
 from tests.support.worlds.skimmed import Skimmed

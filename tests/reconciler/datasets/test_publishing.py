@@ -16,7 +16,7 @@ from reconciler.execution.tracking.workspace import Workspace
 from reconciler.model.work_items import Move
 from reconciler.outside.checksums import digest_content
 from reconciler.outside.errors import SourceUnavailable
-from reconciler.outside.mounts import MARKER
+from reconciler.outside.storage.mounts import MARKER
 from reconciler.planning import views
 from tests.support.worlds.worlds import ONE_STEP, World
 

@@ -1,0 +1,138 @@
+"""Operations that the ledger knows, and the datasets that are protected. Only reads."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from reconciler.ledger.schema.operation_tables import copies, operation_items, operations, protections
+from reconciler.model.operations import CopyKind, OperationKind, OperationState
+from reconciler.outside.errors import SourceUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOperation:
+    """An operation as the ledger has it: `digest` is that of its action, `told` its result, or why it has not ended.
+
+    `ended` is None while it is only intended; `content` is what its kind needs. In an export `who` is empty.
+    """
+
+    id: int
+    kind: OperationKind
+    subject: str
+    digest: str
+    approval: str | None
+    state: OperationState
+    reason: str
+    told: str | None
+    outputs: int
+    files: int
+    bytes: int
+    who: str
+    begun: str
+    ended: str | None
+    content: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A dataset that nobody may delete before the day `until`, which is written as in 2019-12-31; the reason, and who said it."""
+
+    dataset: str
+    until: str
+    reason: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCopy:
+    """Where a copy of an output lies, or lay if `there` is false, and when this was read back."""
+
+    kind: CopyKind
+    storage: str
+    folder: str
+    there: bool
+    verified: str
+
+
+_COLUMNS = [column for column in operations.c if column.name != "content"]
+
+
+def list_operations(
+    connection: Connection, subject: str | None = None, *kinds: OperationKind
+) -> list[StoredOperation]:
+    """Operations in the order in which they began: of one subject, or all; of some kinds, or all.
+
+    Raises:
+        SourceUnavailable: the content of one is damaged.
+    """
+    query = select(*_COLUMNS, operations.c.content).order_by(operations.c.id)
+    if subject is not None:
+        query = query.where(operations.c.subject == subject)
+    if kinds:
+        query = query.where(operations.c.kind.in_(kinds))
+    return [_read_operation(row._asdict()) for row in connection.execute(query)]
+
+
+def list_published(connection: Connection) -> list[StoredOperation]:
+    """The publications of editions that were done and not withdrawn since, or that may be under way; the subject is the edition."""
+    standing: dict[str, StoredOperation] = {}
+    for one in list_operations(connection, None, OperationKind.PUBLISH, OperationKind.WITHDRAW):
+        if one.kind is OperationKind.PUBLISH and one.state is not OperationState.REFUSED:
+            standing[one.subject] = one
+        elif one.kind is OperationKind.WITHDRAW and one.state is OperationState.DONE:
+            standing.pop(one.subject, None)
+    return list(standing.values())
+
+
+def count_items(connection: Connection, operation: int) -> dict[OperationState, int]:
+    """How many outputs of an operation have each state."""
+    query = select(operation_items.c.state, func.count()).where(operation_items.c.operation == operation)
+    rows = connection.execute(query.group_by(operation_items.c.state))
+    return {OperationState(state): count for state, count in rows}
+
+
+def list_refused_items(connection: Connection, operation: int, most: int = 20) -> list[tuple[int, str]]:
+    """The first outputs that an operation left alone, with the reasons."""
+    here = (operation_items.c.operation == operation, operation_items.c.state == OperationState.REFUSED)
+    query = select(operation_items.c.output, operation_items.c.told).where(*here)
+    rows = connection.execute(query.order_by(operation_items.c.output).limit(most))
+    return [(output, told or "") for output, told in rows]
+
+
+def list_protections(connection: Connection, day: str) -> list[Protection]:
+    """The protections that hold on a day, which is written as in 2019-12-31; the last day is included."""
+    query = select(protections).where(protections.c.ended.is_(None), protections.c.until >= day)
+    rows = connection.execute(query.order_by(protections.c.dataset, protections.c.id))
+    return [Protection(row.dataset, row.until, row.reason, row.who) for row in rows]
+
+
+def list_copies(connection: Connection, outputs: Collection[int]) -> dict[int, tuple[StoredCopy, ...]]:
+    """Output → its copies, as far as operations moved any: one without a row is on disk at its own place."""
+    found: dict[int, tuple[StoredCopy, ...]] = {}
+    query = select(copies).where(copies.c.output.in_(sorted(outputs)))
+    for row in connection.execute(query.order_by(copies.c.output, copies.c.kind)):
+        one = StoredCopy(CopyKind(row.kind), row.storage, row.folder, row.there, row.verified)
+        found[row.output] = (*found.get(row.output, ()), one)
+    return found
+
+
+def _read_operation(row: Mapping[str, Any]) -> StoredOperation:
+    stored = row["content"]
+    try:
+        content = {} if stored is None else json.loads(zlib.decompress(stored))
+    except (zlib.error, ValueError) as error:
+        raise SourceUnavailable(f"the operation {row['id']} is damaged in the ledger: {error}") from error
+    return StoredOperation(
+        **{
+            **row,
+            "kind": OperationKind(row["kind"]),
+            "state": OperationState(row["state"]),
+            "content": content,
+        }
+    )

@@ -1,0 +1,1 @@
+"""A storage seen from outside: whether it is mounted, and its files by descriptors."""
