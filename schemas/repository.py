@@ -17,11 +17,13 @@ from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.known_issue import KNOWN_ISSUES, KnownIssue, read_known_issue
 from schemas.manifest.layout import Layout, check_folder
 from schemas.manifest.lock import Lock, read_lock
+from schemas.manifest.release import Release
 from schemas.manifest.scheme import Scheme, find_named, read_scheme
 from schemas.manifest.scripts import Script, read_scripts
 from schemas.manifest.step import Step
 from schemas.manifest.template import Template
 from schemas.policy.policy import Policy, read_policy
+from schemas.policy.retention import RETENTION, RetentionPolicy, read_retention
 from schemas.policy.retirement import RETIREMENTS, Retirement, read_retirement
 from schemas.policy.site import Site, read_site
 from schemas.policy.validation import VALIDATIONS, Validation, check_criteria, read_validation
@@ -71,16 +73,6 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A basf2 release that campaigns may name."""
-
-    name: str
-    date: str
-    commit: str | None = None
-    recommended_tag: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Repository:
     """All that is declared. `broken` lists the files with findings; what could not be read is missing here.
 
@@ -99,6 +91,7 @@ class Repository:
     policy: Policy | None = None
     retirements: Mapping[str, Retirement] = field(default_factory=dict)
     validations: Mapping[str, Validation] = field(default_factory=dict)
+    retention: RetentionPolicy | None = None
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     unread_schemes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     known_issues: Mapping[str, KnownIssue] = field(default_factory=dict)
@@ -197,6 +190,7 @@ def read_repository(tree: Tree, templates: Mapping[str, Template]) -> tuple[Repo
         policy=policy,
         retirements=dict(reading.retirements()),
         validations=dict(reading.validations()),
+        retention=reading.retention(),
         schemes=dict(reading.schemes()),
         unread_schemes=reading.unread_schemes,
         known_issues=dict(reading.known_issues()),
@@ -322,6 +316,10 @@ class _Reading:
                 self.findings.extend(findings)
                 if not findings:  # else a step would make fewer histograms than are meant
                     yield stem, validation
+
+    def retention(self) -> RetentionPolicy | None:
+        document = self.document(RETENTION, "retention") if RETENTION in self.tree else None
+        return None if document is None else read_retention(document)
 
     def schemes(self) -> Iterator[tuple[str, Scheme]]:
         for file, stem in self.files(SCHEMES, ".yaml", f"move it to {SCHEMES}/NAME.yaml", "approvals"):

@@ -27,6 +27,7 @@ from schemas.files.tree import Tree, read_tree
 from schemas.findings.finding import Finding
 from schemas.json_schema.validation import read_valid
 from schemas.policy.policy import SITES, Policy, read_policy
+from schemas.policy.retention import RETENTION, RetentionPolicy, read_retention
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.site import Site, read_site
 from schemas.policy.statement import TRUST
@@ -121,6 +122,27 @@ def find_pinned_validations(project: Project) -> dict[str, Validation | None] | 
             document = read_valid(file, content, "validation")
             found[name] = None if document is None else read_validation(name, document)[0]
     return found
+
+
+def read_pinned_retention(state: State, anchor: str | None) -> RetentionPolicy | None:
+    """The retention of the pinned root. None if it has none, no root is pinned, or that does not follow the anchor: then all stays.
+
+    Raises:
+        SourceUnavailable: the pinned root cannot be read, or its retention cannot.
+    """
+    if not has_database(state):
+        return None
+    try:
+        with reading(state) as connection:
+            root = _find_root(connection, anchor)
+    except GuardRefused:
+        return None
+    _read(root)
+    content = root.files.get(RETENTION)
+    document = None if content is None else read_valid(RETENTION, content, "retention")
+    if content is not None and document is None:
+        raise SourceUnavailable(f"{RETENTION} of the pinned trust root {root.digest[:16]} cannot be read")
+    return None if document is None else read_retention(document)
 
 
 @lru_cache(maxsize=_ROOTS)

@@ -11,6 +11,7 @@ from typing import Any
 from schemas.files.times import format_time
 from schemas.files.tree import Tree
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES
+from schemas.policy.retention import RETENTION
 from schemas.policy.roles import MERGE, Exemption, Roles
 from schemas.policy.signers import Signer, fingerprint, read_revoked, read_signers
 from schemas.policy.site import load_engines
@@ -26,7 +27,7 @@ def describe_changes(old: Tree, new: Tree) -> list[str]:
     """All differences between two roots, one line each, by file. No line can control a terminal.
 
     They cover people, roles and thresholds, keys by their fingerprints, revocations, and each value of sites: commands,
-    addresses, folders, environments, and of the criteria of validations. Other files are told by their digest.
+    addresses, folders, environments, of the criteria of validations, and of the retention. Other files are told by their digest.
     """
     lines = []
     for file in sorted({*old, *new}, key=_rank):
@@ -71,7 +72,9 @@ def _describe_file(file: str, before: bytes | None, after: bytes | None) -> Iter
         yield from _compare_keys(before or b"", after or b"")
     elif file == REVOKED:
         yield from _compare_revoked(before or b"", after or b"")
-    elif file == ROLES or (file.startswith((f"{SITES}/", f"{VALIDATIONS}/")) and file.endswith(".yaml")):
+    elif file in (ROLES, RETENTION) or (
+        file.startswith((f"{SITES}/", f"{VALIDATIONS}/")) and file.endswith(".yaml")
+    ):
         one, other = _read(file, before), _read(file, after)
         if (before is not None and one is None) or (after is not None and other is None):
             yield _compare_bytes(before, after)

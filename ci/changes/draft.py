@@ -12,7 +12,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.repository import Declared, Release, Repository
+from schemas.manifest.release import Release
+from schemas.repository import Declared, Repository
 from schemas.rules.decisions import TODO
 from schemas.yaml.composer import Path
 from schemas.yaml.document import Document, find_value, read_yaml

@@ -14,6 +14,7 @@ from schemas.files.tree import PRODUCTIONS, SCHEMES, SCRIPTS
 from schemas.findings.finding import Finding, Place
 from schemas.manifest.known_issue import KNOWN_ISSUES
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
+from schemas.policy.retention import RETENTION
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.scopes import pin_scopes
 from schemas.policy.validation import VALIDATIONS
@@ -25,7 +26,20 @@ RECONCILER = f"{PRODUCTIONS}/reconciler.pub"
 
 _KINDS = (
     ("campaigns", (f"{CAMPAIGNS}/", f"{ARCHIVE}/", f"{RETIREMENTS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/")),
-    ("policy", (ROLES, SIGNERS, REVOKED, RECONCILER, f"{SITES}/", f"{VALIDATIONS}/", LAYOUTS, "CODEOWNERS")),
+    (
+        "policy",
+        (
+            ROLES,
+            SIGNERS,
+            REVOKED,
+            RECONCILER,
+            f"{SITES}/",
+            f"{VALIDATIONS}/",
+            RETENTION,
+            LAYOUTS,
+            "CODEOWNERS",
+        ),
+    ),
     ("data", (f"{PRODUCTIONS}/",)),
     ("pipeline", (".gitlab-ci.yml", ".gitlab/", ".github/", ".ci/", "noxfile.py")),
     ("templates", ("renderer/templates/",)),

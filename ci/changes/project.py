@@ -21,6 +21,7 @@ from renderer.steering import load_templates
 from schemas.files.tree import PRODUCTIONS, SCHEMES, Tree, read_tree
 from schemas.findings.finding import Finding, Place, limit_findings
 from schemas.manifest.known_issue import KNOWN_ISSUES
+from schemas.policy.retention import RETENTION
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
 from schemas.repository import FOLDERS, Declared, Repository, read_repository
@@ -353,8 +354,8 @@ def refuse_broken(repository: Repository, findings: Sequence[Finding], names: Se
 
 
 def is_about(finding: Finding, names: Sequence[str]) -> bool:
-    """Whether a finding is about one of these campaigns, or about what all share. Findings on these never are: retirements, validations, schemes, known issues."""
+    """Whether a finding is about one of these campaigns, or about what all share. Findings on these never are: retirements, validations, schemes, known issues, the retention."""
     file = finding.place.file
-    if file.startswith((f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/")):
+    if file.startswith((f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/", RETENTION)):
         return False
     return not file.startswith(tuple(f"{top}/" for top in FOLDERS)) or file.split("/")[2] in names

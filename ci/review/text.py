@@ -25,6 +25,7 @@ from reconciler.planning.campaign_diff.values import Difference, PayloadChange
 from reconciler.planning.estimate import Estimate
 from schemas.manifest.runs import format_runs
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
+from schemas.policy.retention import RETENTION
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
 from schemas.repository import LAYOUTS, NAME, SITES
@@ -82,8 +83,8 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 _POLICIES = {
-    (ROLES, SIGNERS, REVOKED, f"{SITES}/", f"{VALIDATIONS}/"): (
-        "It changes who may approve what, where jobs and data go, or what a comparison lets pass. A reconciler takes that up only when its"
+    (ROLES, SIGNERS, REVOKED, f"{SITES}/", f"{VALIDATIONS}/", RETENTION): (
+        "It changes who may approve what, where jobs and data go and how long these stay, or what a comparison lets pass. A reconciler takes that up only when its"
         " administrators have signed the new root (b2prod trust sign)."
     ),
     (LAYOUTS,): (

@@ -181,6 +181,9 @@ def _check_commands(site: Site) -> Looked:
     named = {
         **{f"launchers.{name}": launcher for name, launcher in site.launchers.items()},
         "prestage.command": site.prestage and site.prestage.command,
+        "archive.command": site.archive and site.archive.command,
+        "recall.command": site.recall and site.recall.command,
+        "checksum.command": site.checksum and site.checksum.command,
     }
     for key, command in named.items():
         if command:

@@ -1,11 +1,22 @@
-"""What the name of a basf2 release tells: its number, and what releases with that number can do."""
+"""Releases of basf2, and what their names tell: the number, and what releases with that number can do."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _RELEASE = re.compile(r"(?:pre)?release-([0-9]{2})-")
 _LIGHT = re.compile(r"light-(2[2-9])[0-9]{2}-")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A basf2 release that campaigns may name."""
+
+    name: str
+    date: str
+    commit: str | None = None
+    recommended_tag: str | None = None
 
 
 def number_release(release: str) -> int | None:

@@ -11,6 +11,7 @@ from schemas.files.canonical import digest
 from schemas.files.tree import Tree
 from schemas.findings.finding import Finding, Place
 from schemas.json_schema.validation import load_schema, validate
+from schemas.policy.retention import RETENTION
 from schemas.policy.roles import Roles, check_days, check_roles, read_roles
 from schemas.policy.signers import Signer, read_revoked, read_signers
 from schemas.policy.validation import VALIDATIONS
@@ -28,8 +29,8 @@ class Policy:
 
     `digest` covers roles and keys; statements name it. `root` is the digest of all that a reconciler pins: the files of
     roles, keys and revocations, those of `sites`, because a site's commands and folders decide what runs with whose
-    rights, and those of `validations`, because who may change the criteria decides what passes. If a new root changes only
-    revocations, sites, validations, version or expiry, `digest` stays the same, and so approvals stay valid.
+    rights, those of `validations`, because who may change the criteria decides what passes, and the retention, because it
+    decides what goes. If a new root changes only revocations, sites, validations, retention, version or expiry, `digest` stays the same, and so approvals stay valid.
     """
 
     roles: Roles
@@ -53,7 +54,7 @@ def select_root(tree: Tree) -> dict[str, bytes]:
     return {
         file: content
         for file, content in sorted(tree.items())
-        if file in (ROLES, SIGNERS, REVOKED) or file.startswith((f"{SITES}/", f"{VALIDATIONS}/"))
+        if file in (ROLES, SIGNERS, REVOKED, RETENTION) or file.startswith((f"{SITES}/", f"{VALIDATIONS}/"))
     }
 
 

@@ -133,6 +133,15 @@ class Prestage:
 
 
 @dataclass(frozen=True, slots=True)
+class TapeCommand:
+    """A command about copies of outputs on tape: it gets up to `batch` files per call; at most `in_flight` files wait at once."""
+
+    command: tuple[str, ...]
+    batch: int = 100
+    in_flight: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """When an alarm asks a person: at least `at_least` things went wrong, and more than `percent` of all."""
 
@@ -150,7 +159,8 @@ class Site:
     `queues` are the limits of known queues. A batch needs a credential that is valid for `credential_minutes` (None: the
     longest time of a job), `min_free` gigabytes in the storage, and one of `windows`, if there are any. `catalogue` None:
     outputs are not registered. `verify`, one of `VERIFY`, is what a job compares of its inputs. `visibility` is how many
-    seconds a job or its output may be invisible; None means the engine's own value. `engine_settings` are settings by the
+    seconds a job or its output may be invisible; None means the engine's own value. `archive` copies outputs to tape, `recall`
+    brings them back, `checksum` reads the copies. `engine_settings` are settings by the
     engine's name, as in the file; each engine reads its own. `sources` are those that `reconcile --watch` asks.
     """
 
@@ -177,6 +187,9 @@ class Site:
     keep_job_days: int = KEPT_JOBS
     windows: tuple[Window, ...] = ()
     prestage: Prestage | None = None
+    archive: TapeCommand | None = None
+    recall: TapeCommand | None = None
+    checksum: TapeCommand | None = None
     verify: str = CHECKSUM
     visibility: int | None = None
     brakes: Admission = field(default_factory=Admission)

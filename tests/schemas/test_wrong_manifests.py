@@ -175,6 +175,8 @@ OPTIONAL = {
     ),
     *("after", "complete", "due", "sign", "iterations", "caf", "buckets"),
     *("fixed_in",),
+    *("kinds", "levels", "versions", "after_days", "quarantine_days", "sample", "tape", "disk"),
+    *("archive", "recall", "checksum", "in_flight"),
     *("branch", "validity_days", "touch", "threshold", "retirements", "exemptions", "delegations"),
     *("recommended_tag", "commit", "decision", "slots", "environment", "launchers", "queue"),
     *("holds_for", "of"),
@@ -253,7 +255,7 @@ def schema_of(file: str) -> str | None:
     for folder, schema in folders.items():
         if file.startswith(f"productions/{folder}/"):
             return schema
-    named = ("layouts", "releases", "roles")
+    named = ("layouts", "releases", "retention", "roles")
     return {f"productions/{name}.yaml": name for name in named}.get(file)
 
 

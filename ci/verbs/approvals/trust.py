@@ -38,6 +38,7 @@ from schemas.files.times import format_time
 from schemas.files.tree import PRODUCTIONS, Tree, read_tree
 from schemas.findings.finding import Finding, Place
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES, Policy, read_policy, select_root
+from schemas.policy.retention import RETENTION
 from schemas.policy.roles import ADMINISTRATOR
 from schemas.policy.validation import VALIDATIONS
 
@@ -279,7 +280,7 @@ def _read_root(project: Project, head: str | None) -> _Root:
 def _is_root(file: str) -> bool:
     """Whether a path is a file of the root, or a folder of such files."""
     folders = (SITES, VALIDATIONS)
-    alone = (PRODUCTIONS, *folders, ROLES, SIGNERS, REVOKED)
+    alone = (PRODUCTIONS, *folders, ROLES, SIGNERS, REVOKED, RETENTION)
     return file in alone or file.startswith(tuple(f"{one}/" for one in folders))
 
 

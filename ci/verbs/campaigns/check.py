@@ -12,6 +12,7 @@ from ci.cli.options import refuse_unknown_name
 from schemas.files.tree import SCHEMES
 from schemas.findings.finding import Finding
 from schemas.manifest.known_issue import KNOWN_ISSUES
+from schemas.policy.retention import RETENTION
 from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
 
@@ -57,7 +58,7 @@ def check(project: Project, names: tuple[str, ...], form: str) -> int:
         known = sorted(list_folders(project))
         for name in names:
             refuse_unknown_name("campaign", name, known)
-        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/")
+        shared = (f"{RETIREMENTS}/", f"{VALIDATIONS}/", f"{SCHEMES}/", f"{KNOWN_ISSUES}/", RETENTION)
         findings = tuple(one for one in findings if is_about(one, names) or one.place.file.startswith(shared))
     print_data(FORMATS[form](findings))
     if findings:

@@ -22,11 +22,12 @@ from schemas.json_schema.validation import load_schema
 from schemas.manifest.campaign import read_campaign
 from schemas.manifest.layout import Layout
 from schemas.manifest.lock import Lock, make_lock
+from schemas.manifest.release import Release
 from schemas.manifest.runs import run_key
 from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.policy.scopes import digest_scopes
 from schemas.policy.signers import Signer
-from schemas.repository import Declared, Release, Repository, read_repository
+from schemas.repository import Declared, Repository, read_repository
 from schemas.skims.cut import parse_cut
 from schemas.skims.menu import RegistrySkim, Skim
 from tests.support.tables.field_places import ROOT, find_place
@@ -302,6 +303,7 @@ COVERS: Mapping[str, Callable[[str], set[str]]] = {
     "revoked_keys": _cover_root,
     "retirement": _cover_retirement,
     "validation": _cover_root,
+    "retention": _cover_root,
     "statement": lambda _path: {"signature of the statement"},
 }
 

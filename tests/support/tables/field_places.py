@@ -155,6 +155,7 @@ retirement datasets[] ci/approvals/decision.py
 retirement reason ci/approvals/decision.py
 retirement successor ci/approvals/decision.py
 retirement quarantine_days ci/approvals/decision.py
+retention rules[] schemas/policy/retention.py
 validation title ci/reports/comparison.py
 validation checks.events reconciler/validation/ratio_checks.py
 validation checks.retention reconciler/validation/rate_checks.py
