@@ -19,7 +19,6 @@ from reconciler.model.plan import CampaignPlan
 from reconciler.model.sign_offs import ReadSignOffs, SignOffMatter, SignOffs, lack_all
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.gates.compared_editions import CountingOutputs, digest_counting, list_ambiguous
-from reconciler.planning.gates.comparison_heads import read_head
 from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence
 from reconciler.planning.gates.holding import Hold, hold_units
 from reconciler.planning.gates.judging import (
@@ -32,6 +31,7 @@ from reconciler.planning.gates.judging import (
 from reconciler.planning.gates.newer_outputs import list_newer, list_newer_taken_over
 from reconciler.planning.gates.step_runs import PlannedCampaign, StepRuns, list_planned
 from reconciler.run_catalogue.run_selection import read_admissions
+from reconciler.validation.kept.comparison_heads import read_head
 from renderer.identity.units import StepUnits
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign

@@ -1,0 +1,1 @@
+"""What kept comparisons say: their verdicts, and which outputs are validated by them."""
