@@ -75,19 +75,18 @@ def demand_campaign(policy: Policy, declared: Declared, site: Site, actions: int
 
 
 def assess_retirement(
-    policy: Policy, retirement: Retirement, tree: Tree, now: datetime, past: Past = NO_PAST
+    policy: Policy, retirement: Retirement, action: str, tree: Tree, now: datetime, past: Past = NO_PAST
 ) -> Verdict:
-    """Who must approve a retirement, who did, and what is missing."""
+    """Who must approve a retirement, who did, and what is missing; `action` is as for `demand_retirement`."""
     evidence, flood = gather_evidence(tree, f"{RETIRED}/{retirement.name}/{APPROVALS}")
-    demand = demand_retirement(policy, retirement)
+    demand = demand_retirement(policy, retirement, action)
     return judge(demand, evidence, policy, now, past, flood)
 
 
-def demand_retirement(policy: Policy, retirement: Retirement) -> Demand:
-    """What must be approved of a retirement: exactly its actions, by their digest."""
-    value = retirement.digest()
+def demand_retirement(policy: Policy, retirement: Retirement, action: str) -> Demand:
+    """What must be approved of a retirement: exactly what goes, by the digest `action` of its action with all outputs."""
     roles = policy.roles.retirements
-    return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: value}, roles, plan=value)
+    return Demand(f"retirement/{retirement.name}", RETIRE, {RETIREMENTS: action}, roles, plan=action)
 
 
 def gather_evidence(

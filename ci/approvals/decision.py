@@ -21,13 +21,12 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.installation import find_tool
 from reconciler.planning.campaign_diff.comparison import compare_campaigns
 from reconciler.planning.campaign_diff.inputs import read_both
-from reconciler.planning.estimate import Estimate, estimate_cost, measure_produced
+from reconciler.planning.estimate import Estimate, estimate_cost
 from reconciler.planning.gates.judging import GATE
 from reconciler.planning.resolution import refute
 from reconciler.planning.views import view_campaign, view_gated_campaign
 from renderer.steering import load_templates
 from schemas.manifest.lock import Lock
-from schemas.policy.retirement import RetiredDataset, Retirement
 from schemas.policy.scopes import PARTS
 from schemas.repository import Declared, Repository, read_repository
 
@@ -66,30 +65,6 @@ def _find_doubt(project: Project, repository: Repository, declared: Declared) ->
             return refute(connection, declared, repository, whole=not launched)
     except SourceUnavailable:
         return ""
-
-
-def describe_retirement(project: Project, retirement: Retirement) -> str:
-    """A retirement as text: its datasets, their amounts, and what replaces them."""
-    lines = [
-        f"{retirement.name}: {retirement.title}",
-        f"  reason       {retirement.reason}",
-        f"  successor    {retirement.successor}",
-        f"  quarantine   {retirement.quarantine_days} days",
-        f"  actions      {retirement.digest()}",
-        "",
-        "what goes; nothing of it is deleted by this approval alone",
-    ]
-    lines += [f"  {dataset}: {_measure(project, dataset)}" for dataset in retirement.datasets]
-    return "\n".join(lines) + "\n"
-
-
-def _measure(project: Project, dataset: RetiredDataset) -> str:
-    try:
-        with reading(project.state) as connection:
-            units, size = measure_produced(connection, dataset.campaign, dataset.step)
-    except SourceUnavailable:
-        return "how much of it there is, is not known here"
-    return f"{count_things(units, 'output')}, {size / 1e9:,.1f} GB"
 
 
 def _describe_content(declared: Declared, lock: Lock) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ci.approvals.assessment import assess_campaign, assess_retirement, require_roles
+from ci.approvals.committed import describe_launch, pin_declared, read_declared
 from ci.approvals.memory import recall, record_taken_back
 from ci.approvals.root import check_anchor, find_pinned_validations, read_pinned, read_pinned_sites, remember
 from ci.approvals.sign_off_reader import SignOffReader, SignOffSources, gather_sources
@@ -27,23 +28,22 @@ from reconciler.ledger.reading.latest_time import bound_time, read_latest, recor
 from reconciler.ledger.reading.observation import read_identity
 from reconciler.ledger.store.database import has_database, opened, reading
 from reconciler.ledger.writing.trust import Launch, read_launch, record_launch
+from reconciler.model.operations import Operation
 from reconciler.model.plan import CampaignPlan, Plan
 from reconciler.model.sign_offs import SignOffMatter
 from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.planning.operations.retired_outputs import SUBJECT, read_retired
 from reconciler.planning.resolution import refute
 from reconciler.planning.views import read_state_view
 from schemas.files.canonical import digest
 from schemas.files.tree import Tree, read_tree
-from schemas.json_schema.validation import read_valid
-from schemas.manifest.campaign import read_campaign
-from schemas.manifest.lock import read_lock
 from schemas.policy.policy import SITES, Policy
 from schemas.policy.retirement import Retirement
 from schemas.policy.site import Site
 from schemas.policy.validation import Validation
-from schemas.repository import Declared, Repository
+from schemas.repository import Repository
 from schemas.yaml.document import read_yaml
 
 
@@ -208,19 +208,42 @@ class Gate:
             self._proofs[key] = f"{found}; run `b2prod resolve {name}`" if found else ""
         return self._proofs[key]
 
+    def verify_operation(self, operation: Operation) -> str:
+        """The digest of the approvals that permit an operation which is always signed; empty for others.
+
+        Raises:
+            GuardRefused: an approval is missing or does not hold; a table says which, and the command to run next.
+            SourceUnavailable: policy or commit cannot be read.
+        """
+        if not operation.signed:
+            return ""
+        self._look_back()
+        retirement = self._repository.retirements.get(operation.subject.removeprefix(SUBJECT))
+        if retirement is None:
+            raise GuardRefused(f"nothing that is signed declares a {operation.kind} of {operation.subject}")
+        verdict = self._judge_action(retirement, operation.digest)
+        if not verdict.complete:
+            raise GuardRefused(format_refusal([verdict]))
+        return verdict.digest
+
     def judge_retirement(self, retirement: Retirement) -> Verdict:
-        """The verdict on a retirement, as it is committed.
+        """The verdict on a retirement, as it is committed, of the outputs that the ledger has now.
 
         Raises:
             GuardRefused: no trust root is pinned.
             SourceUnavailable: policy or commit cannot be read.
         """
         with reading(self._project.state) as connection:
+            action = read_retired(connection, retirement).digest
+        return self._judge_action(retirement, action)
+
+    def _judge_action(self, retirement: Retirement, action: str) -> Verdict:
+        with reading(self._project.state) as connection:
             now = bound_time(connection, self._clock())
             policy = read_pinned(connection, self._anchor)
             past = recall(connection, f"retirement/{retirement.name}")
         commit, tree = self._read_source()
-        verdict = self._warn(assess_retirement(policy, retirement, tree, now, past), policy)
+        verdict = self._warn(assess_retirement(policy, retirement, action, tree, now, past), policy)
         file = retirement.document.file
         document = read_yaml(file, tree.get(file, b""))[0]
         if document is None or document.data != retirement.document.data:
@@ -267,13 +290,13 @@ class Gate:
             verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
             return self._hinder(verdict, policy, file)
         commit, tree = self._read_source()
-        committed = _read_declared(tree, declared.document.file)
+        committed = read_declared(tree, declared.document.file)
         if committed is None:
             verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
             return _stop(verdict, f"{declared.document.file} is not in {_name(commit)}, or is broken there")
         verdict = assess_campaign(policy, committed, site, tree, now, past, actions=actions)
-        planned = _pin(declared) if plan is None else dict(plan.pins)
-        if any(planned.get(pin) != value for pin, value in _pin(committed).items()):
+        planned = pin_declared(declared) if plan is None else dict(plan.pins)
+        if any(planned.get(pin) != value for pin, value in pin_declared(committed).items()):
             return _stop(
                 verdict, f"what would be launched is not what is in {_name(commit)}: commit it, or undo it"
             )
@@ -343,7 +366,7 @@ class Gate:
         with reading(state) as connection:
             latest = read_latest(connection)
             for name, verdict in verdicts.items():
-                launch = _describe_launch(self._repository.campaigns[name], verdict)
+                launch = describe_launch(self._repository.campaigns[name], verdict)
                 before = read_launch(connection, name)
                 # An older b2prod did not record scopes: they follow from the launched lock.
                 unknown = launch and before and before.scopes is None and before.lock == launch.lock
@@ -354,32 +377,6 @@ class Gate:
                 record_latest(connection, now)
                 for name, launch in launches.items():
                     record_launch(connection, name, launch)
-
-
-def _describe_launch(declared: Declared, verdict: Verdict) -> Launch | None:
-    """The launch of an approved campaign, as the ledger records it, or None if it needs no signature or has no approval."""
-    lock, demand = declared.lock, verdict.demand
-    if lock is None or demand.generation is None or not demand.roles or not verdict.complete:
-        return None
-    scopes = {name: (value, demand.since.get(name, 0)) for name, value in demand.scopes.items()}
-    return Launch(demand.generation, lock.digest(), verdict.digest, scopes)
-
-
-def _read_declared(tree: Tree, file: str) -> Declared | None:
-    """A campaign with its lock from the files of a commit, or None if it is missing or broken."""
-    document = read_valid(file, tree[file], "campaign") if file in tree else None
-    if document is None:
-        return None
-    declared = Declared(read_campaign(file.split("/")[-2], document), document)
-    if declared.lock_file not in tree:
-        return declared
-    return replace(declared, lock=read_lock(declared.lock_file, tree[declared.lock_file])[0])
-
-
-def _pin(declared: Declared) -> dict[str, str]:
-    """The digests of a campaign that a plan pins."""
-    lock = "" if declared.lock is None else declared.lock.digest()
-    return {"lock": lock, "manifest": digest(declared.document.data)}
 
 
 def _stop(verdict: Verdict, obstacle: str) -> Verdict:

@@ -1,4 +1,4 @@
-"""Numbers with uncertainties, with as many digits as the uncertainties justify."""
+"""Numbers with uncertainties, with as many digits as the uncertainties justify, and sizes."""
 
 from __future__ import annotations
 
@@ -29,3 +29,12 @@ def format_rate(rate: float | None, low: float | None, high: float | None) -> st
     up, down = (max(0.0, 100 * distance) for distance in (high - rate, rate - low))
     digits = count_digits((up, down), two=True)
     return f"{100 * rate:.{digits}f} +{up:.{digits}f} −{down:.{digits}f}"
+
+
+def format_bytes(size: int) -> str:
+    """A size with three digits, in powers of 1000 as storages are sold: `1.23 TB`."""
+    units = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+    power = min(len(units) - 1, max(0, len(str(size)) - 1) // 3)
+    if power == 0:
+        return f"{size} bytes"
+    return f"{size / 1000**power:.3g} {units[power]}"

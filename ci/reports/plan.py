@@ -6,9 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ci.cli.console import WIDTH
+from ci.cli.console import WIDTH, count_things
 from ci.cli.markdown import escape
+from ci.cli.quantities import format_bytes
 from reconciler.model.deviations import Told
+from reconciler.model.operations import Operation, OperationStanding
 from reconciler.model.plan import CampaignPlan, Group, Plan
 from reconciler.model.states import PlanAction
 from renderer.jobs.logs import gather_alike, tell_alike
@@ -31,6 +33,7 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
                 lines += [line for group in _merge_alike(groups) for line in _format_group(group)]
         if not campaign.groups:
             lines.append("  nothing to do")
+    lines += [line for one in plan.operations for line in _format_operation(one)]
     lines += [f"drift: {text}" for text in drift]
     lines.append(f"ledger {plan.ledger[:8]} serial {plan.serial}  catalogue serial {plan.catalogue_serial}")
     lines.append(f"digest {plan.digest()}")
@@ -39,6 +42,28 @@ def format_plan(plan: Plan, drift: Sequence[str] = (), command: str = "") -> str
     elif command:
         lines.append(f"to do this: {command}")
     return "\n".join(lines) + "\n"
+
+
+_STANDINGS = {
+    OperationStanding.READY: "-",
+    OperationStanding.WAITING: ".",
+    OperationStanding.REFUSED: "!",
+    OperationStanding.UNKNOWN: "?",
+}
+
+
+def _format_operation(one: Operation) -> list[str]:
+    size = (
+        f"{count_things(one.outputs, 'output')}, {count_things(one.files, 'file')}, {format_bytes(one.bytes)}"
+    )
+    texts = [(2, f"{_STANDINGS[one.standing]} {one.kind} {one.subject}: {size}"), (6, one.reason)]
+    if one.why:
+        texts.append((6, f"{one.standing}: {one.why}"))
+    elif one.signed:
+        texts.append((6, f"signed for the action {one.digest[:12]}, or it is not done"))
+    if one.readers:
+        texts.append((6, f"read or referred to by {', '.join(one.readers)}"))
+    return _fold(*texts)
 
 
 def _format_deviation(told: Told) -> list[str]:
@@ -95,9 +120,30 @@ def format_markdown(plan: Plan) -> str:
         lines += ["| | action | units | step | outputs | why | runs |", "|---|---|--:|---|---|---|---|"]
         lines += [_format_row(group) for group in _merge_alike(campaign.groups)]
         lines += [f"| | done | {campaign.done} | | | | |", ""]
+    lines += _format_operations(plan.operations)
     verdict = "Nothing is to be done." if plan.is_empty else _count_changes(plan.campaigns)
     lines += [verdict, "", f"Digest `{plan.digest()}`, ledger `{plan.ledger[:8]}` at serial {plan.serial}."]
     return "\n".join(lines) + "\n"
+
+
+def _format_operations(operations: Sequence[Operation]) -> list[str]:
+    """The operations as a table."""
+    if not operations:
+        return []
+    lines = ["### Operations on datasets", ""]
+    lines += [
+        "| | operation | subject | outputs | files | size | why | readers |",
+        "|---|---|---|--:|--:|--:|---|---|",
+    ]
+    for one in operations:
+        why = f"{one.standing}: {one.why}" if one.why else one.reason
+        cells = (
+            *(f"`{_STANDINGS[one.standing]}`", one.kind.value, f"`{one.subject}`"),
+            *(f"{one.outputs:,}", f"{one.files:,}", format_bytes(one.bytes)),
+            *(escape(why), escape(", ".join(one.readers))),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _format_row(group: Group) -> str:
@@ -115,4 +161,5 @@ def _format_row(group: Group) -> str:
 
 def _count_changes(campaigns: Sequence[CampaignPlan]) -> str:
     counts = [(action.word, sum(item.count(action) for item in campaigns)) for action in PlanAction]
-    return "Units: " + ", ".join(f"{word} {count}" for word, count in counts if count) + "."
+    told = ", ".join(f"{word} {count}" for word, count in counts if count)
+    return f"Units: {told}." if told else "No units are to be made."

@@ -10,6 +10,7 @@ from ci.cli.exits import Exit
 from reconciler.execution.outcome import Outcome
 from reconciler.ledger.store.database import State, reading
 from reconciler.ledger.writing.tallies import count_live
+from reconciler.model.operations import Operation
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import SourceUnavailable
@@ -21,16 +22,30 @@ FAILURES = 20
 
 
 class Watching(ExitStack):
-    """Shows the plan and a progress bar on stderr, as soon as the plan is known."""
+    """Shows the plan and a progress bar on stderr, as soon as the plan is known, and a bar for each operation on datasets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bars: dict[str, Callable[[], None]] = {}
 
     def begin(self, state_view: StateView) -> Callable[[str, Address], None]:
         """Says what the plan makes, and shows the bar. The returned function must be called for each unit."""
         plan = state_view.plan
         wanted = sum(campaign.count(*MAKING) for campaign in plan.campaigns)
-        names = ", ".join(campaign.campaign for campaign in plan.campaigns)
-        say(f"plan {plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make")
+        names = ", ".join(campaign.campaign for campaign in plan.campaigns) or "no campaign"
+        ready = [one for one in plan.operations if one.is_ready]
+        more = f", {count_things(len(ready), 'operation')} to do" if ready else ""
+        say(f"plan {plan.digest()[:12]} for {names}: {count_things(wanted, 'unit')} to make{more}")
         advance = self.enter_context(progress("units", wanted))
         return lambda _what, _unit: advance()
+
+    def watch(self, operation: Operation, files: int) -> None:
+        """Moves the bar of an operation on, which begins when it is told of first."""
+        if operation.digest not in self._bars:
+            what = f"{operation.kind} {operation.subject}, files"
+            self._bars[operation.digest] = self.enter_context(progress(what, operation.files))
+        for _ in range(files):
+            self._bars[operation.digest]()
 
 
 def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
@@ -41,6 +56,8 @@ def tell_outcome(outcome: Outcome, left_out: int = 0) -> int:
         say(f"failed: {unit}: {reason}{more}")
     if rest := sum(map(len, failures[FAILURES:])):
         say(f"… and {count_things(rest, 'unit')} more")
+    for text in outcome.operated:
+        say(text)
     for text in describe_troubles(outcome):
         say(text)
     for reason, count in outcome.held.most_common(5):

@@ -12,6 +12,7 @@ from reconciler.datasets.editions import keep_editions
 from reconciler.datasets.places import ForeignPlace
 from reconciler.datasets.verification.rounds import find_lost, list_published
 from reconciler.execution.launch.preparation import list_work
+from reconciler.execution.operating.operator import Operator
 from reconciler.execution.outcome import Outcome
 from reconciler.execution.plan_memory import PlanMemory
 from reconciler.execution.tracking.alarms import Alarm
@@ -25,6 +26,7 @@ from reconciler.model.states import PlanAction
 from reconciler.model.work_items import Address
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.gates.judging import GATE, StageState
+from reconciler.planning.operations.reading import add_operations
 from reconciler.planning.views import StateView, read_state_view
 from schemas.manifest.runs import parse_runs
 from schemas.repository import Repository
@@ -66,6 +68,9 @@ def apply_plan(
                 read_sign_offs=permits.open_sign_offs(),
                 find_validation=criteria,
             )
+            state_view = _add_stored_operations(
+                connection, repository, state, state_view, stored, turn_options
+            )
             begun = read_plan(connection, stored["digest"])
         fresh = state_view.plan.digest() == stored["digest"]
         resumed = begun is not None and begun.ended is None and begun.serial == state_view.plan.serial
@@ -90,6 +95,9 @@ def apply_plan(
                         lost=lost,
                         read_sign_offs=permits.open_sign_offs(),
                         find_validation=criteria,
+                    )
+                    state_view = _add_stored_operations(
+                        connection, repository, state, state_view, stored, turn_options
                     )
             return _launch(launcher, state_view, announce, _list_units(stored))
 
@@ -139,6 +147,9 @@ def reconcile(
                 )
             else:
                 state_view = memory.read(connection, repository, left, state, signs, criteria)
+            if turn_options.operates and turn_options.closed is None:
+                now = turn_options.clock.show()
+                state_view = add_operations(connection, repository, state, state_view, now)
         launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, state_view)
@@ -201,9 +212,31 @@ def _launch(
         launcher.outcome.held[closed] += sum(item.address not in begun for item in items)
         items = [item for item in items if item.address in begun]
     launcher.launch(launcher.admit(state_view.views, items), approve)
+    operator = Operator(
+        launcher.repository,
+        launcher.writer,
+        launcher.options.permits,
+        launcher.places,
+        launcher.options.watch,
+    )
+    operator.operate(state_view.plan.operations, launcher.outcome)
     launcher.ledger.end_plan()
     launcher.places.mark_storages()
     return launcher.outcome
+
+
+def _add_stored_operations(
+    connection: Connection,
+    repository: Repository,
+    state: State,
+    state_view: StateView,
+    stored: Mapping[str, Any],
+    turn_options: TurnOptions,
+) -> StateView:
+    """A state view with the operations of a stored plan, as they are now; others that are due by now are not done."""
+    listed = {(one["kind"], one["subject"]) for one in stored.get("operations", [])}
+    now = turn_options.clock.show()
+    return add_operations(connection, repository, state, state_view, now, listed) if listed else state_view
 
 
 def _check_gates(launcher: Launcher, state_view: StateView, name: str) -> None:
@@ -333,7 +366,22 @@ def _refuse_moved(stored: Mapping[str, Any], state_view: StateView, *, resumed: 
             gates[0] != gates[1] and not resumed
         ):  # else what it has made is in their words; closed ones still hold
             moved.append(f"a gate of {before['campaign']} opened or closed, or waits for something else")
+    if before_after := _compare_operations(stored, now, resumed=resumed):
+        moved.append(before_after)
     if not moved and not resumed:
         moved.append("its content was edited, or the tool changed")
     if moved:
         raise GuardRefused(f"the plan is stale: {'; '.join(moved)}; plan again")
+
+
+def _compare_operations(stored: Mapping[str, Any], now: Mapping[str, Any], *, resumed: bool) -> str:
+    """How the operations differ from those of a stored plan; empty if they do not. What a `resumed` plan has done does not count."""
+    before, after = (
+        {(one["kind"], one["subject"]): one for one in plan.get("operations", [])} for plan in (stored, now)
+    )
+    differing = [
+        f"{key[0]} of {key[1]}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not (resumed and key not in after)
+    ]
+    return f"what is to go or may go changed: {', '.join(differing)}" if differing else ""

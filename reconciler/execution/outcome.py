@@ -24,7 +24,7 @@ class Outcome:
     Campaigns that were left out, with reasons: `absent` cannot be read or had an error; `barred` were stopped by a guard,
     because an approval is missing or a person must first say whether the storage is right.
     `planned` counts the plan's units by action; `declared_held` counts the blocked units of held campaigns.
-    `troubles` are other messages for a person.
+    `operated` tells each operation on datasets that was done, as a line. `troubles` are other messages for a person.
     """
 
     produced: int = 0
@@ -41,6 +41,7 @@ class Outcome:
     barred: dict[str, str] = field(default_factory=dict)
     planned: Counter[str] = field(default_factory=Counter)
     declared_held: int = 0
+    operated: list[str] = field(default_factory=list)
     troubles: Iterable[str] = ()
 
     @property

@@ -108,7 +108,7 @@ class Launcher:
         self._readiness = Readiness(state, sites, engines, pauses, clock.time)
         self._stager = Stager(sites, writer)
         self._canaries = CanaryJudge(state, repository, writer, options)
-        self._clock, self.repository, self._writer = clock, repository, writer
+        self._clock, self.repository, self.writer = clock, repository, writer
         self._report: Report = lambda _what, _address: None
         self._first_units = FirstUnits({})
         self._claimed = ClaimedWork({name: str(state.storage(site.storage)) for name, site in sites.items()})
@@ -139,14 +139,14 @@ class Launcher:
             if not waited or {one.id for one in waited} <= poll.unknown or self.options.bound is not None:
                 break
             self._rest(moved=bool(poll.ended))
-        end_orphan_jobs(self._writer, self._engines, self._workspace, self._attempts.leftovers)
+        end_orphan_jobs(self.writer, self._engines, self._workspace, self._attempts.leftovers)
         self._tracker.sweep()
 
     def admit(self, views: Sequence[View], items: Sequence[WorkItem]) -> list[WorkItem]:
         """The items that may begin now. The others are held back by pauses, canaries, limits, recent failures or files on tape."""
         for site in {item.campaign.site for item in items}:
             self._readiness.allow(site, self._capacity.live[site])
-        with self._writer.reading() as connection:
+        with self.writer.reading() as connection:
             traffic = read_traffic(connection, int(self._clock.time()))
             canaries = choose_canaries(connection, views, items)
         hold = self.outcome.hold
@@ -164,7 +164,7 @@ class Launcher:
 
     def _check_inputs(self, items: Sequence[WorkItem]) -> list[WorkItem]:
         """The items whose input has what their step reads. For other steps no job is submitted, and one failure is reported."""
-        with self._writer.reading() as connection:
+        with self.writer.reading() as connection:
             lacking, unproven = check_inputs(connection, self.repository, items)
         self._first_units = FirstUnits(unproven)
         self.outcome.failed += [("/".join(key), text) for key, text in lacking.items()]
@@ -183,7 +183,7 @@ class Launcher:
         self.ledger.keep_snapshots(list_baselines(self.repository, items))
         try:
             self._make(self._claimed.keep(items), approve, end)
-            with self._writer.reading() as connection:
+            with self.writer.reading() as connection:
                 late = self._claimed.release(connection)
             if late:
                 self._make(late, approve, end)
@@ -319,7 +319,7 @@ class Launcher:
     def _poll(self) -> Poll:
         """Asks the engines: this machine in every round, other sites at most once per `POLL` seconds."""
         now = self._clock.steady()
-        self._writer.prolong(idle=True)
+        self.writer.prolong(idle=True)
 
         def is_due(site: str) -> bool:
             due = self._engines.is_attached(site) or now - self._polled.get(site, -POLL) >= POLL

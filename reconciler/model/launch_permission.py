@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from reconciler.model.operations import Operation
 from reconciler.model.plan import Plan
 from reconciler.model.sign_offs import ReadSignOffs, lack_all
+from reconciler.outside.errors import GuardRefused
 from schemas.policy.site import Site
 from schemas.policy.validation import Validation
 from schemas.repository import Repository
@@ -23,6 +25,16 @@ class LaunchPermission(Protocol):
 
         Raises:
             GuardRefused: an approval is missing or does not hold; the message says which, and what to do about it.
+        """
+
+    def verify_operation(self, operation: Operation) -> str:
+        """The digest of the approvals that permit an operation; empty if it needs none.
+
+        Called before anything of an operation is done, and again before each part of it.
+
+        Raises:
+            GuardRefused: an approval is missing or does not hold; the message says which, and what to do about it.
+            SourceUnavailable: what says so cannot be read.
         """
 
     def find_sites(self, repository: Repository) -> Mapping[str, Site]:
@@ -59,6 +71,18 @@ class Merged:
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- as in the port
         """An empty mapping: there are no approvals."""
         return {}
+
+    def verify_operation(self, operation: Operation) -> str:
+        """Empty for what needs no signature.
+
+        Raises:
+            GuardRefused: a merge deletes nothing.
+        """
+        if operation.signed:
+            raise GuardRefused(
+                f"a merge alone permits no {operation.kind}: {operation.subject} is not signed"
+            )
+        return ""
 
     def find_validation(self, repository: Repository, name: str) -> Validation | None:
         """The criteria that the repository declares."""

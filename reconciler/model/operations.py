@@ -5,7 +5,7 @@ An operation is intended, done, read back, and then recorded as done, in the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -78,7 +78,8 @@ class Operation:
 
     `subject` is `retirement/NAME`, an edition or a dataset. `digest` is that of the action with all its outputs, which people
     sign where `signed` is true; `why` says why it is not `ready`. `readers` are steps and editions that read the files or refer
-    to them. `numbers` are the outputs in the ledger, sorted; they are not in the plan's data, since `digest` covers them.
+    to them; `datasets` are those that the outputs are of. `numbers` are the outputs in the ledger, sorted, and `storages` where
+    they lie; they are not in the plan's data, since `digest` covers them.
     """
 
     kind: OperationKind
@@ -91,6 +92,8 @@ class Operation:
     standing: OperationStanding = OperationStanding.READY
     why: str = ""
     readers: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    storages: tuple[str, ...] = field(default=(), repr=False, compare=False)
     numbers: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     @property
@@ -113,7 +116,16 @@ class Operation:
             "outputs": self.outputs,
             "files": self.files,
             "bytes": self.bytes,
+            "datasets": list(self.datasets),
             "standing": self.standing.value,
             **({"why": self.why} if self.why else {}),
             **({"readers": list(self.readers)} if self.readers else {}),
         }
+
+
+Watch = Callable[[Operation, int], None]
+"""Is told of an operation how many more files were moved, copied or deleted."""
+
+
+def ignore_progress(operation: Operation, files: int) -> None:
+    """A watch that does nothing."""

@@ -1,6 +1,6 @@
 """The plan as a value: groups of units with one action and its reason; and the ledger's data that a plan is made from.
 
-A plan is empty when nothing is to be submitted or restated.
+A plan is empty when nothing is to be submitted or restated, and no operation on a dataset is to be done.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.model.deviations import Told
+from reconciler.model.operations import Operation
 from reconciler.model.produced import Produced
 from reconciler.model.states import MAKING, PlanAction
 from schemas.files.canonical import digest
@@ -133,7 +134,10 @@ class CampaignPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, as one value. `lost` are fingerprints of outputs that the storage lacks."""
+    """What is to be done, as one value. `lost` are fingerprints of outputs that the storage lacks.
+
+    `operations` are actions on datasets; those that are not ready are only listed.
+    """
 
     ledger: str
     serial: int
@@ -141,11 +145,13 @@ class Plan:
     campaigns: tuple[CampaignPlan, ...]
     refreshed: bool = False
     lost: tuple[str, ...] = ()
+    operations: tuple[Operation, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to submit and nothing to restate."""
-        return not any(campaign.count(*MAKING) for campaign in self.campaigns)
+        """Whether there is nothing to submit, nothing to restate, and no operation to do."""
+        making = any(campaign.count(*MAKING) for campaign in self.campaigns)
+        return not making and not any(one.is_ready for one in self.operations)
 
     @property
     def unknown(self) -> int:
@@ -161,6 +167,7 @@ class Plan:
             "lost": list(self.lost),
             "has_changes": not self.is_empty,
             "campaigns": [campaign.data() for campaign in self.campaigns],
+            **({"operations": [one.data() for one in self.operations]} if self.operations else {}),
         }
 
     def digest(self) -> str:

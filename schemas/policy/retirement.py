@@ -1,13 +1,15 @@
-"""Retirements: data that are no longer needed. They are declared, checked and approved here, and nothing is deleted."""
+"""Retirements: data that are no longer needed. They are declared and checked here; operations put them into the trash."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.files.canonical import digest
 from schemas.json_schema.values import read_value
 from schemas.yaml.document import Document
+
+MOST_DELETED = 10_000
+"""How many files a retirement may delete if it does not say."""
 
 RETIREMENTS = "productions/retirements"
 """The folder of the manifests NAME.yaml; signed statements are in NAME/approvals."""
@@ -28,7 +30,8 @@ class RetiredDataset:
 class Retirement:
     """Datasets to delete, the reason, what replaces them, and the number of days in which they can be restored.
 
-    `successor` is a campaign, or `none` if nothing replaces them. Missing values are None; a rule reports them.
+    `successor` is a campaign, or `none` if nothing replaces them; `max_delete` is the largest number of files. Missing values are
+    None; a rule reports them.
     """
 
     name: str
@@ -38,20 +41,18 @@ class Retirement:
     reason: str | None = None
     successor: str | None = None
     quarantine_days: int | None = None
+    max_delete: int = MOST_DELETED
 
     def actions(self) -> dict[str, Any]:
-        """The actions as JSON data, which are exactly what people approve. The title is not included."""
+        """The actions as JSON data; people approve them together with the outputs they are about. The title is not included."""
         return {
             "retirement": self.name,
             "datasets": [asdict(one) for one in sorted(self.datasets, key=str)],
             "reason": self.reason,
             "successor": self.successor,
             "quarantine_days": self.quarantine_days,
+            "max_delete": self.max_delete,
         }
-
-    def digest(self) -> str:
-        """The digest of the actions; approvals name it."""
-        return digest(self.actions())
 
 
 def read_retirement(name: str, document: Document) -> Retirement:

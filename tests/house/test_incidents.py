@@ -24,7 +24,6 @@ ELSEWHERE = {
 WITHOUT = {
     "B5": "renders are made anew in every process, and no cache of them is kept between two",
     "B6": "a plan is one document of one moment, refused when anything of it moved; an empty one is a no-op that says so",
-    "B32": "nothing is pruned yet: retirements are declared and approved, and delete nothing",
     "B36": "places hold the campaign's name, and files are only ever added; no test has two campaigns want one place yet",
 }
 

@@ -15,9 +15,10 @@ from ci.approvals.assessment import (
     demand_campaign,
     demand_retirement,
 )
-from ci.approvals.decision import describe_decision, describe_retirement
+from ci.approvals.decision import describe_decision
 from ci.approvals.evidence import REVOCATION, STATEMENT, name_statement
 from ci.approvals.gate import Gate, tell_time
+from ci.approvals.retirements import describe_retirement, digest_retirement
 from ci.approvals.role_matching import find_end
 from ci.approvals.root import find_pinned
 from ci.approvals.sign_off import assess_sign_off, demand_sign_off, locate_sign_offs
@@ -180,7 +181,9 @@ def _judge_here(
     if asked is not None:
         return assess_sign_off(policy, asked, tree, tell_time())
     if retirement:
-        return assess_retirement(policy, _find_retirement(repository, name), tree, tell_time())
+        retirement_named = _find_retirement(repository, name)
+        action = digest_retirement(project, retirement_named)
+        return assess_retirement(policy, retirement_named, action, tree, tell_time())
     (declared,) = choose_locked(repository, [name])
     site = repository.sites[declared.campaign.site]
     verdict = assess_campaign(policy, declared, site, tree, tell_time())
@@ -207,7 +210,7 @@ def _open_campaign(
 
 def _open_retirement(project: Project, policy: Policy, retirement: Retirement) -> _Matter:
     return _Matter(
-        demand_retirement(policy, retirement),
+        demand_retirement(policy, retirement, digest_retirement(project, retirement)),
         f"{RETIRED}/{retirement.name}/{APPROVALS}",
         describe_retirement(project, retirement),
     )

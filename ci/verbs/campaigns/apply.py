@@ -34,7 +34,9 @@ def apply_stored(project: Project, plan: Path) -> int:
     repository = choice.repository
     gate = Gate(project, repository)
     with Watching() as watching:
-        outcome = apply_plan(project.state, repository, stored, watching.begin, TurnOptions(gate))
+        outcome = apply_plan(
+            project.state, repository, stored, watching.begin, TurnOptions(gate, watch=watching.watch)
+        )
     return tell_outcome(outcome)
 
 

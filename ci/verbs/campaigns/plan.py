@@ -21,6 +21,7 @@ from reconciler.ledger.store.database import reading
 from reconciler.model.plan import Plan
 from reconciler.model.states import PlanAction
 from reconciler.outside.clock import CLOCK
+from reconciler.planning.operations.reading import add_operations
 from reconciler.planning.views import StateView, read_state_view
 from schemas.findings.finding import Finding, Place
 from schemas.repository import CAMPAIGNS
@@ -67,6 +68,8 @@ def plan(
             read_sign_offs=signs,
             find_validation=criteria,
         )
+        if not names:
+            state_view = add_operations(connection, repository, state, state_view, CLOCK.show())
         known = {*repository.campaigns, *choice.wrong}
         orphans = [name for name in list_campaigns(connection) if name not in known]
     stored = store_plan(state_view.plan, project.origin)

@@ -144,7 +144,9 @@ def reconcile_verb(
     if refused and not permitted and away is None:
         raise GuardRefused("\n".join(refused.values()))
     with _telling(project.state), Watching() as watching:
-        options = TurnOptions(gate, patient=patient, lease=lease, closed=closed)
+        options = TurnOptions(
+            gate, patient=patient, lease=lease, closed=closed, operates=not names, watch=watching.watch
+        )
         outcome = reconcile(project.state, repository, permitted, watching.begin, options, refresh=refresh)
     for text in refused.values():
         say(f"left out: {text}")
@@ -236,7 +238,12 @@ def _watch(
             here, _, closed = _read_head(project, followed)
             bound = min(interval, lease / 3)
             options = TurnOptions(
-                bound=bound, lease=lease, closed=closed, step=manager.step, canaries=memory.canaries
+                bound=bound,
+                lease=lease,
+                closed=closed,
+                step=manager.step,
+                canaries=memory.canaries,
+                operates=not names,
             )
             outcome, trouble = _turn(here, names, options, state_views.append, sources, memory)
             if closed is not None:

@@ -11,8 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from reconciler.ledger.schema.operation_tables import copies, operation_items, operations, protections
+from reconciler.ledger.schema.tables import outputs
 from reconciler.model.operations import CopyKind, OperationKind, OperationState
+from reconciler.model.states import OutputState
 from reconciler.outside.errors import SourceUnavailable
+from schemas.manifest.dataset import name_dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,17 @@ def list_protections(connection: Connection, day: str) -> list[Protection]:
     return [Protection(row.dataset, row.until, row.reason, row.who) for row in rows]
 
 
-def list_copies(connection: Connection, outputs: Collection[int]) -> dict[int, tuple[StoredCopy, ...]]:
+def list_existing(connection: Connection) -> set[str]:
+    """The datasets of which files exist, also if they are in the trash."""
+    named = (outputs.c.campaign, outputs.c.step, outputs.c.output)
+    there = outputs.c.state.in_((OutputState.PRODUCED, OutputState.TRASHED))
+    return {name_dataset(*row) for row in connection.execute(select(*named).where(there).distinct())}
+
+
+def list_copies(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[StoredCopy, ...]]:
     """Output → its copies, as far as operations moved any: one without a row is on disk at its own place."""
     found: dict[int, tuple[StoredCopy, ...]] = {}
-    query = select(copies).where(copies.c.output.in_(sorted(outputs)))
+    query = select(copies).where(copies.c.output.in_(sorted(numbers)))
     for row in connection.execute(query.order_by(copies.c.output, copies.c.kind)):
         one = StoredCopy(CopyKind(row.kind), row.storage, row.folder, row.there, row.verified)
         found[row.output] = (*found.get(row.output, ()), one)

@@ -1,0 +1,1 @@
+"""Which operations on datasets are due, which are held back, and why."""

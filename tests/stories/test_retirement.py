@@ -1,0 +1,154 @@
+"""A dataset that nobody needs any more: declared, signed with a real key, put into the trash, restored, and in the end deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+
+from ci.cli.exits import Exit
+from reconciler.ledger.schema.operation_tables import operations
+from reconciler.ledger.schema.tables import outputs
+from reconciler.outside.clock import CLOCK
+from tests.support.inputs.keys import PERSON
+from tests.support.worlds.builders import swap
+from tests.support.worlds.scheme_world import SchemeWorld, Told
+from tests.support.worlds.worlds import ONE_STEP
+
+RETIREMENT = """\
+schema: retirement/1
+title: The first pass was made with the wrong tag
+datasets: [{campaign: proc7}]
+reason: made with the wrong global tag
+successor: none
+quarantine_days: 30
+"""
+
+
+@pytest.fixture
+def world(tmp_path, circle):
+    """Two runs of proc7, made and stopped; its retirement is declared."""
+    world = SchemeWorld(tmp_path, circle, campaign=ONE_STEP, files=(1, 1))
+    world.begin()
+    world.approve("proc7")
+    assert world.turn() == Exit.FINE
+    world.change(("runs:\n", "state: stopped\nruns:\n"))
+    world.write("productions/retirements/first.yaml", RETIREMENT)
+    world.commit("proc7 is stopped, and is to go")
+    return world
+
+
+def sign(world, name="first"):
+    key = world.circle.key(PERSON["data-owner"]).file
+    assert world.b2prod("approve", name, "--role", "data-owner", "--key", key, typed=name) == Exit.FINE
+    world.commit(f"{name} is signed")
+
+
+def states(world):
+    return [state for (state,) in world.rows(outputs, "state")]
+
+
+def files(world):
+    storage = world.state.storage("data")
+    return sorted(str(file.relative_to(storage)) for file in storage.rglob("*.root") if file.is_file())
+
+
+@contextlib.contextmanager
+def later(days):
+    """b2prod's clock is ahead by some days."""
+    before = CLOCK.time
+    object.__setattr__(CLOCK, "time", lambda: before() + 86_400 * days)
+    try:
+        yield
+    finally:
+        object.__setattr__(CLOCK, "time", before)
+
+
+@pytest.mark.slow
+def test_what_is_signed_goes_into_the_trash_and_comes_back(world, capsys):
+    told = Told(world, capsys)
+    (planned,) = json.loads(told.read("plan", "--format", "json")[0])["operations"]
+    assert (planned["kind"], planned["subject"], planned["standing"]) == (
+        "trash",
+        "retirement/first",
+        "ready",
+    )
+    assert planned["outputs"] == 2
+    before, contents = files(world), world.published()
+    assert len(before) == 2
+
+    _, err = told.read("reconcile", "--once", code=Exit.REFUSED)
+    assert "data-owner" in err
+    assert states(world) == ["produced", "produced"]
+    assert files(world) == before
+
+    sign(world)
+    told.read("reconcile", "--once")
+    assert states(world) == ["trashed", "trashed"]
+    assert all(file.startswith(".b2prod-trash/") for file in files(world))
+    (waiting,) = json.loads(told.read("plan", "--format", "json")[0])["operations"]
+    assert (waiting["kind"], waiting["standing"]) == ("purge", "waiting")
+    assert "in quarantine until" in waiting["why"]
+
+    told.read("restore", "first", "--reason", "an analysis needs it")
+    assert states(world) == ["produced", "produced"]
+    assert files(world) == before
+    assert world.published() == contents
+    (refused,) = json.loads(told.read("plan", "--format", "json")[0])["operations"]
+    assert refused["standing"] == "refused"
+    assert "it was restored" in refused["why"]
+    told.read("reconcile", "--once")
+    assert files(world) == before
+    told.read("state", "check")
+
+    # said anew, and signed anew, it goes again
+    world.write(
+        "productions/retirements/first.yaml", swap(RETIREMENT, ("wrong global tag", "wrong tag; agreed"))
+    )
+    world.commit("said anew")
+    told.read("reconcile", "--once", code=Exit.REFUSED)
+    sign(world)
+    told.read("reconcile", "--once")
+    assert states(world) == ["trashed", "trashed"]
+    kinds = [kind for (kind,) in world.rows(operations, "kind")]
+    assert kinds == ["trash", "restore", "trash"]
+    told.read("state", "check")
+
+
+@pytest.mark.slow
+def test_b32_after_the_quarantine_it_is_deleted_and_what_it_was_is_kept(world, capsys):
+    told = Told(world, capsys)
+    sign(world)
+    told.read("reconcile", "--once")
+    with later(29):
+        assert "waiting: in quarantine" in told.read("plan")[0]
+        told.read("reconcile", "--once")
+    assert states(world) == ["trashed", "trashed"]
+    with later(31):
+        told.read("protect", "proc7", "--until", "2099-12-31", "--reason", "an analysis needs it")
+        plan, _ = told.read("plan")
+        assert "refused: proc7: it is protected" in plan
+        told.read("reconcile", "--once")
+        assert states(world) == ["trashed", "trashed"], "a protection came during the quarantine"
+        told.read("protect", "proc7", "--end", "--reason", "done")
+        told.read("reconcile", "--once")
+        assert states(world) == ["purged", "purged"]
+        assert files(world) == []
+        storage = world.state.storage("data")
+        assert len([*(storage / ".b2prod-tombstones").rglob("*.json")]) == 2
+        _, err = told.read("restore", "first", "--reason", "too late", code=Exit.REFUSED)
+        assert "nothing comes back" in err
+        out, _ = told.read("plan")
+        assert "The plan is empty." in out
+    told.read("state", "check")
+
+    # the campaign is taken up again: what was deleted counts for nothing, and is made anew
+    world.change(("state: stopped\n", ""))
+    (world.root / "productions/retirements/first.yaml").unlink()
+    world.commit("proc7 goes on")
+    world.approve("proc7")
+    assert [one[:3] for one in told.groups("proc7")] == [("submit", "reco", "3:1-2")]
+    assert world.turn() == Exit.FINE
+    assert states(world) == ["purged", "purged", "produced", "produced"]
+    assert [version for *_, version in world.produced()] == [2, 2]
