@@ -39,7 +39,8 @@ class HandedDataset:
     """A dataset that is handed over, as the edition `edition`. `stream` is the skim that its step read, `output` what it wrote.
 
     `left_out` has the reasons, each with run keys; None if nobody knows which runs were to be there. `events` is None if not
-    counted.
+    counted. `outputs` is the digest of the outputs that it has of its runs, by which it is told whether they still count; None if
+    the ledger does not tell which these are.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class HandedDataset:
     bytes: int
     events: int | None
     left_out: tuple[tuple[str, tuple[int, ...]], ...] | None
+    outputs: str | None = None
 
     @property
     def runs(self) -> tuple[int, ...]:
@@ -64,6 +66,7 @@ class HandedDataset:
         return {
             "edition": self.edition,
             "digest": self.digest,
+            **({} if self.outputs is None else {"outputs": self.outputs}),
             "runs": format_runs(self.runs),
             "files": self.files,
             "bytes": self.bytes,

@@ -18,7 +18,7 @@ from reconciler.model.plan import CampaignPlan, Group, Observed
 from reconciler.model.produced import find_absent
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.planning.claims import CLAIMING
-from renderer.identity.digest_columns import choose, write
+from renderer.identity.digest_columns import choose, find_places, write
 from renderer.identity.fingerprint import name_changes
 from renderer.identity.payloads import Walk, name_payload_changes
 from renderer.identity.units import StepUnits, tell_wait
@@ -348,7 +348,7 @@ def _digest_group(column: _Column | None, outputs: tuple[str, ...], runs: tuple[
     units = column.units
     whole = len(runs) == len(units.runs) and runs == tuple(units.runs)
     found = sha256("".join(one.digest for one in units.recipes if one.output in outputs).encode())
-    there = [] if whole else [place for place in map(column.find, runs) if place is not None]
+    there = [] if whole else find_places(units.runs, runs)
     for values in (units.inputs, units.payload_sets or ()):
         for text in write(values if whole or not values else choose(values, there)):
             found.update(text.encode())

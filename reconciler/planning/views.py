@@ -23,7 +23,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.claims import list_claims
 from reconciler.planning.declaration import Declaration, choose_units
 from reconciler.planning.gates.judging import FindValidation, StageStatus
-from reconciler.planning.gates.reading import GateReader
+from reconciler.planning.gates.reading import open_gates
 from reconciler.planning.planner import plan_campaign
 from reconciler.planning.removed_input import explain_removals
 from reconciler.planning.sources import SourceReader, list_coming
@@ -105,7 +105,7 @@ def view_gated_campaign(
     reader = _Reader(connection, repository, state, {}, frozenset({name}))
     view = reader.view(name)
     criteria = find_validation or repository.validations.get
-    gates = GateReader(connection, repository, state, reader.find, read_sign_offs, criteria)
+    gates = open_gates(connection, repository, state, reader.find, read_sign_offs, criteria)
     upstream = sorted(repository.find_upstream(view.campaign) & reader.views.keys())
     stuck: dict[str, frozenset[int]] = {}
     for other in upstream:
@@ -124,7 +124,7 @@ def judge_stages(
     """The stages of a scheme in its order, bucket by bucket, by criteria as in `view_gated_campaign`."""
     reader = _Reader(connection, repository, state, {}, frozenset())
     criteria = find_validation or repository.validations.get
-    judged = GateReader(connection, repository, state, reader.find, read_sign_offs, criteria).judge(scheme)
+    judged = open_gates(connection, repository, state, reader.find, read_sign_offs, criteria).judge(scheme)
     return tuple(one for statuses in judged.values() for one in statuses)
 
 
@@ -364,7 +364,7 @@ def hold_state_view(
         return drafts
     reader = _Reader(connection, repository, state, {}, planned, views=dict(drafts.drafts))
     criteria = find_validation or repository.validations.get
-    gates = GateReader(connection, repository, state, reader.find, read_sign_offs, criteria)
+    gates = open_gates(connection, repository, state, reader.find, read_sign_offs, criteria)
     stuck: dict[str, frozenset[int]] = {}
     views = []
     for view in drafts.views:

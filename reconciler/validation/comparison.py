@@ -37,7 +37,10 @@ SCHEMA = "comparison/1"
 
 @dataclass(frozen=True)
 class Comparison:
-    """The results of all checks of a validation, for the runs `common` of a dataset `one` and its reference `other`."""
+    """The results of all checks of a validation, for the runs `common` of a dataset `one` and its reference `other`.
+
+    `outputs` has the digest of what each of both has of these runs; None if the ledger does not tell which outputs they are.
+    """
 
     one: ProductionFacts
     other: ProductionFacts
@@ -47,6 +50,7 @@ class Comparison:
     histograms: HistogramPairs | None = None
     branches: BranchPairs | None = None
     events: EventPairs | None = None
+    outputs: tuple[str | None, str | None] = (None, None)
 
     @property
     def verdict(self) -> ValidationVerdict:
@@ -60,6 +64,8 @@ class Comparison:
             | {"alone": format_runs(sorted(side.runs.keys() - {*self.common}))}
             for name, side in (("compared", self.one), ("against", self.other))
         }
+        for side, named in zip(sides.values(), self.outputs, strict=True):
+            side.update({} if named is None else {"outputs": named})
         for name, read in (
             ("histograms", self.histograms),
             ("branches", self.branches),
@@ -106,18 +112,21 @@ def compare_productions(
     histograms: HistogramPairs | None = None,
     branches: BranchPairs | None = None,
     events: EventPairs | None = None,
+    outputs: tuple[str | None, str | None] = (None, None),
 ) -> Comparison:
     """Compares a dataset with its reference `other`, over the runs of both; `measured` are their luminosities.
 
     `histograms` are what was read of the files of histograms of these runs; without them, checks of histograms are
     inconclusive, and error-flagged events are not known. `branches` are those of files of some of these runs.
-    `events` tell which ones of the skims only one side kept; without them, rates are not paired.
+    `events` tell which ones of the skims only one side kept; without them, rates are not paired. `outputs` are the digests of
+    what is compared.
     """
     common = list_common(one, other)
     flagged = {} if histograms is None else histograms.flagged
     rates = _check(one, other, validation, measured, common, flagged, events or EventPairs({}))
     files = (*_check_branches(validation, branches), *_check_shapes(validation, histograms))
-    return Comparison(one, other, validation, common, (*rates, *files), histograms, branches, events)
+    results = (*rates, *files)
+    return Comparison(one, other, validation, common, results, histograms, branches, events, outputs)
 
 
 def _check_branches(validation: Validation, branches: BranchPairs | None) -> Iterator[CheckResult]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from reconciler.datasets.editions import Edition
+from reconciler.datasets.output_digests import digest_edition
 from reconciler.run_catalogue.luminosity import read_luminosity
 from reconciler.validation.branch_files import read_branches
 from reconciler.validation.comparison import Comparison, compare_productions, list_common
@@ -36,4 +37,5 @@ def compare_editions(
     if validation.checks.need_events:
         events = read_event_pairs(connection, (one, other), pair_skims(facts[0], facts[1], common))
     measured = read_luminosity(connection, common)
-    return compare_productions(facts[0], facts[1], validation, measured, histograms, branches, events)
+    made = digest_edition(connection, one[1], common), digest_edition(connection, other[1], common)
+    return compare_productions(facts[0], facts[1], validation, measured, histograms, branches, events, made)

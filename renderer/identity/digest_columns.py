@@ -20,6 +20,8 @@ WIDTH = 64
 _SIZE = WIDTH // 2
 _BLOCK = 4096
 """How many digests are written out at a time."""
+_MANY = 5000
+"""From so many runs on, numpy is faster, although it must be imported."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +66,14 @@ class DigestColumn(Sequence[str]):
         if isinstance(indices, range) and indices.step == 1:
             return DigestColumn(self.packed[indices.start * _SIZE : indices.stop * _SIZE])
         packed = self.packed
+        listed = indices if isinstance(indices, Sequence) else list(indices)
+        if len(listed) >= _MANY:
+            import numpy as np  # noqa: PLC0415 -- most processes do not need it
+
+            rows = np.frombuffer(packed, dtype=f"S{_SIZE}")
+            return DigestColumn(rows[np.asarray(listed, dtype=np.int64)].tobytes())
         return DigestColumn(
-            b"".join([packed[place : place + _SIZE] for place in (index * _SIZE for index in indices)])
+            b"".join([packed[place : place + _SIZE] for place in (index * _SIZE for index in listed)])
         )
 
 
@@ -74,6 +82,20 @@ def choose(values: Sequence[str], indices: Sequence[int]) -> Sequence[str]:
     if isinstance(values, DigestColumn):
         return values.choose(indices)
     return [values[index] for index in indices]
+
+
+def find_places(runs: Sequence[int], some: Sequence[int]) -> list[int]:
+    """The indices in sorted `runs` of those of some sorted runs that are there."""
+    if len(some) >= _MANY:
+        import numpy as np  # noqa: PLC0415 -- most processes do not need it
+
+        known, asked = np.asarray(runs, dtype=np.int64), np.asarray(some, dtype=np.int64)
+        places = np.searchsorted(known, asked)
+        places = places[places < len(known)]
+        found: list[int] = places[known[places] == asked[: len(places)]].tolist()
+        return found
+    every = ((bisect_left(runs, run), run) for run in some)
+    return [place for place, run in every if place < len(runs) and runs[place] == run]
 
 
 def are_distinct(columns: Sequence[Sequence[str]]) -> bool:

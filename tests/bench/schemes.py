@@ -11,12 +11,16 @@ from pathlib import Path
 from rich.table import Table
 
 from ci.cli.tables import make_table
+from reconciler.datasets.output_digests import digest_rows, read_rows
+from reconciler.ledger.reading.editions import belongs_to
 from reconciler.ledger.store.database import State, opened, reading
 from reconciler.ledger.writing.editions import keep_comparison
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.sign_offs import SignOffMatter, SignOffs
 from reconciler.planning.views import draft_state_view, hold_state_view
 from schemas.files.canonical import canonical_json, digest
+from schemas.manifest.dataset import parse_dataset
+from schemas.manifest.runs import format_runs
 from schemas.manifest.scheme import Scheme, read_scheme
 from schemas.policy.validation import read_validation
 from schemas.repository import Repository
@@ -83,10 +87,17 @@ def measure_campaigns(folder: Path, count: int) -> tuple[float, float]:
     assert document is not None
     validation, _ = read_validation("plain", document)
     with opened(state) as engine:
+        with reading(state) as connection:
+            heads = [dict(read_rows(connection, side, belongs_to(parse_dataset(side)))) for side in sides]
+        runs = sorted(heads[0].keys() & heads[1].keys())
+        compared, against = (
+            {"dataset": side, "alone": "", "edition": "a" * 64, "outputs": digest_rows(side, rows, runs)}
+            for side, rows in zip(sides, heads, strict=True)
+        )
         told = {
-            "compared": {"dataset": sides[0], "alone": "", "edition": "a" * 64},
-            "against": {"dataset": sides[1], "alone": "", "edition": "b" * 64},
-            "runs": f"12:1-{count}",
+            "compared": compared,
+            "against": against,
+            "runs": format_runs(runs),
             "validation": {"name": "plain", "digest": digest(stated)},
             "verdict": "pass",
         }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from array import array
 from hashlib import sha256
+from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderer.identity.digest_columns import DigestColumn, RunDigests, choose, write
+from renderer.identity import digest_columns
+from renderer.identity.digest_columns import DigestColumn, RunDigests, choose, find_places, write
 from renderer.identity.fingerprint import Fingerprints
 
 keys = st.sets(st.integers(0, 40)).map(sorted)
@@ -32,6 +35,16 @@ def test_a_column_is_a_list(numbers, part, data):
     assert "".join(write(column)) == "".join(texts)
     indices = data.draw(st.lists(st.sampled_from(range(len(texts)))) if texts else st.just([]))
     assert choose(column, indices) == choose(texts, indices) == [texts[index] for index in indices]
+
+
+@pytest.mark.parametrize("many", [1, 10_000], ids=["by numpy", "by itself"])
+@given(keys, keys)
+def test_runs_and_digests_are_found_however_many_they_are(many, there, asked):
+    with patch.object(digest_columns, "_MANY", many):
+        places = find_places(array("q", there), asked)
+        assert places == [there.index(run) for run in asked if run in there]
+        texts = [digest(run) for run in there]
+        assert choose(pack(texts), places) == [texts[place] for place in places]
 
 
 @given(keys, keys)

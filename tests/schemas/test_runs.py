@@ -33,7 +33,10 @@ def test_keys_sort_as_experiment_and_run_do(a, b):
     assert (a < b) == (split_key(a) < split_key(b))
 
 
-@given(st.sets(st.integers(0, 60)).map(sorted), st.sampled_from([list, tuple, iter]))
+@given(
+    (st.sets(st.integers(0, 60)) | st.sets(st.integers(0, 200), min_size=50)).map(sorted),
+    st.sampled_from([list, tuple, iter]),
+)
 def test_ranges_are_the_longest_of_consecutive_numbers(numbers, form):
     found = [(one.first, one.last) for one in fold_runs(form(numbers))]
     assert [number for first, last in found for number in range(first, last + 1)] == numbers

@@ -16,6 +16,7 @@ from reconciler.conditions.metadata_file import cut_snapshots
 from reconciler.datasets.editions import Edition, choose_runs, read_edition
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import FrozenRuns
+from reconciler.datasets.output_digests import digest_edition
 from reconciler.ledger.reading.editions import find_edition
 from reconciler.ledger.schema.tables import runs as run_table
 from reconciler.ledger.store.database import State
@@ -123,7 +124,11 @@ def gather_facts(
         contents = stream_frozen(connection, FrozenRuns(one.edition.content))
         placed = place_runs(one.name, one.edition.made, contents)
         problems += placed.problems
-        datasets.append(_hand_dataset(one, edition, placed.places))
+        datasets.append(
+            _hand_dataset(
+                one, edition, placed.places, digest_edition(connection, one.edition, one.edition.runs)
+            )
+        )
     runs = sorted({run for one in datasets for run in one.runs})
     release, chain = _find_conditions(connection, repository, campaigns.values(), runs)
     measured = read_luminosity(connection, runs)
@@ -199,7 +204,9 @@ def _list_left_out(
     return tuple((why, tuple(runs)) for why, runs in sorted(gathered.items()))
 
 
-def _hand_dataset(one: StageDataset, edition: str, places: tuple[RunPlace, ...]) -> HandedDataset:
+def _hand_dataset(
+    one: StageDataset, edition: str, places: tuple[RunPlace, ...], outputs: str | None
+) -> HandedDataset:
     contents = one.edition.runs.values()
     counted = [run.events for run in contents if run.events is not None]
     return HandedDataset(
@@ -213,6 +220,7 @@ def _hand_dataset(one: StageDataset, edition: str, places: tuple[RunPlace, ...])
         sum(run.bytes for run in contents),
         sum(counted) if len(counted) == len(contents) else None,
         one.left_out,
+        outputs,
     )
 
 

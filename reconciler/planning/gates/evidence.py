@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
+def reaches(number: int, of: int, share: float) -> bool:
+    """Whether a number of runs is at least a share of others; a product of it may be too large by rounding."""
+    return number >= share * of - 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class StepCount:
     """How many of the declared runs a step has made. `missing` counts the others by the plan's word for them.
@@ -21,7 +26,7 @@ class StepCount:
 
     def reaches(self, share: float) -> bool:
         """Whether at least this share of the declared runs was made; never if no run is declared."""
-        return self.declared > 0 and self.made >= share * self.declared - 1e-9
+        return self.declared > 0 and reaches(self.made, self.declared, share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,7 +10,7 @@ from typing import Protocol
 from reconciler.model.plan import CampaignPlan, Group
 from reconciler.model.states import PlanAction
 from reconciler.planning.gates.evidence import StepCount
-from renderer.identity.digest_columns import choose, write
+from renderer.identity.digest_columns import choose, find_places, write
 from renderer.identity.units import StepUnits
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.runs import RunSet, format_runs
@@ -87,15 +86,7 @@ def _digest_units(units: StepUnits, runs: Sequence[int]) -> str:
     found = sha256("".join(sorted(one.digest for one in units.recipes)).encode())
     found.update(format_runs(runs).encode())
     whole = len(runs) == len(units.runs)
-    places = (
-        []
-        if whole
-        else [
-            place
-            for run in runs
-            if (place := bisect_left(units.runs, run)) < len(units.runs) and units.runs[place] == run
-        ]
-    )
+    places = [] if whole else find_places(units.runs, runs)
     for values in (units.inputs, units.payload_sets or ()):
         for text in write(values if whole or not values else choose(values, places)):
             found.update(text.encode())

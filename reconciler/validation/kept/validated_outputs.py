@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -19,10 +18,10 @@ from reconciler.ledger.reading.comparisons import list_comparisons
 from reconciler.ledger.reading.editions import belongs_to, list_digests
 from reconciler.ledger.schema.tables import outputs
 from reconciler.model.states import OutputState
-from reconciler.validation.kept.comparison_heads import read_head
+from reconciler.validation.kept.comparison_heads import ComparisonHead, read_head
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.dataset import DatasetName, parse_dataset
-from schemas.manifest.runs import parse_runs, run_key
+from schemas.manifest.runs import RunSet, run_key
 
 _GOOD = (ValidationVerdict.PASS, ValidationVerdict.WARN)
 _KNOWN: dict[str, Mapping[int, bytes]] = {}
@@ -82,9 +81,9 @@ def read_verdicts(connection: Connection) -> Mapping[str, tuple[KeptVerdict, ...
     """
     found: defaultdict[str, list[KeptVerdict]] = defaultdict(list)
     for value, created in list_comparisons(connection):
-        told = read_head(connection, value)
-        if told is not None:
-            one = _read_verdict(told, created)
+        head = read_head(connection, value)
+        if head is not None:
+            one = _read_verdict(head, created)
             found[one.dataset].append(one)
     return {name: tuple(some) for name, some in found.items()}
 
@@ -136,20 +135,19 @@ def _read_outputs(
     yield from _KNOWN[one.edition].items()
 
 
-def _read_verdict(told: Mapping[str, Any], created: str) -> KeptVerdict:
-    compared, against = told["compared"], told["against"]
+def _read_verdict(head: ComparisonHead, created: str) -> KeptVerdict:
     return KeptVerdict(
-        parse_dataset(compared["dataset"]).dataset,
-        compared["edition"],
-        parse_dataset(against["dataset"]).dataset,
-        told["validation"]["name"],
-        told["verdict"],
+        parse_dataset(head.compared.dataset).dataset,
+        head.compared.edition,
+        parse_dataset(head.against.dataset).dataset,
+        head.criteria,
+        head.verdict,
         created,
-        _list_runs(told["runs"], compared["alone"]),
+        _list_runs(head.runs, head.compared.alone),
     )
 
 
 @lru_cache(maxsize=256)
-def _list_runs(compared: str, alone: str) -> frozenset[int]:
+def _list_runs(compared: RunSet, alone: RunSet) -> frozenset[int]:
     """The runs of the edition that was compared: those of both, and those that it alone has."""
-    return frozenset(parse_runs(compared)).union(parse_runs(alone) if alone else ())
+    return frozenset(compared).union(alone)

@@ -223,16 +223,18 @@ stages:
     sign: [coordinator]
   thin: {make: [proc7/thin], after: [calibrate]}
 """
-RUNS = ("3:2", "3:1-2", "3:1-2")
-GIVEN = tuple(
-    canonical_json(
-        {"release": "release-03-00-00", "datasets": [{"edition": f"proc7/reco/mdst:{n}", "runs": runs}]}
-    )
-    for n, runs in enumerate(RUNS, 1)
-)
-PART, FIRST, SECOND = (sha256(content).hexdigest() for content in GIVEN)
 BASE = freeze_tag("tag_back", "PUBLISHED", [make_iov("B", "1", "0" * 32, (0, 0, -1, -1))])
 BACK = freeze_tag("loop-calibrate-1", LOCAL, [make_iov("A", "abc", "abc" + "0" * 29, (3, 1, -1, -1))])
+
+
+def hand_over(world, writer, runs="3:1-2"):
+    """Intends to hand over what counts now of some runs; returns the digest of it."""
+    told = world.freeze("proc7/reco/mdst", runs)
+    content = canonical_json({"release": "release-03-00-00", "datasets": [told]})
+    value = sha256(content).hexdigest()
+    named = {told["edition"]: told["digest"]}
+    writer.intend_hand_over(("loop", "calibrate", 1), value, content, named, BASE, "/out")
+    return value
 
 
 def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
@@ -250,14 +252,14 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
     about = ("loop", "calibrate", 1)
     with opened(world.state) as engine:
         writer = CalibrationWriter(Writer(engine, None), "calibration-manager@example.org")
-        writer.intend_hand_over(about, PART, GIVEN[0], {"proc7/reco/mdst:1": "d" * 64}, BASE, "/out")
+        part = hand_over(world, writer, "3:2")
         assert tell() == "proc7/reco/mdst not handed over", "it is only intended"
-        writer.record_hand_over(PART, "/out")
+        writer.record_hand_over(part, "/out")
         assert tell() == "only a part was handed over: 1 of 2 runs of proc7/reco/mdst"
-        writer.intend_hand_over(about, FIRST, GIVEN[1], {"proc7/reco/mdst:2": "e" * 64}, BASE, "/out")
-        writer.record_hand_over(FIRST, "/out")
+        whole = hand_over(world, writer)
+        writer.record_hand_over(whole, "/out")
         assert tell() == "A not returned"
-        writer.intend_return(about, "2" * 64, FIRST, BACK, "/back")
+        writer.intend_return(about, "2" * 64, whole, BACK, "/back")
         writer.record_return("2" * 64, "/back")
         assert tell() == "the payloads are returned, and tag_back is as before"
         upload(*BACK.iovs, make_iov("C", "1", "c" * 32, (0, 0, -1, -1)))
@@ -267,8 +269,7 @@ def test_a_hand_over_passes_when_exactly_what_came_back_is_in_the_tag(tmp_path):
         assert tell() == "not signed by coordinator (nobody has signed)"
         world.sign("calibrate")
         assert world.stages()["calibrate"].state is StageState.PASSED
-        writer.intend_hand_over(about, SECOND, GIVEN[2], {"proc7/reco/mdst:3": "f" * 64}, BASE, "/out")
-        writer.record_hand_over(SECOND, "/out")
+        writer.record_hand_over(hand_over(world, writer, "3:1-2 "), "/out")
         assert tell() == "A not returned", "what came back is of an earlier hand-over"
     assert world.started("thin") == []
 
@@ -278,24 +279,47 @@ def test_runs_that_were_made_again_are_to_be_handed_over_again_unless_payloads_a
     world.write(FILE, LOOP)
     world.write("productions/global-tags/tag_back.iov", write_snapshot(BASE).decode())
     world.turn()
-    about = ("loop", "calibrate", 1)
     stage = lambda: world.stages()["calibrate"]  # noqa: E731 -- the stage as it is at each moment
     with opened(world.state) as engine:
-        writer = CalibrationWriter(Writer(engine, None, DatedWriting("2001-01-01T00:00:00Z")), "somebody")
-        writer.intend_hand_over(about, FIRST, GIVEN[1], {"proc7/reco/mdst:2": "e" * 64}, BASE, "/out")
-        writer.record_hand_over(FIRST, "/out")
+        writer = CalibrationWriter(Writer(engine, None, DatedWriting("2099-01-01T00:00:00Z")), "somebody")
+        first = hand_over(world, writer)
+        writer.record_hand_over(first, "/out")
+        assert stage().lacks[0].text == "A not returned"
+        world.change(("trigger_mode: all", "trigger_mode: hlt"))
+        world.turn()
         told = "2 runs of proc7/reco/mdst were made again (3:1-2)"
-        assert stage().lacks[0].text == f"{told} after the hand-over of 2001-01-01T00:00:00Z; hand over again"
+        assert stage().lacks[0].text == f"{told} after the hand-over of 2099-01-01T00:00:00Z; hand over again"
         assert stage().lacks[0].command == "b2prod handover loop calibrate -o DIR"
         assert any(told in reason for reason in world.waiting())
-        world.write(FILE, LOOP.replace("[proc7/reco/mdst]", '["proc7/reco/mdst:2"]'))
+        world.write(FILE, LOOP.replace("[proc7/reco/mdst]", '["proc7/reco/mdst:1"]'))
         assert stage().lacks[0].text == "A not returned", "an edition stays what it was"
         world.write(FILE, LOOP)
-        writer.intend_return(about, "2" * 64, FIRST, BACK, "/back")
+        world.change(("trigger_mode: hlt", "trigger_mode: all"))
+        assert stage().lacks[0].text == "A not returned", "what was handed over counts again"
+        world.change(("trigger_mode: all", "trigger_mode: hlt"))
+        writer.intend_return(("loop", "calibrate", 1), "2" * 64, first, BACK, "/back")
         writer.record_return("2" * 64, "/back")
         assert stage().lacks[0].text == "the payloads are returned, and tag_back is as before"
         assert f"since then {told}" in stage().evidence
-        writer = CalibrationWriter(Writer(engine, None, DatedWriting("2099-01-01T00:00:00Z")), "somebody")
-        writer.intend_hand_over(about, SECOND, GIVEN[2], {"proc7/reco/mdst:3": "f" * 64}, BASE, "/out")
-        writer.record_hand_over(SECOND, "/out")
+        writer.record_hand_over(hand_over(world, writer), "/out")
         assert stage().lacks[0].text == "A not returned"
+
+
+def test_a_hand_over_that_names_no_digest_of_its_outputs_is_judged_by_its_edition(tmp_path):
+    """Those of older versions do not have it."""
+    world = Gated(tmp_path)
+    world.write(FILE, LOOP)
+    world.write("productions/global-tags/tag_back.iov", write_snapshot(BASE).decode())
+    world.turn()
+    told = world.freeze("proc7/reco/mdst", "3:1-2")
+    del told["outputs"]
+    content = canonical_json({"release": "release-03-00-00", "datasets": [told]})
+    value = sha256(content).hexdigest()
+    with opened(world.state) as engine:
+        writer = CalibrationWriter(Writer(engine, None), "somebody")
+        writer.intend_hand_over(("loop", "calibrate", 1), value, content, {}, BASE, "/out")
+        writer.record_hand_over(value, "/out")
+    assert world.stages()["calibrate"].lacks[0].text == "A not returned"
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    world.turn()
+    assert "2 runs of proc7/reco/mdst were made again (3:1-2)" in world.stages()["calibrate"].lacks[0].text

@@ -9,8 +9,9 @@ from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.editions import EditionWriter
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.planning.gates import compared_editions, comparison_heads
 from reconciler.planning.gates.judging import StageState
+from reconciler.validation.kept import comparison_heads
+from tests.support.worlds.builders import swap
 from tests.support.worlds.gated_worlds import COMPARING, FILE, Comparing
 
 
@@ -19,8 +20,8 @@ def test_a_comparison_opens_the_gate_only_if_it_is_of_what_is_there_now(tmp_path
     world.turn()
     check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
     assert check().lacks[0].text == "proc7/reco/mdst is not compared with proc6/reco/mdst yet"
-    world.keep(edition="a" * 64, created="2001-01-01T00:00:00Z")
-    assert "proc7/reco/mdst was made again of 3:1-2 after it" in check().lacks[0].text
+    world.keep(outputs="a" * 64, created="2001-01-01T00:00:00Z")
+    assert "compares other outputs of proc7/reco/mdst than those that count now" in check().lacks[0].text
     world.keep(stated={"events": {"min_runs": 2}}, created="2099-01-01T00:00:00Z")
     assert "other criteria than strict has now" in check().lacks[0].text
     world.keep("fail", created="2099-01-02T00:00:00Z")
@@ -91,7 +92,10 @@ def test_a_comparison_of_what_was_taken_over_is_stale_once_the_other_campaign_ma
     with opened(world.state) as engine, engine.begin() as connection:
         again = outputs.c.campaign == "proc5", outputs.c.run == 2
         connection.execute(update(outputs).where(*again).values(produced="2099-02-01T00:00:00Z", version=2))
-    assert "proc7/reco/mdst was made again of 3:2 after it" in world.stages()["check"].lacks[0].text
+    assert (
+        "compares other outputs of proc7/reco/mdst than those that count now"
+        in world.stages()["check"].lacks[0].text
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ def test_a_comparison_of_a_change_that_was_taken_back_opens_no_gate(tmp_path, ma
     world.keep()
     assert check().state is StageState.PASSED
     world.change(("trigger_mode: hlt", "trigger_mode: all"))
-    assert "of other versions of proc7/reco/mdst than those that count now" in check().lacks[0].text
+    assert "compares other outputs of proc7/reco/mdst than those that count now" in check().lacks[0].text
     world.keep(created="2099-01-02T00:00:00Z")
     assert check().state is StageState.PASSED
     world.change(("trigger_mode: all", "trigger_mode: hlt"))
@@ -126,7 +130,10 @@ def test_a_comparison_counts_again_with_what_it_compared(tmp_path):
     world.keep(created="2001-01-02T00:00:00Z")
     world.change(("trigger_mode: all", "trigger_mode: hlt"))
     world.reconcile("proc7")
-    assert "was made again of 3:1-2 after it" in world.stages()["check"].lacks[0].text
+    assert (
+        "compares other outputs of proc7/reco/mdst than those that count now"
+        in world.stages()["check"].lacks[0].text
+    )
     world.change(("trigger_mode: hlt", "trigger_mode: all"))
     assert world.stages()["check"].state is StageState.PASSED
 
@@ -145,13 +152,70 @@ def test_each_comparison_is_read_once_however_many_stages_and_plans_ask(tmp_path
     assert len(read) == len(set(read)) == 2
 
 
-def test_an_edition_is_made_once_while_nothing_changes(tmp_path, monkeypatch):
+def test_a_comparison_of_what_a_step_of_another_name_had_made_opens_no_gate_once_that_is_taken_back(tmp_path):
+    """What counts again is older than the comparison, and the only version that the campaign itself ever made."""
+    world = Comparing(tmp_path)
+    world.reconcile("proc7")
+    file = tmp_path / "productions/campaigns/proc7/campaign.yaml"
+    renamed = ("  reco:", "  other:"), ("{step: reco,", "{step: other,"), ("mode: all", "mode: hlt")
+    world.write("productions/campaigns/proc5/campaign.yaml", swap(file.read_text(), *renamed))
+    world.lock()
+    world.reconcile("proc5")
+    world.change(("trigger_mode: all", "trigger_mode: hlt"))
+    world.reconcile("proc6")
+    assert ("proc7", "reco", 1, "mdst", 2) not in world.produced(), "proc7 takes it over"
+    world.keep()
+    assert world.stages()["check"].state is StageState.PASSED
+    world.change(("trigger_mode: hlt", "trigger_mode: all"))
+    check = world.stages()["check"]
+    assert "compares other outputs of proc7/reco/mdst than those that count now" in check.lacks[0].text
+
+
+def test_a_comparison_opens_the_gate_though_the_step_has_another_name_since_its_outputs_were_made(tmp_path):
+    world = Comparing(tmp_path)
+    world.change(("  reco:", "  former:"), ("{step: reco,", "{step: former,"))
+    world.write(FILE, COMPARING.replace("proc7/reco", "proc7/former"))
+    world.reconcile("proc6", "proc7")
+    world.change(("  former:", "  reco:"), ("{step: former,", "{step: reco,"))
+    world.write(FILE, COMPARING)
+    world.reconcile("proc7")
+    assert {row[1] for row in world.produced() if row[0] == "proc7"} >= {"former"}
+    assert "reco" not in {row[1] for row in world.produced() if row[0] == "proc7"}
+    world.keep()
+    assert world.stages()["check"].state is StageState.PASSED
+
+
+def test_a_comparison_that_does_not_tell_its_outputs_opens_no_gate(tmp_path):
+    """Older versions kept such ones: nobody knows whether they are of what counts now."""
+    world = Comparing(tmp_path)
+    world.turn()
+    world.keep(outputs=None)
+    assert "kept before comparisons told which outputs they compare; compare again" in (
+        world.stages()["check"].lacks[0].text
+    )
+    assert world.keep()
+    assert world.stages()["check"].state is StageState.PASSED
+
+
+def test_a_comparison_of_runs_that_are_gone_opens_no_gate(tmp_path):
     world = Comparing(tmp_path)
     world.turn()
     world.keep()
-    made = []
-    real = compared_editions.collect_made
-    monkeypatch.setattr(compared_editions, "collect_made", lambda *of: made.append(of[1]) or real(*of))
-    for _ in range(3):
-        assert world.stages()["check"].state is StageState.PASSED
-    assert [str(name) for name in made] == ["proc7/reco/mdst", "proc6/reco/mdst"]
+    with opened(world.state) as engine, engine.begin() as connection:
+        lost = outputs.c.campaign == "proc7", outputs.c.step == "reco", outputs.c.run == 2
+        connection.execute(update(outputs).where(*lost).values(state="lost"))
+    check = world.stages()["check"]
+    assert "of proc7/reco/mdst, some runs that it compares have no output now" in check.lacks[0].text
+
+
+def test_a_comparison_with_a_stopped_campaign_counts_while_its_newest_versions_are_the_same(tmp_path):
+    world = Comparing(tmp_path)
+    world.turn()
+    world.keep()
+    world.change(("kind: calibration", "kind: calibration\nstate: stopped"), campaign="proc6")
+    assert world.stages()["check"].state is StageState.PASSED
+    with opened(world.state) as engine, engine.begin() as connection:
+        again = outputs.c.campaign == "proc6", outputs.c.run == 2
+        connection.execute(update(outputs).where(*again).values(version=2))
+    check = world.stages()["check"]
+    assert "compares other outputs of proc6/reco/mdst than those that count now" in check.lacks[0].text

@@ -82,7 +82,7 @@ def keep(world, edition, said: str = "pass", dataset: str = RECO) -> None:
         "against": {**side, "dataset": "prod6/reco/mdst"},
         "runs": format_runs(sorted(edition.runs)),
     }
-    told |= {"validation": {"name": "counts"}, "verdict": said}
+    told |= {"validation": {"name": "counts", "digest": "c" * 64}, "verdict": said}
     with opened(world.state) as engine:
         assert keep_comparison(Writer(engine, None), canonical_json(told), WHO)
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.datasets.editions import choose_runs
+from reconciler.datasets.output_digests import digest_edition
 from reconciler.execution.apply import reconcile
 from reconciler.execution.turn_options import TurnOptions
 from reconciler.ledger.store.database import opened, reading
-from reconciler.ledger.writing.editions import keep_comparison
+from reconciler.ledger.writing.editions import EditionWriter, keep_comparison
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.launch_permission import Merged
 from reconciler.model.sign_offs import SignOffs, VoidSignature, lack_signatures
@@ -85,6 +86,22 @@ class Gated(World):
         with (self.root / "signed").open("a") as file:
             file.write(f"{matter.subject} {matter.digest}\n")
 
+    def choose(self, dataset, runs):
+        """What counts now of some runs of a dataset, as an edition, and the digest of these outputs."""
+        with reading(self.state) as connection:
+            name = parse_dataset(parse_dataset(dataset).dataset)
+            head = choose_runs(read_head(connection, self.repository(), name, self.state), parse_runs(runs))
+            return head, digest_edition(connection, head, head.runs)
+
+    def freeze(self, dataset, runs):
+        """Freezes what counts now of some runs of a dataset; returns what a hand-over says of it."""
+        edition, made = self.choose(dataset, runs)
+        with opened(self.state) as engine:
+            frozen = EditionWriter(Writer(engine, None), "shifter@example.org").freeze(
+                dataset, edition.content, None
+            )
+        return {"edition": frozen.name, "digest": frozen.digest, "runs": runs, "outputs": made}
+
     def started(self, step):
         return [line for line in self.starts if line.split()[0] == step]
 
@@ -124,14 +141,18 @@ class Comparing(Gated):
         stated=None,
         created="2099-01-01T00:00:00Z",
         datasets=("proc7/reco/mdst", "proc6/reco/mdst"),
-        edition=None,
+        **changes,
     ):
-        """Keeps a comparison of what counts now, or of an edition with this digest."""
+        """Keeps a comparison of what counts now; `changes` are those of its first side."""
         stated = stated or {"events": {"min_runs": 1}}
-        editions = [edition or self.digest(datasets[0], runs), self.digest(datasets[1], runs)]
+        one, other = (self.choose(dataset, runs) for dataset in datasets)
+        sides = [
+            {"dataset": dataset, "alone": "", "edition": chosen.digest, "outputs": made}
+            for dataset, (chosen, made) in zip(datasets, (one, other), strict=True)
+        ]
         told = {
-            "compared": {"dataset": datasets[0], "alone": "", "edition": editions[0]},
-            "against": {"dataset": datasets[1], "alone": "", "edition": editions[1]},
+            "compared": {**sides[0], **changes},
+            "against": sides[1],
             "runs": runs,
             "validation": {"name": "strict", "digest": digest(stated)},
             "verdict": verdict,
@@ -140,13 +161,6 @@ class Comparing(Gated):
             return keep_comparison(
                 Writer(engine, None, DatedWriting(created)), canonical_json(told), "shifter@example.org"
             )
-
-    def digest(self, dataset, runs):
-        """The digest of the edition that `compare` would make now of some runs of a dataset."""
-        with reading(self.state) as connection:
-            name = parse_dataset(parse_dataset(dataset).dataset)
-            head = read_head(connection, self.repository(), name, self.state)
-            return choose_runs(head, parse_runs(runs)).digest
 
 
 class DatedWriting:
