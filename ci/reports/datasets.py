@@ -30,10 +30,14 @@ def tell_campaign_state(repository: Repository, name: DatasetName) -> str:
 
 
 def describe_summary(
-    summary: DatasetSummary, state: str | None, editions: Sequence[StoredEdition]
+    summary: DatasetSummary, state: str | None, editions: Sequence[StoredEdition], published: Sequence[int]
 ) -> dict[str, Any]:
-    """A dataset as JSON data, with the state of its campaign and its editions; sizes are in bytes."""
-    return {**asdict(summary), "campaign": state, "editions": [describe_edition(one) for one in editions]}
+    """A dataset as JSON data, with the state of its campaign, its editions, and the numbers of those that are published.
+
+    Sizes are in bytes.
+    """
+    listed = [describe_edition(one) for one in editions]
+    return {**asdict(summary), "campaign": state, "editions": listed, "published": list(published)}
 
 
 def describe_edition(edition: StoredEdition, runs: int | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schemas.json_schema.validation import load_schema
-from schemas.json_schema.values import read_value
+from schemas.json_schema.values import read_named, read_value
 from schemas.policy.sources import SiteSources
 from schemas.yaml.document import Document
 
@@ -105,6 +105,15 @@ class CatalogueSettings:
     auth: str = "x509_proxy"
 
 
+@dataclass(frozen=True, slots=True)
+class PublishingPlace:
+    """A place where readers are given editions. `kind` is `rucio`, `list` or `folder`; `folder` is empty for `rucio`."""
+
+    name: str
+    kind: str
+    folder: str = ""
+
+
 HS06_KEKCC = 24.57
 """The power of a core of KEKCC in HS06; basf2's `skim/tools/b2skim-stats-print` multiplies CPU seconds by it."""
 
@@ -158,10 +167,11 @@ class Site:
     `runs_per_request` is the range of run numbers of one production request of the grid; `hs06` is the power of a core.
     `queues` are the limits of known queues. A batch needs a credential that is valid for `credential_minutes` (None: the
     longest time of a job), `min_free` gigabytes in the storage, and one of `windows`, if there are any. `catalogue` None:
-    outputs are not registered. `verify`, one of `VERIFY`, is what a job compares of its inputs. `visibility` is how many
-    seconds a job or its output may be invisible; None means the engine's own value. `archive` copies outputs to tape, `recall`
-    brings them back, `checksum` reads the copies. `engine_settings` are settings by the
-    engine's name, as in the file; each engine reads its own. `sources` are those that `reconcile --watch` asks.
+    outputs are not registered. `publications` are the places where editions are published, by name. `verify`, one of `VERIFY`,
+    is what a job compares of its inputs. `visibility` is how many seconds a job or its output may be invisible; None means the
+    engine's own value. `archive` copies outputs to tape, `recall` brings them back, `checksum` reads the copies.
+    `engine_settings` are settings by the engine's name, as in the file; each engine reads its own. `sources` are those that
+    `reconcile --watch` asks.
     """
 
     name: str
@@ -179,6 +189,7 @@ class Site:
     queues: Mapping[str, Queue] = field(default_factory=dict)
     batch: BatchSettings = field(default_factory=BatchSettings)
     catalogue: CatalogueSettings | None = None
+    publications: Mapping[str, PublishingPlace] = field(default_factory=dict)
     engine_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     contact: str | None = None
     credential_minutes: int | None = None
@@ -221,6 +232,7 @@ def read_site(name: str, document: Document) -> Site:
         data,
         name=name,
         catalogue=CatalogueSettings(**{"rule": place.get("rse", ""), **place}) if place else None,
+        publications=read_named(PublishingPlace, data.get("publications", {})),
         engine_settings={name: data[name] for name in load_engines() if name in data},
         windows=tuple(_read_window(window) for window in data.get("windows", ())),
         verify=data.get("inputs", {}).get("verify", CHECKSUM),

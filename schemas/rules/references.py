@@ -117,6 +117,30 @@ def check_numbers(repository: Repository) -> Iterator[Finding]:
             yield document.report(("global_tags", 0, "name"), "BP520", message, hint)
 
 
+def check_publications(repository: Repository) -> Iterator[Finding]:
+    """Ensure that a site's places of publication can work: `rucio` with such a catalogue, folders apart from the storage and each other."""
+    for site in repository.sites.values():
+        document, seen = repository.site_documents[site.name], {site.storage: "the storage"}
+        for name, place in site.publications.items():
+            path = ("publications", name)
+            if place.kind == "rucio":
+                if site.catalogue is None or site.catalogue.kind != "rucio":
+                    message = f"{show(name)} is in Rucio, and the site's catalogue is not"
+                    yield document.report(
+                        (*path, "kind"), "BP207", message, "add `catalogue` with `kind: rucio`"
+                    )
+                if place.folder:
+                    message = f"{show(name)} is in Rucio, and needs no folder"
+                    yield document.report_clash((*path, "kind"), (*path, "folder"), message, "remove it")
+                continue
+            for folder, what in seen.items():
+                if f"{place.folder}/".startswith(f"{folder}/") or f"{folder}/".startswith(f"{place.folder}/"):
+                    message = f"{show(place.folder)} is not apart from {folder}, {what}"
+                    hint = "choose a folder of its own"
+                    yield document.report((*path, "folder"), "BP304", message, hint)
+            seen[place.folder] = f"that of {name}"
+
+
 def check_validations(repository: Repository) -> Iterator[Finding]:
     """Ensure that the validation of a step exists, and says of what histograms are made."""
     for document, path, name in find_texts(repository, "steps", ANY, "validation"):

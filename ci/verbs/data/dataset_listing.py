@@ -16,6 +16,7 @@ from ci.reports.datasets import (
     list_cells,
     tell_campaign_state,
 )
+from reconciler.datasets.publishing.standing import read_standings
 from reconciler.datasets.summaries import DatasetKind, DatasetSummary, summarize_datasets, tell_kind
 from reconciler.ledger.reading.editions import StoredEdition, list_editions
 from reconciler.ledger.store.database import reading
@@ -30,7 +31,7 @@ def list_all(project: Project, as_json: bool) -> None:
     """List the datasets that have files or editions: those that campaigns made, that were adopted, and the detector's.
 
     Of what a campaign made, the newest version of each run counts; what it takes over from others is shown by `dataset show`,
-    and so are its editions.
+    and so are its editions; which of them are published is told here.
     """
     repository = load_campaigns(project)
     editions: dict[str, list[StoredEdition]] = {}
@@ -38,6 +39,7 @@ def list_all(project: Project, as_json: bool) -> None:
         found = summarize_datasets(connection, repository.list_produced())
         for edition in list_editions(connection):
             editions.setdefault(edition.dataset, []).append(edition)
+        published = [one.edition for one in read_standings(connection).values() if one.is_published]
         found += _summarize_empty(connection, editions.keys() - {one.name for one in found})
     found.sort(key=lambda one: one.name)
     states = {
@@ -45,11 +47,34 @@ def list_all(project: Project, as_json: bool) -> None:
         for one in found
         if one.kind is DatasetKind.MADE
     }
+    numbers = {
+        one.name: sorted(name.edition or 0 for name in published if name.dataset == one.name) for one in found
+    }
     if as_json:
-        print_json([describe_summary(one, states.get(one.name), editions.get(one.name, ())) for one in found])
+        described = [
+            describe_summary(one, states.get(one.name), editions.get(one.name, ()), numbers[one.name])
+            for one in found
+        ]
+        print_json(described)
         return
-    columns = ("dataset", "level", "kind", "runs", "files", "events", "GB", "campaign", "editions")
+    columns: tuple[str, ...] = (
+        "dataset",
+        "level",
+        "kind",
+        "runs",
+        "files",
+        "events",
+        "GB",
+        "campaign",
+        "editions",
+    )
     cells = [list_cells(one, states.get(one.name), editions.get(one.name, ())) for one in found]
+    if published:
+        columns = (*columns, "published")
+        cells = [
+            (*cell, " ".join(f":{number}" for number in numbers[one.name]))
+            for one, cell in zip(found, cells, strict=True)
+        ]
     print_rows(columns, cells, numbers=("runs", "files", "events", "GB"))
     if uncounted := sum(bool(one.uncounted) for one in found):
         say(f"≥: in {count_things(uncounted, 'dataset')} the events of some runs were not counted")

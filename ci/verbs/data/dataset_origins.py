@@ -15,6 +15,12 @@ from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
 from ci.cli.rows import print_lines
 from ci.reports.announcing.known_issues import describe_issue, format_issue
+from ci.reports.announcing.publications import (
+    describe_publications,
+    describe_withdrawals,
+    format_publications,
+    format_withdrawals,
+)
 from ci.reports.dataset_difference import describe_dataset_difference, format_dataset_difference
 from ci.reports.datasets import (
     describe_edition,
@@ -35,6 +41,7 @@ from reconciler.datasets.provenance import (
     read_recipes,
     read_value,
 )
+from reconciler.datasets.publishing.standing import read_standings
 from reconciler.datasets.summaries import DatasetKind, tell_kind
 from reconciler.datasets.totals import Totals
 from reconciler.ledger.reading.editions import StoredEdition, list_editions
@@ -58,7 +65,7 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
 
     Of a live campaign, an output counts if it is made as declared now, by this campaign or by another one from which it is
     taken over. Of any other campaign, the newest version of each run counts. Of an edition, DATASET:N, what was frozen is
-    shown, and what of it is gone or has newer versions.
+    shown, and what of it is gone or has newer versions. Where editions are published, or why they were withdrawn, is shown too.
     """
     parsed = read_name(name)
     if statistics and parsed.edition is not None:
@@ -77,6 +84,13 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
             }
             show_one = describe_edition if as_json else format_edition
             told["editions"] = [show_one(one, runs) for one, runs in editions.items()]
+        standings = [
+            one
+            for one in read_standings(connection, parsed.dataset).values()
+            if parsed.edition in (None, one.edition.edition)
+        ]
+        told["published"] = (describe_publications if as_json else format_publications)(standings)
+        told["withdrawn"] = (describe_withdrawals if as_json else format_withdrawals)(standings)
         issues = map(describe_issue, find_known_issues(repository.known_issues.values(), parsed))
         told["known_issues"] = [one if as_json else format_issue(one) for one in issues]
         if statistics:

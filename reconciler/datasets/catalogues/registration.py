@@ -32,6 +32,7 @@ from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.states import PauseKind
 from reconciler.outside.errors import SourceUnavailable, foreseeing
 from schemas.manifest.campaign import Campaign
+from schemas.manifest.dataset import DatasetName
 from schemas.manifest.step import Step
 from schemas.policy.site import CatalogueSettings, Site
 from schemas.repository import Repository
@@ -91,10 +92,16 @@ def open_catalogue(settings: CatalogueSettings, environment: Mapping[str, str] =
     Raises:
         SourceUnavailable: there are no credentials for it.
     """
-    if settings.kind == "files":
-        return Manifests()
-    server = RucioServer(settings.url, settings.account, read_credentials(settings.auth, environment))
-    return Rucio(server, settings)
+    return Manifests() if settings.kind == "files" else Rucio(open_server(settings, environment), settings)
+
+
+def open_server(settings: CatalogueSettings, environment: Mapping[str, str] = os.environ) -> RucioServer:
+    """The server of a catalogue in Rucio.
+
+    Raises:
+        SourceUnavailable: there are no credentials for it.
+    """
+    return RucioServer(settings.url, settings.account, read_credentials(settings.auth, environment))
 
 
 def register_outputs(
@@ -289,6 +296,11 @@ def _record(writer: Writer, address: str, done: Sequence[tuple[int, RegisteredDa
             for number, dataset in done
         ]
         journal.insert_new(registrations, rows)
+
+
+def name_edition(campaign: Campaign, step: Step, name: DatasetName) -> str:
+    """The logical name of an edition of a dataset that a step makes: as that of its outputs, of all runs and without a version."""
+    return _join_name(campaign, step, name.output, campaign.release, (step.path, f"edition-{name.edition}"))
 
 
 def _join_name(

@@ -27,14 +27,19 @@ from reconciler.outside.errors import SourceUnavailable
 from schemas.policy.site import CatalogueSettings
 
 NAME_LENGTH = 250
-_EXISTS = (
+EXISTS = (
     "DataIdentifierAlreadyExists",
     "FileAlreadyExists",
     "Duplicate",
     "DuplicateRule",
     "DuplicateContent",
 )
-_CLOSED, _ABSENT = "UnsupportedOperation", "DataIdentifierNotFound"
+CLOSED, ABSENT = "UnsupportedOperation", "DataIdentifierNotFound"
+
+
+def name_address(settings: CatalogueSettings) -> str:
+    """The name by which the ledger tells this catalogue from others."""
+    return f"rucio {settings.url.rstrip('/')} {settings.scope} {settings.rse}"[:200]
 
 
 class Rucio:
@@ -43,7 +48,7 @@ class Rucio:
     algorithms: Sequence[str] = ("adler32",)
 
     def __init__(self, server: RucioServer, settings: CatalogueSettings) -> None:
-        self.address = f"rucio {server.url} {settings.scope} {settings.rse}"[:200]
+        self.address = name_address(settings)
         self._server = server
         self._account = settings.account
         self._scope = settings.scope
@@ -169,7 +174,7 @@ class Rucio:
             for dataset, entry in some:
                 held[dataset].append(self._did(entry))
             rows = [{**self._did(name), "dids": dids} for name, dids in held.items()]
-            _do(rows, self._attach_rows, (*_EXISTS, _CLOSED))
+            _do(rows, self._attach_rows, (*EXISTS, CLOSED))
 
     def _attach_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         # otherwise one file that is attached already stops its whole batch
@@ -186,7 +191,7 @@ class Rucio:
     def _collect(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Puts the datasets into the containers of all runs."""
         for name, members in _gather(datasets).items():
-            with _allowing(*_EXISTS):
+            with allowing(*EXISTS):
                 self._server.call("POST", "/dids", [{**self._did(name), "type": "CONTAINER"}])
             for some in divide(members):
                 dids = [self._did(one.name) for one in some]
@@ -227,14 +232,14 @@ class Rucio:
     def _list_content(self, name: str) -> list[Mapping[str, Any]]:
         """The content of a dataset or container; empty if it does not exist."""
         found: list[Mapping[str, Any]] = []
-        with _allowing(_ABSENT):
+        with allowing(ABSENT):
             found += read_rows(self._server.call("GET", self._path(name, "/dids")), name=str)
         return found
 
     def _read_did(self, name: str) -> Mapping[str, Any]:
         """What the server knows under a name; empty if the name is not known."""
         found: Mapping[str, Any] = {}
-        with _allowing(_ABSENT):
+        with allowing(ABSENT):
             (found,) = read_rows(self._server.call("GET", self._path(name)), count=1, type=str)
         return found
 
@@ -270,14 +275,14 @@ class Rucio:
             if {row["name"] for row in rows} != {one.name for one in some}:
                 raise SourceUnavailable(f"Rucio at {self._server.url} does not tell which datasets are open")
             for name in (row["name"] for row in rows if row["is_open"]):
-                with _allowing(_CLOSED):
+                with allowing(CLOSED):
                     self._server.call("PUT", self._path(name, "/status"), {"open": False})
 
     def _replace(self, datasets: Sequence[RegisteredDataset]) -> None:
         """Takes earlier versions out of the containers; this is the last step."""
         for dataset in datasets:
             for name in dataset.replaces:
-                with _allowing(_ABSENT):
+                with allowing(ABSENT):
                     dids = [self._did(name)]
                     self._server.call("DELETE", self._path(dataset.collection, "/dids"), {"dids": dids})
 
@@ -335,7 +340,7 @@ def _describe(dataset: RegisteredDataset) -> dict[str, Any]:
 
 
 @contextmanager
-def _allowing(*kinds: str) -> Iterator[None]:
+def allowing(*kinds: str) -> Iterator[None]:
     """Ignores a refusal of the block's request for one of these reasons."""
     try:
         yield
@@ -345,7 +350,7 @@ def _allowing(*kinds: str) -> Iterator[None]:
 
 
 def _do(
-    things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = _EXISTS
+    things: Sequence[Thing], act: Callable[[Sequence[Thing]], None], done: Sequence[str] = EXISTS
 ) -> list[Thing]:
     """Does something with many things at once, or one by one if it is already done for some. Returns those."""
     before = []

@@ -11,12 +11,10 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.engine.default import DefaultDialect
 
 from reconciler.ledger.schema import tables
 from reconciler.ledger.store.database import opened
@@ -25,63 +23,11 @@ from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.errors import GuardRefused
 from tests.support.worlds.chains import make_chain
+from tests.support.worlds.crash_points import BEYOND, crash
 from tests.support.worlds.processes import find_processes, run_forked
 from tests.support.worlds.worlds import World
 
-EFFECTS = {"os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "subprocess.Popen"}
-CRASHED = 137
-BEYOND = 10_000
 CHUNKS = 12
-
-
-class CrashPoints:
-    """Numbers the side effects of the process that it is in, and ends the process at the one given."""
-
-    def __init__(self, last: int) -> None:
-        self.last = last
-        self.count = 0
-        self.written: dict[int, int] = {}
-
-    def install(self) -> None:
-        commit = DefaultDialect.do_commit
-
-        def watch(dialect: DefaultDialect, connection: Any) -> None:
-            moved = connection.total_changes != self.written.get(id(connection), 0)
-            self.written[id(connection)] = connection.total_changes
-            if moved:
-                self.pass_effect()
-            commit(dialect, connection)
-            if moved:
-                self.pass_effect()
-
-        DefaultDialect.do_commit = watch  # type: ignore[method-assign]  # in a child process only
-        sys.addaudithook(self.hear)
-
-    def hear(self, name: str, arguments: tuple[Any, ...]) -> None:
-        writing = (
-            name == "open"
-            and isinstance(arguments[2], int)
-            and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        )
-        if name in EFFECTS or writing:
-            self.pass_effect()
-
-    def pass_effect(self) -> None:
-        self.count += 1
-        if self.count == self.last:
-            os._exit(CRASHED)
-
-
-def crash(work: Callable[[], object], at: int) -> bool:
-    """Runs `work` in a process that ends at its effect number `at`; whether it came so far."""
-
-    def doomed() -> None:
-        CrashPoints(at).install()
-        work()
-
-    code = run_forked(doomed)
-    assert code in (0, CRASHED), f"the crash at effect {at} was none: exit code {code}"
-    return code == CRASHED
 
 
 class Trial:

@@ -81,6 +81,9 @@ site batch.scouts reconciler/execution/launch/preparation.py
 site catalogue reconciler/datasets/catalogues/rucio.py
 site catalogue.kind reconciler/datasets/catalogues/registration.py
 site catalogue.auth reconciler/datasets/catalogues/registration.py
+site publications ci/verbs/data/publishing.py
+site publications.*.kind reconciler/datasets/publishing/edition_places.py
+site publications.*.folder reconciler/datasets/publishing/edition_places.py
 site diracx reconciler/engines/diracx/engine.py
 site diracx.url reconciler/engines/diracx/client.py
 site diracx.user reconciler/engines/diracx/credentials.py

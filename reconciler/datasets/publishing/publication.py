@@ -1,0 +1,119 @@
+"""Publishes and withdraws editions: intent, effect, what is read back, done. Each may be done again after any crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.datasets.operations.records import OperationWriter
+from reconciler.datasets.operations.stored import StoredOperation, list_operations
+from reconciler.datasets.publishing.port import EditionPlace, EditionToPublish, WithdrawalNote
+from reconciler.datasets.publishing.standing import EditionStanding, list_others, read_standings
+from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.writing.transaction import Writer
+from reconciler.model.operations import Operation, OperationKind, OperationState
+from schemas.files.canonical import digest
+from schemas.manifest.dataset import DatasetName
+from schemas.policy.site import PublishingPlace
+
+
+def publish_edition(
+    writer: Writer,
+    who: str,
+    edition: EditionToPublish,
+    site: str,
+    declared: PublishingPlace,
+    place: EditionPlace,
+    reason: str,
+    approval: str | None = None,
+) -> str:
+    """Publishes an edition at a place that a site declares. Returns where readers find it.
+
+    Raises:
+        GuardRefused: another publication of it has begun and not ended.
+        Conflict: something else is at the place; the operation goes on when that is settled.
+        SourceUnavailable: it cannot be done now; the operation goes on the next time.
+    """
+    name, where = str(edition.name), place.locate(edition.name)
+    about = {"site": site, "place": declared.name, "digest": edition.digest}
+    operation = Operation(
+        kind=OperationKind.PUBLISH,
+        subject=name,
+        reason=reason,
+        digest=digest({"operation": OperationKind.PUBLISH.value, "edition": name, **about}),
+        outputs=len(edition.outputs),
+        files=len(edition.files),
+        bytes=edition.bytes,
+        numbers=edition.outputs,
+    )
+    records = OperationWriter(writer, who)
+    number = records.begin(
+        operation, approval, {**about, "kind": declared.kind, "where": where, "name": place.name}
+    )
+    for some in divide(edition.outputs):
+        records.intend(number, some)
+    with writer.reading() as connection:
+        others = list_others(read_standings(connection, edition.name.dataset), edition.name, declared.name)
+    try:
+        place.publish(edition, others)
+    except Exception as error:
+        records.tell(number, str(error))
+        raise
+    for some in divide(edition.outputs):
+        records.finish(number, some)
+    records.end(number, f"published: {where}")
+    return where
+
+
+def withdraw_edition(
+    writer: Writer,
+    who: str,
+    standing: EditionStanding,
+    places: Mapping[str, EditionPlace],
+    reason: str,
+    instead: DatasetName | None,
+) -> StoredOperation:
+    """Takes an edition back at all places where it is published, or was about to be. Returns the operation in the ledger.
+
+    `places` has those of its publications, by name. A withdrawal that has begun keeps its reason, and what is used instead.
+
+    Raises:
+        Conflict: something else is at a place; the operation goes on when that is settled.
+        SourceUnavailable: it cannot be done now; the operation goes on the next time.
+    """
+    name = str(standing.edition)
+    about = {"instead": None if instead is None else str(instead), "places": sorted(places)}
+    operation = Operation(
+        kind=OperationKind.WITHDRAW,
+        subject=name,
+        reason=reason,
+        digest=digest({"operation": OperationKind.WITHDRAW.value, "edition": name}),
+        outputs=0,
+        files=0,
+        bytes=0,
+    )
+    records = OperationWriter(writer, who)
+    number = records.begin(operation, None, about)
+    with writer.reading() as connection:
+        stored = _find(list_operations(connection, name, OperationKind.WITHDRAW), number)
+        standings = read_standings(connection, standing.edition.dataset)
+    note = WithdrawalNote(name, stored.begun, stored.who, stored.reason, stored.content["instead"])
+    for one in standing.publications:
+        others = list_others(standings, standing.edition, one.place)
+        try:
+            places[one.place].withdraw(standing.edition, note, others)
+        except Exception as error:
+            records.tell(number, str(error))
+            raise
+    for one in standing.publications:
+        if one.since is None:
+            records.end(
+                one.operation, f"withdrawn before it was done: {stored.reason}", OperationState.REFUSED
+            )
+    told = ", ".join(one.where for one in standing.publications)
+    records.end(number, f"withdrawn: {told}")
+    with writer.reading() as connection:
+        return _find(list_operations(connection, name, OperationKind.WITHDRAW), number)
+
+
+def _find(found: list[StoredOperation], number: int) -> StoredOperation:
+    return next(one for one in found if one.id == number)
