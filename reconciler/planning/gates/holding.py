@@ -21,6 +21,9 @@ class Hold:
     runs: RunSet | None = None
 
 
+_Key = tuple[PlanAction, str, tuple[str, ...], str]
+"""Action, step, outputs and reason of a group."""
+
 Stuck = Mapping[str, frozenset[int]]
 """Campaign and step → the runs whose units are held back, or wait for such units."""
 
@@ -32,7 +35,7 @@ def hold_units(
 
     They wait instead. Units that are made or in flight stay as they are. Also returned is what is stuck in this campaign.
     """
-    rows: dict[tuple[PlanAction, str, tuple[str, ...], str], list[int]] = {}
+    rows: dict[_Key, list[Group]] = {}
     kept: list[Group] = []
     found: dict[str, frozenset[int]] = {}
     for item in units:
@@ -48,17 +51,13 @@ def hold_units(
             for hold in holds.get(step, ()):
                 held = left if hold.runs is None else tuple(run for run in left if run in hold.runs)
                 if held:
-                    rows.setdefault((PlanAction.WAITING, step, group.outputs, hold.reason), []).extend(held)
+                    left = _hold(rows, group, hold.reason, held, left)
                     here.update(held)
-                    left = () if len(held) == len(left) else tuple(sorted(set(left).difference(held)))
             for name, runs in waits.items():
-                held = tuple(run for run in left if run in runs and item.name_upstream(run) == name)
+                held = _choose_waiting(item, name, left, runs)
                 if held:
-                    rows.setdefault((PlanAction.WAITING, step, group.outputs, tell_wait(name)), []).extend(
-                        held
-                    )
+                    left = _hold(rows, group, tell_wait(name), held, left)
                     here.update(held)
-                    left = tuple(sorted(set(left).difference(held)))
             if len(left) == len(group.runs):
                 kept.append(group)
             elif left:
@@ -70,7 +69,7 @@ def hold_units(
     places = {item.step.name: number for number, item in enumerate(units)}
     known = {item.step.name: item for item in units}
     kept += [group for group in plan.groups if group.step not in places]
-    groups = [_join(kept, key, runs, known[key[1]]) for key, runs in rows.items()]
+    groups = [_join(kept, key, parts, known[key[1]]) for key, parts in rows.items()]
     kept = [one for one in kept if one.runs]
     order = list(PlanAction)
 
@@ -91,14 +90,35 @@ def _list_waits(campaign: str, item: StepUnits, stuck: Stuck) -> dict[str, froze
     return {name: stuck[name] for name in sorted(names) if name in stuck}
 
 
-def _join(
-    kept: list[Group], key: tuple[PlanAction, str, tuple[str, ...], str], runs: list[int], item: StepUnits
-) -> Group:
+def _choose_waiting(
+    item: StepUnits, name: str, left: tuple[int, ...], runs: frozenset[int]
+) -> tuple[int, ...]:
+    """Those of the `left` runs whose input is among the `runs` of an upstream step."""
+    if item.source is None or not item.source.produced:  # all units read the same step
+        if not left or item.name_upstream(left[0]) != name:
+            return ()
+        return left if runs.issuperset(left) else tuple(run for run in left if run in runs)
+    return tuple(run for run in left if run in runs and item.name_upstream(run) == name)
+
+
+def _hold(
+    rows: dict[_Key, list[Group]], group: Group, reason: str, held: tuple[int, ...], left: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Adds the `held` runs out of those of a group that are `left` to the rows; returns the others."""
+    key = (PlanAction.WAITING, group.step, group.outputs, reason)
+    rows.setdefault(key, []).append(
+        group if len(held) == len(group.runs) else replace(group, runs=held, content="")
+    )
+    return () if len(held) == len(left) else tuple(sorted(set(left).difference(held)))
+
+
+def _join(kept: list[Group], key: _Key, parts: list[Group], item: StepUnits) -> Group:
     """A group of held units; units that waited for the same reason before join it."""
     action, step, outputs, reason = key
     for index, group in enumerate(kept):
         if (group.action, group.step, group.outputs, group.reason) == key and not group.claimed:
-            runs = [*runs, *group.runs]
+            parts = [*parts, group]
             kept[index] = replace(group, runs=())
-    listed = tuple(sorted(runs))
-    return Group(action, step, outputs, reason, listed, digest_group(item, outputs, listed))
+    runs = parts[0].runs if len(parts) == 1 else tuple(sorted(run for one in parts for run in one.runs))
+    content = parts[0].content if len(parts) == 1 else ""  # a group that is held as a whole has it already
+    return Group(action, step, outputs, reason, runs, content or digest_group(item, outputs, runs))

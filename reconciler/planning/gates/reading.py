@@ -112,7 +112,8 @@ class GateReader:
                 told = any(
                     one.sign and stage.name in one.after and one.does in BY_PEOPLE for one in scheme.stages
                 )
-                counts = tuple(one.count(runs, content=told or bool(stage.sign)) for one in found)
+                named = stage.complete if told or stage.sign else None
+                counts = tuple(one.count(runs, named) for one in found)
                 return StageEvidence(counts)
             if stage.does == COMPARE:
                 return StageEvidence(comparison=self.comparisons.find(stage, runs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol
 
@@ -43,18 +43,22 @@ class StepRuns:
     missing: Mapping[str, Sequence[int]]
     digest_made: Callable[[Sequence[int]], str]
 
-    def count(self, runs: RunSet | None, *, content: bool) -> StepCount:
-        """The numbers, of all runs or of some; with `content`, with the digest of what was made."""
+    def count(self, runs: RunSet | None, named: float | None = None) -> StepCount:
+        """The numbers, of all runs or of some; with the digest of what was made once that is at least the share `named` of them.
+
+        Before that nobody signs it, and it costs more than all else.
+        """
         declared = self.declared if runs is None else runs.choose(self.declared)
         missing = {
             word: found if runs is None else runs.choose(found) for word, found in self.missing.items()
         }
         lacking = set[int]().union(*missing.values())
-        value = ""
-        if content:
-            value = self.digest_made([run for run in declared if run not in lacking] if lacking else declared)
         counted = {word: len(found) for word, found in missing.items() if found}
-        return StepCount(self.name, len(declared), len(declared) - len(lacking), counted, value)
+        count = StepCount(self.name, len(declared), len(declared) - len(lacking), counted)
+        if named is None or not count.reaches(named):
+            return count
+        made = [run for run in declared if run not in lacking] if lacking else declared
+        return replace(count, content=self.digest_made(made))
 
 
 def list_planned(planned: PlannedCampaign, step: str) -> Iterator[StepRuns]:
