@@ -12,7 +12,7 @@ from schemas.files.times import is_day
 from schemas.findings.finding import Finding
 from schemas.json_schema.values import read_value
 from schemas.manifest.dataset import DatasetName, parse_dataset
-from schemas.manifest.runs import RUN_LIMIT, RunSet, parse_ranges, run_key
+from schemas.manifest.runs import RUN_LIMIT, RunSet, format_runs, parse_ranges, run_key
 from schemas.manifest.spans import unite
 from schemas.manifest.variant import find_declared
 from schemas.yaml.composer import Path
@@ -77,6 +77,21 @@ class KnownIssue:
             return False
         named = (one for one in self.datasets if one.has(name))
         return any(None in (one.edition, name.edition) or one.edition == name.edition for one in named)
+
+    def describe(self, runs: RunSet | None = None) -> dict[str, Any]:
+        """The issue as JSON data, without what is not said. `runs`, if given, replace its own."""
+        mine = self.runs if runs is None else runs
+        told = {
+            "name": self.name,
+            "severity": self.severity,
+            "title": self.title,
+            "description": self.description,
+            "since": self.since.isoformat(),
+            "runs": None if mine is None else format_runs(mine),
+            "fixed_in": [str(one) for one in self.fixed_in] or None,
+            "ticket": self.ticket,
+        }
+        return {key: value for key, value in told.items() if value is not None}
 
 
 def _is_fixed(fixed: NamedData, name: DatasetName) -> bool:

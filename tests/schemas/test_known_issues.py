@@ -8,7 +8,7 @@ import pytest
 
 from ci.cli.exits import Exit
 from ci.command_line import run as call
-from ci.reports.announcing.known_issues import describe_issue, format_issue, list_issues_of_run
+from ci.reports.announcing.known_issues import format_issue, list_issues_of_run
 from renderer.steering import load_templates
 from schemas.files.tree import read_tree
 from schemas.manifest.dataset import parse_dataset
@@ -63,8 +63,8 @@ def test_the_worst_come_first_and_runs_are_those_of_the_manifest():
     some = issue(
         "datasets: [proc7]\nruns: [{experiment: 3, ranges: '5-6, 7'}, {experiment: 4}]\nticket: BII-4359\n"
     )
-    assert describe_issue(some)["runs"] == "3:5-7 4:0-99999999"
-    assert format_issue(describe_issue(issue("datasets: [proc7]\nfixed_in: [proc8]\nticket: BII-1\n"))) == (
+    assert some.describe()["runs"] == "3:5-7 4:0-99999999"
+    assert format_issue(issue("datasets: [proc7]\nfixed_in: [proc8]\nticket: BII-1\n").describe()) == (
         "major, since 2019-01-09, fixed in proc8: Something is wrong (BII-1)"
     )
     for key, there in ((run_key(3, 7), 1), (run_key(3, 8), 0), (run_key(4, 0), 1), (run_key(5, 5), 0)):

@@ -14,7 +14,7 @@ from ci.cli.console import print_data, print_json
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
 from ci.cli.rows import print_lines
-from ci.reports.announcing.known_issues import describe_issue, format_issue
+from ci.reports.announcing.known_issues import format_issue
 from ci.reports.announcing.publications import (
     describe_publications,
     describe_withdrawals,
@@ -91,7 +91,7 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
         ]
         told["published"] = (describe_publications if as_json else format_publications)(standings)
         told["withdrawn"] = (describe_withdrawals if as_json else format_withdrawals)(standings)
-        issues = map(describe_issue, find_known_issues(repository.known_issues.values(), parsed))
+        issues = [one.describe() for one in find_known_issues(repository.known_issues.values(), parsed)]
         told["known_issues"] = [one if as_json else format_issue(one) for one in issues]
         if statistics:
             found = measure_outputs(connection, parsed.campaign, parsed.step, parsed.output)

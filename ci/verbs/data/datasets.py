@@ -14,8 +14,9 @@ from ci.verbs import Parts
         "show": "data.dataset_origins:show",
         "files": "data.dataset_files:list_files",
         "diff": "data.dataset_origins:diff",
+        "note": "data.edition_note:note",
         "freeze": "data.dataset_freezing:freeze",
     },
 )
 def dataset() -> None:
-    """List datasets, show what is in one and how it was made, compare two, and freeze editions."""
+    """List datasets, show what is in one and how it was made, compare two, freeze editions, and write notes of them."""
