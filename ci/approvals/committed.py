@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from ci.approvals.verdict import Verdict
 from reconciler.ledger.writing.trust import Launch
+from reconciler.model.plan import CampaignPlan
+from reconciler.model.states import MAKING
 from schemas.files.canonical import digest
 from schemas.files.tree import Tree
 from schemas.json_schema.validation import read_valid
@@ -38,3 +40,13 @@ def pin_declared(declared: Declared) -> dict[str, str]:
     """The digests of a campaign that a plan pins."""
     lock = "" if declared.lock is None else declared.lock.digest()
     return {"lock": lock, "manifest": digest(declared.document.data)}
+
+
+def tell_commit(commit: str | None) -> str:
+    """A commit in a message; None is the folder itself."""
+    return "this folder" if commit is None else f"the commit {commit[:12]}"
+
+
+def count_making(plan: CampaignPlan) -> int:
+    """How many units of a plan are to be made."""
+    return plan.count(*MAKING)

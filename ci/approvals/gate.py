@@ -16,9 +16,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ci.approvals.assessment import assess_campaign, assess_retirement, require_roles
-from ci.approvals.committed import describe_launch, pin_declared, read_declared
+from ci.approvals.committed import count_making, describe_launch, pin_declared, read_declared, tell_commit
 from ci.approvals.memory import recall, record_taken_back
-from ci.approvals.root import check_anchor, find_pinned_validations, read_pinned, read_pinned_sites, remember
+from ci.approvals.root import (
+    check_anchor,
+    find_pinned_validation,
+    read_pinned,
+    read_pinned_retention,
+    read_pinned_sites,
+    remember,
+)
 from ci.approvals.sign_off_reader import SignOffReader, SignOffSources, gather_sources
 from ci.approvals.text import format_refusal
 from ci.approvals.verdict import Past, Verdict
@@ -31,7 +38,6 @@ from reconciler.ledger.writing.trust import Launch, read_launch, record_launch
 from reconciler.model.operations import Operation
 from reconciler.model.plan import CampaignPlan, Plan
 from reconciler.model.sign_offs import SignOffMatter
-from reconciler.model.states import MAKING
 from reconciler.outside.defects import note_defect
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.operations.retired_outputs import SUBJECT, read_retired
@@ -40,6 +46,7 @@ from reconciler.planning.views import read_state_view
 from schemas.files.canonical import digest
 from schemas.files.tree import Tree, read_tree
 from schemas.policy.policy import SITES, Policy
+from schemas.policy.retention import RetentionPolicy
 from schemas.policy.retirement import Retirement
 from schemas.policy.site import Site
 from schemas.policy.validation import Validation
@@ -83,8 +90,8 @@ class Gate:
         """
         self._look_back()
         mine = [one for one in plan.campaigns if one.campaign in names]
-        wanted = [one for one in mine if _count(one)]
-        self._look([one.campaign for one in mine if not _count(one)])
+        wanted = [one for one in mine if count_making(one)]
+        self._look([one.campaign for one in mine if not count_making(one)])
         if not wanted:
             return {}
         verdicts = self.judge({one.campaign: one for one in wanted})
@@ -108,10 +115,7 @@ class Gate:
         Raises:
             SourceUnavailable: the root cannot be read.
         """
-        try:
-            return (find_pinned_validations(self._project) or {}).get(name)
-        except GuardRefused:
-            return None
+        return find_pinned_validation(self._project, name)
 
     def sort(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Returns the campaigns that may be launched or have nothing to launch, and the others with the reasons.
@@ -151,7 +155,7 @@ class Gate:
                 )
         except SourceUnavailable:
             return set()
-        return {one.campaign for one in state_view.plan.campaigns if not _count(one)}
+        return {one.campaign for one in state_view.plan.campaigns if not count_making(one)}
 
     def _sort_apart(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """The result of `sort`, with each campaign judged alone. A campaign that cannot be read is refused."""
@@ -208,6 +212,14 @@ class Gate:
             self._proofs[key] = f"{found}; run `b2prod resolve {name}`" if found else ""
         return self._proofs[key]
 
+    def find_retention(self, repository: Repository) -> RetentionPolicy | None:  # noqa: ARG002 -- of the port
+        """The retention of the pinned root, whatever the commit says.
+
+        Raises:
+            SourceUnavailable: the pinned root, or its retention, cannot be read.
+        """
+        return read_pinned_retention(self._project.state, self._anchor)
+
     def verify_operation(self, operation: Operation) -> str:
         """The digest of the approvals that permit an operation which is always signed; empty for others.
 
@@ -247,7 +259,7 @@ class Gate:
         file = retirement.document.file
         document = read_yaml(file, tree.get(file, b""))[0]
         if document is None or document.data != retirement.document.data:
-            return _stop(verdict, f"{file} is not as it is in {_name(commit)}: commit it, or undo it")
+            return _stop(verdict, f"{file} is not as it is in {tell_commit(commit)}: commit it, or undo it")
         return verdict
 
     def open_sign_offs(self) -> SignOffReader:
@@ -284,7 +296,7 @@ class Gate:
     ) -> Verdict:
         declared = self._repository.campaigns[name]
         site = self._repository.sites[declared.campaign.site]
-        actions = None if plan is None else _count(plan)
+        actions = None if plan is None else count_making(plan)
         file = f"{SITES}/{site.name}.yaml"
         if not require_roles(policy, declared, site):
             verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
@@ -293,12 +305,15 @@ class Gate:
         committed = read_declared(tree, declared.document.file)
         if committed is None:
             verdict = assess_campaign(policy, declared, site, {}, now, past, actions=actions)
-            return _stop(verdict, f"{declared.document.file} is not in {_name(commit)}, or is broken there")
+            return _stop(
+                verdict, f"{declared.document.file} is not in {tell_commit(commit)}, or is broken there"
+            )
         verdict = assess_campaign(policy, committed, site, tree, now, past, actions=actions)
         planned = pin_declared(declared) if plan is None else dict(plan.pins)
         if any(planned.get(pin) != value for pin, value in pin_declared(committed).items()):
             return _stop(
-                verdict, f"what would be launched is not what is in {_name(commit)}: commit it, or undo it"
+                verdict,
+                f"what would be launched is not what is in {tell_commit(commit)}: commit it, or undo it",
             )
         if verdict.merge is not None:
             verdict = self._judge_merge(verdict, verdict.merge, policy, commit)
@@ -307,7 +322,7 @@ class Gate:
     def _judge_merge(self, verdict: Verdict, branch: str, policy: Policy, commit: str | None) -> Verdict:
         """For a merge that is the approval: refuses a commit that is not on the protected branch."""
         if commit is None or not is_contained(self._project.root, commit, branch):
-            return _stop(verdict, f"{_name(commit)} is not on the branch {branch}")
+            return _stop(verdict, f"{tell_commit(commit)} is not on the branch {branch}")
         content = {"subject": verdict.demand.subject, "scopes": dict(verdict.demand.scopes), "merge": True}
         return replace(verdict, digest=digest({**content, "policy": policy.digest}))
 
@@ -381,11 +396,3 @@ class Gate:
 
 def _stop(verdict: Verdict, obstacle: str) -> Verdict:
     return replace(verdict, obstacle=obstacle, digest="")
-
-
-def _count(plan: CampaignPlan) -> int:
-    return plan.count(*MAKING)
-
-
-def _name(commit: str | None) -> str:
-    return "this folder" if commit is None else f"the commit {commit[:12]}"

@@ -124,6 +124,18 @@ def find_pinned_validations(project: Project) -> dict[str, Validation | None] | 
     return found
 
 
+def find_pinned_validation(project: Project, name: str) -> Validation | None:
+    """A validation as `find_pinned_validations` has it; None also if the pinned root does not follow the configuration.
+
+    Raises:
+        SourceUnavailable: the pinned root cannot be read.
+    """
+    try:
+        return (find_pinned_validations(project) or {}).get(name)
+    except GuardRefused:
+        return None
+
+
 def read_pinned_retention(state: State, anchor: str | None) -> RetentionPolicy | None:
     """The retention of the pinned root. None if it has none, no root is pinned, or that does not follow the anchor: then all stays.
 
@@ -143,6 +155,11 @@ def read_pinned_retention(state: State, anchor: str | None) -> RetentionPolicy |
     if content is not None and document is None:
         raise SourceUnavailable(f"{RETENTION} of the pinned trust root {root.digest[:16]} cannot be read")
     return None if document is None else read_retention(document)
+
+
+def find_pinned_retention(project: Project) -> RetentionPolicy | None:
+    """The retention of the trust root that is pinned in a project's state; see `read_pinned_retention`."""
+    return read_pinned_retention(project.state, check_anchor(project.trust))
 
 
 @lru_cache(maxsize=_ROOTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -52,6 +53,7 @@ def apply_plan(
     """
     names = [item["campaign"] for item in stored["campaigns"]]
     lost, permits = _read_lost(stored), turn_options.permits
+    repository = replace(repository, retention=permits.find_retention(repository))
     criteria = partial(permits.find_validation, repository)
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to apply
@@ -123,6 +125,7 @@ def reconcile(
     """
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
+    repository = replace(repository, retention=turn_options.permits.find_retention(repository))
     with holding(state, turn_options.lease) as lease, opened(state) as engine:
         launcher = _make_launcher(state, repository, engine, lease, turn_options)
         launcher.places.check_state()

@@ -10,6 +10,7 @@ from reconciler.model.operations import Operation
 from reconciler.model.plan import Plan
 from reconciler.model.sign_offs import ReadSignOffs, lack_all
 from reconciler.outside.errors import GuardRefused
+from schemas.policy.retention import RetentionPolicy
 from schemas.policy.site import Site
 from schemas.policy.validation import Validation
 from schemas.repository import Repository
@@ -26,6 +27,9 @@ class LaunchPermission(Protocol):
         Raises:
             GuardRefused: an approval is missing or does not hold; the message says which, and what to do about it.
         """
+
+    def find_retention(self, repository: Repository) -> RetentionPolicy | None:
+        """The retention that decides what leaves the disk; None if nothing does."""
 
     def verify_operation(self, operation: Operation) -> str:
         """The digest of the approvals that permit an operation; empty if it needs none.
@@ -71,6 +75,10 @@ class Merged:
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:  # noqa: ARG002 -- as in the port
         """An empty mapping: there are no approvals."""
         return {}
+
+    def find_retention(self, repository: Repository) -> RetentionPolicy | None:
+        """That of the repository."""
+        return repository.retention
 
     def verify_operation(self, operation: Operation) -> str:
         """Empty for what needs no signature.

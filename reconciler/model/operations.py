@@ -20,6 +20,8 @@ class OperationKind(StrEnum):
     """Files get another place on disk."""
     ARCHIVE = "archive"
     """Files are copied to tape, and the copies are read back; then the disk may be released."""
+    RELEASE = "release"
+    """The copies on disk of files that are on tape are removed."""
     RECALL = "recall"
     """Files are copied from tape to disk."""
     TRASH = "trash"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from ci.approvals.root import find_pinned_retention
 from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.project import Project, passes_project
@@ -69,7 +71,8 @@ def plan(
             find_validation=criteria,
         )
         if not names:
-            state_view = add_operations(connection, repository, state, state_view, CLOCK.show())
+            retained = replace(repository, retention=find_pinned_retention(project))
+            state_view = add_operations(connection, retained, state, state_view, CLOCK.show())
         known = {*repository.campaigns, *choice.wrong}
         orphans = [name for name in list_campaigns(connection) if name not in known]
     stored = store_plan(state_view.plan, project.origin)

@@ -82,6 +82,18 @@ def list_operations(
     return [_read_operation(row._asdict()) for row in connection.execute(query)]
 
 
+def list_begun(connection: Connection, *kinds: OperationKind) -> list[StoredOperation]:
+    """The operations of some kinds that have not ended, in the order in which they began.
+
+    Raises:
+        SourceUnavailable: the content of one is damaged.
+    """
+    query = select(*_COLUMNS, operations.c.content).where(
+        operations.c.kind.in_(kinds), operations.c.state == OperationState.INTENDED
+    )
+    return [_read_operation(row._asdict()) for row in connection.execute(query.order_by(operations.c.id))]
+
+
 def list_published(connection: Connection) -> list[StoredOperation]:
     """The publications of editions that were done and not withdrawn since, or that may be under way; the subject is the edition."""
     standing: dict[str, StoredOperation] = {}

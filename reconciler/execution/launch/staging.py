@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select, update
 
+from reconciler.datasets.operations.tape_copies import list_released
 from reconciler.ledger.schema.tables import files, inputs
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.work_items import Address, WorkItem
@@ -33,7 +34,7 @@ class Stager:
         """Requests the input that is not on disk, in the order of the items, within the site's limits.
 
         Returns:
-            The items whose input is on disk; the units that wait; and unit → path of a lost file of its input.
+            The items whose input is on disk; the units that wait, also for an operation that recalls what units made; and unit → path of a lost file of its input.
         """
         asked: defaultdict[str, list[WorkItem]] = defaultdict(list)
         away: dict[str, frozenset[int]] = {}
@@ -60,6 +61,8 @@ class Stager:
                     lost[item.address] = gone[dataset, item.run]
                 elif item.run in left[dataset]:
                     waiting.add(item.address)
+        with self._writer.reading() as connection:
+            waiting |= find_released(connection, items)
         ready = [item for item in items if item.address not in waiting and item.address not in lost]
         return ready, waiting, lost
 
@@ -94,6 +97,16 @@ class Stager:
                 changed = update(inputs).where(_place(inputs, dataset, key)).values(on_disk=count)
                 journal.connection.execute(changed)
         self._writer.prolong()
+
+
+def find_released(connection: Connection, items: Sequence[WorkItem]) -> set[Address]:
+    """The units whose input another unit made, and lies on tape alone."""
+    released = list_released(connection)
+    return {
+        item.address
+        for item in (items if released else ())
+        if item.units.reads_units([item.run]) and item.units.inputs[item.index] in released
+    }
 
 
 def find_away(connection: Connection, dataset: str) -> frozenset[int]:

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 from reconciler.datasets.places import Places
 from reconciler.execution.operating.retirement_operator import RetirementOperator
+from reconciler.execution.operating.tape.tape_operator import TapeOperator, find_sample
 from reconciler.execution.outcome import Outcome
 from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.launch_permission import LaunchPermission
 from reconciler.model.operations import Operation, OperationKind, Watch
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from reconciler.planning.operations.references import find_changed
+from reconciler.planning.operations.tape_operations import find_inner_readers
+from schemas.manifest.dataset import parse_dataset
 from schemas.repository import Repository
+
+BETWEEN_DISK_AND_TAPE = frozenset({OperationKind.ARCHIVE, OperationKind.RELEASE, OperationKind.RECALL})
+
+ADDING = frozenset({OperationKind.RESTORE, OperationKind.ARCHIVE, OperationKind.RECALL})
+"""The kinds that take nothing away from whoever reads the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +49,25 @@ class Operator:
     def _operate(self, operation: Operation, outcome: Outcome) -> None:
         for storage in operation.storages:
             self.places.check_storage(storage)
-        worker = RetirementOperator(self.writer, name_user())
+        worker = self._find_worker(operation)
         done, left = worker.operate(operation, self.confirm, lambda files: self.watch(operation, files))
         outcome.operated.append(f"{operation.kind} of {operation.subject}: {done}")
         outcome.failed += [(operation.subject, why) for why in left]
+
+    def _find_worker(self, operation: Operation) -> RetirementOperator | TapeOperator:
+        """Who does an operation of this kind. Commands of a site come from the pinned root alone."""
+        if operation.kind not in BETWEEN_DISK_AND_TAPE:
+            return RetirementOperator(self.writer, name_user())
+        name = parse_dataset(operation.subject)
+        declared = self.repository.campaigns.get(name.campaign)
+        site = (
+            None if declared is None else self.permits.find_sites(self.repository).get(declared.campaign.site)
+        )
+        if declared is None or site is None:
+            raise GuardRefused(f"the pinned root has no site of {operation.subject}")
+        retention = self.permits.find_retention(self.repository)
+        sample = find_sample(retention, site.name, declared.campaign.kind, operation.subject)
+        return TapeOperator(self.writer, name_user(), site, sample)
 
     def confirm(self, operation: Operation) -> str:
         """The digest of the approvals of an operation that may be done now.
@@ -56,7 +79,10 @@ class Operator:
         with self.writer.reading() as connection:
             day = self.writer.clock.show()[:10]
             held = find_changed(connection, self.repository, operation.datasets, day)
-        if held and operation.kind is not OperationKind.RESTORE:
-            told = "; ".join(f"{one.who}: {one.why}" for one in held)
+        told = "; ".join(f"{one.who}: {one.why}" for one in held)
+        if operation.kind is OperationKind.RELEASE:
+            inner = find_inner_readers(self.repository, operation.datasets)
+            told = "; ".join(filter(None, (told, *(f"{one} reads it" for one in inner))))
+        if told and operation.kind not in ADDING:
             raise GuardRefused(f"the {operation.kind} of {operation.subject} stops: {told}")
         return self.permits.verify_operation(operation)

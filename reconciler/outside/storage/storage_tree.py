@@ -163,6 +163,16 @@ class StorageTree:
                 raise OddFile(f"{self._tell(path)} was exchanged in between")
             os.unlink(name, dir_fd=folder)
 
+    def make_folders(self, path: str) -> None:
+        """Makes the folders of a path, as far as they are not there.
+
+        Raises:
+            OddFile: a folder on the way is a link, no folder, or on another file system.
+            SourceUnavailable: it cannot be done now.
+        """
+        with self._judging(path):
+            self._make_folders(path)
+
     def sync(self, folder: str) -> None:
         """Brings the entries of a folder to disk; a folder that is not there has none.
 

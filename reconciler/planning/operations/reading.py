@@ -14,6 +14,7 @@ from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.operations.references import Reference, find_changed, list_references
 from reconciler.planning.operations.retired_outputs import SUBJECT, RetiredOutputs, read_retired
 from reconciler.planning.operations.retiring import plan_retirement
+from reconciler.planning.operations.tape_operations import list_tape_operations
 from reconciler.planning.views import StateView, view_campaign
 from renderer.identity.units import StepUnits
 from schemas.policy.retirement import Retirement
@@ -52,6 +53,7 @@ class OperationReader:
         self._repository = repository
         self._state = state
         self._now = now
+        self._views = state_view.views
         self._units = {name: view.units for name, view in state_view.drafts.items()}
 
     def read(self) -> Iterator[Operation]:
@@ -60,6 +62,9 @@ class OperationReader:
             operation = self.read_retirement(retirement)
             if operation is not None:
                 yield operation
+        sites = self._repository.sites
+        storages = {name: str(self._state.storage(site.storage)) for name, site in sites.items()}
+        yield from list_tape_operations(self._connection, self._repository, storages, self._views, self._now)
 
     def read_retirement(self, retirement: Retirement) -> Operation | None:
         """What is next for a retirement; None if nothing is left of its data."""
