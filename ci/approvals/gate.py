@@ -71,6 +71,8 @@ class Gate:
         repository: Repository,
         clock: Callable[[], datetime] = tell_time,
         proofs: dict[tuple[str, ...], str] | None = None,
+        *,
+        records: bool = True,
     ) -> None:
         self._project = project
         self._repository = repository
@@ -78,7 +80,7 @@ class Gate:
         self._clock = clock
         self._source: tuple[str | None, Tree] = (None, {})
         self._seen: set[str] = set()
-        self._looked_back = False
+        self._looked_back = not records
         self._proofs = {} if proofs is None else proofs
 
     def verify(self, names: Sequence[str], plan: Plan) -> Mapping[str, str]:

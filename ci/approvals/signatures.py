@@ -12,12 +12,12 @@ from schemas.repository import Repository
 
 
 def find_sign_offs(project: Project, repository: Repository) -> ReadSignOffs:
-    """What reads the committed signatures; where no stage is signed, nothing does."""
+    """What reads the committed signatures; where no stage is signed, nothing does. Nothing is recorded: these verbs only read."""
     if not any(stage.sign for scheme in repository.schemes.values() for stage in scheme.stages):
         return lack_signatures
     from ci.approvals.gate import Gate  # noqa: PLC0415 -- git and cryptography load slowly, and most plans need none
 
-    return Gate(project, repository).open_sign_offs()
+    return Gate(project, repository, records=False).open_sign_offs()
 
 
 def find_criteria(project: Project, repository: Repository) -> FindValidation:

@@ -170,16 +170,26 @@ def count_iteration(name: str, superseded: Mapping[str, Collection[str]], kinds:
 
 
 def read_scheme(name: str, document: Document) -> tuple[Scheme | None, tuple[Finding, ...]]:
-    """The scheme in a document that the schema `scheme/1` has accepted; None with findings."""
+    """The scheme in a document that the schema `scheme/1` has accepted, and the findings on it.
+
+    With findings it is None; but with wrong days alone it is there without them, so that rules find what else is wrong with it.
+    """
     findings = tuple(_check_stages(document)) + tuple(_check_buckets(document))
+    days = tuple(_check_days(document))
     if findings:
-        return None, findings
+        return None, (*findings, *days)
     buckets = tuple(
-        read_value(RunBucket, data, name=key, ranges=parse_ranges(data["ranges"])[0])
+        read_value(RunBucket, _drop_wrong_day(data), name=key, ranges=parse_ranges(data["ranges"])[0])
         for key, data in document.data.get("buckets", {}).items()
     )
-    stages = tuple(_read_stage(key, data) for key, data in document.data["stages"].items())
-    return Scheme(name, document.data["title"], stages, document, buckets), ()
+    stages = tuple(_read_stage(key, _drop_wrong_day(data)) for key, data in document.data["stages"].items())
+    return Scheme(name, document.data["title"], stages, document, buckets), days
+
+
+def _drop_wrong_day(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "due" not in data or is_day(data["due"]):
+        return data
+    return {key: value for key, value in data.items() if key != "due"}
 
 
 def _read_stage(name: str, data: Mapping[str, Any]) -> Stage:
@@ -189,7 +199,7 @@ def _read_stage(name: str, data: Mapping[str, Any]) -> Stage:
 
 
 def _check_stages(document: Document) -> Iterator[Finding]:
-    """Findings on stages that do nothing or several things, on keys of other kinds of stages, and on days."""
+    """Findings on stages that do nothing or several things, and on keys of other kinds of stages."""
     for name, data in document.data["stages"].items():
         path: Path = ("stages", name)
         does = [one for one in DOINGS if one in data]
@@ -208,21 +218,22 @@ def _check_stages(document: Document) -> Iterator[Finding]:
             if owner in data and key not in data:
                 message = f"{name} has {show(owner)}, and no {show(key)}"
                 yield document.report_key(path, "BP207", message, f"add {show(key)}")
-        yield from _check_day(document, (*path, "due"), data)
 
 
-def _check_day(document: Document, path: Path, data: Mapping[str, Any]) -> Iterator[Finding]:
-    if "due" in data and not is_day(data["due"]):
-        message = f"{show(data['due'])} is not a day of the calendar"
-        yield document.report(path, "BP407", message, 'write year, month and day, as in "2019-04-30"')
+def _check_days(document: Document) -> Iterator[Finding]:
+    for key in ("stages", "buckets"):
+        for name, data in document.data.get(key, {}).items():
+            if "due" in data and not is_day(data["due"]):
+                message = f"{show(data['due'])} is not a day of the calendar"
+                hint = 'write year, month and day, as in "2019-04-30"'
+                yield document.report((key, name, "due"), "BP407", message, hint)
 
 
 def _check_buckets(document: Document) -> Iterator[Finding]:
-    """Findings on days, on ranges that cannot be read, and on runs of two buckets."""
+    """Findings on ranges that cannot be read, and on runs of two buckets."""
     seen: list[tuple[str, int, tuple[RunRange, ...]]] = []
     for name, data in document.data.get("buckets", {}).items():
         path: Path = ("buckets", name)
-        yield from _check_day(document, (*path, "due"), data)
         ranges, problems = parse_ranges(data["ranges"])
         for problem in problems:
             place = document.point_into((*path, "ranges"), problem.column)

@@ -172,6 +172,12 @@ def test_stages_in_a_circle_are_told_and_judged_by_nobody(world, capsys):
         assert "stages wait for each other in a circle" in capsys.readouterr().err
 
 
+def test_a_scheme_without_a_stage_is_no_gate_and_its_gates_are_named(world, capsys):
+    assert call(world, "approvals", "--gate", "loop") == Exit.USAGE
+    told = "loop is a scheme; name one of its gates: --gate loop/STAGE, of"
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
 def test_criteria_count_as_they_are_pinned_for_verbs_and_for_turns(tmp_path, monkeypatch, capsys):
     """Who changes the criteria of a checkout opens no gate, and closes none, until administrators have signed them."""
     world = Comparing(tmp_path)

@@ -17,16 +17,19 @@ from ci.approvals import gate
 from ci.approvals.evidence import SIGNATURE, name_revocation, name_statement
 from ci.approvals.gate import Gate
 from ci.approvals.sign_off import assess_sign_off, list_sign_offs, locate_sign_offs
+from ci.approvals.signatures import find_sign_offs
 from ci.changes.gates import classify
 from ci.changes.project import Project
-from reconciler.ledger.schema.decision_tables import trust_roots
+from reconciler.ledger.schema.decision_tables import revocations, trust_roots
 from reconciler.ledger.store.database import opened
 from reconciler.model.launch_permission import MERGED
 from reconciler.model.sign_offs import SignOffMatter, SignOffs
 from reconciler.outside.errors import SourceUnavailable
+from schemas.manifest.scheme import read_scheme
 from schemas.policy.policy import read_policy
 from schemas.policy.roles import Roles
 from schemas.policy.statement import PRODUCE, REVOKE, SIGN_OFF, Statement, read_statement
+from schemas.yaml.document import read_yaml
 from tests.support.inputs.keys import PERSON, write_roles
 from tests.support.worlds.worlds import World
 
@@ -34,6 +37,11 @@ NOW = datetime(2019, 2, 15, 9, 0, tzinfo=UTC)
 GATE = SignOffMatter(
     "gate/proc8/calibrate", {"verdict": "warn"}, ("cdst warns",), ("calibration", "validation")
 )
+SIGNED = b"""\
+schema: scheme/1
+title: One stage that is signed
+stages: {look: {announce: [proc7/reco/mdst], sign: [coordinator]}}
+"""
 CANARY = SignOffMatter("canary/proc7", {"verdict": "warn"}, ("the canary warns",), ("validation",))
 
 
@@ -267,6 +275,26 @@ def test_the_gate_reads_committed_statements_and_remembers_a_revocation(signable
     signable.commit()
     seen = signable.gate().open_sign_offs()(CANARY)
     assert [one.reason for one in seen.void] == ["it was revoked"]
+
+
+def test_a_verb_that_only_reads_records_no_revocation(signable, circle):
+    """A revocation counts for it all the same, as long as it is there."""
+    signing = Signing(circle)
+    since = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    times = {"not_before": since, "not_after": since + timedelta(days=7)}
+    file = signing.sign(CANARY, "validation", **times)
+    signing.revoke(CANARY, "validation", file, **times)
+    for name, content in signing.files.items():
+        (signable.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (signable.root / name).write_bytes(content)
+    signable.commit()
+    scheme = read_scheme("one", read_yaml("productions/schemes/one.yaml", SIGNED)[0])[0]
+    repository = replace(signable.repository(), schemes={"one": scheme})
+    looks = find_sign_offs(Project(signable.root, signable.state), repository)
+    assert [one.reason for one in looks(CANARY).void] == ["it was revoked"]
+    assert signable.rows(revocations, "statement") == []
+    signable.gate().open_sign_offs()(CANARY)
+    assert len(signable.rows(revocations, "statement")) == 1
 
 
 def test_policy_commit_and_ledger_are_read_once_for_all_matters_of_a_plan(signable, circle, monkeypatch):

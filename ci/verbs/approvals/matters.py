@@ -23,7 +23,7 @@ def find_matter(
     """What is declared, the name of what is meant, and of a gate or a canary the evidence as it is now.
 
     Raises:
-        WrongUse: not exactly one of the three is given, or there is no such gate or canary.
+        WrongUse: not exactly one of the three is given, or there is no such gate or canary, or a scheme without a stage is given.
         FoundProblems: there are findings about it.
     """
     given = [one for one in (name, gate, canary) if one is not None]
@@ -49,6 +49,10 @@ def _open_gate(project: Project, gate: str) -> tuple[Repository, str, SignOffMat
         criteria = find_criteria(project, repository)
         judged = judge_stages(connection, repository, scheme, project.state, lack_signatures, criteria)
     known = {one.name_gate().partition("/")[2]: one for one in judged}
+    if not stage:
+        raise WrongUse(
+            f"{name} is a scheme; name one of its gates: --gate {name}/STAGE, of {', '.join(known)}"
+        )
     refuse_unknown_name("gate", stage, known)
     matter = known[stage].matter
     if matter is None:

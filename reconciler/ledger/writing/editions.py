@@ -9,10 +9,11 @@ from hashlib import sha256
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from reconciler.ledger.reading.comparisons import read_comparison
 from reconciler.ledger.reading.editions import list_editions
 from reconciler.ledger.schema.decision_tables import comparisons, editions
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.outside.errors import GuardRefused
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,21 @@ class EditionWriter:
 def keep_comparison(writer: Writer, content: bytes, who: str) -> bool:
     """Keeps the canonical JSON of a comparison for a person; False if the ledger has it already.
 
+    What was kept before and is damaged is written again, with its time.
+
     Raises:
         GuardRefused: another process kept the same one at this moment.
     """
     digest = sha256(content).hexdigest()
-    if writer.find(select(comparisons.c.digest).where(comparisons.c.digest == digest)) is not None:
+    mine = comparisons.c.digest == digest
+    if writer.find(select(comparisons.c.digest).where(mine)) is not None:
+        try:
+            with writer.reading() as connection:
+                read_comparison(connection, digest)
+        except SourceUnavailable:
+            with writer.writing(polling=True) as journal:
+                journal.update(comparisons, mine, {"content": zlib.compress(content)})
+            return True
         return False
     row = {"digest": digest, "content": zlib.compress(content), "who": who, "created": writer.clock.show()}
     try:

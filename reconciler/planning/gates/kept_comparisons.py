@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from reconciler.ledger.reading.comparisons import list_comparisons
 from reconciler.ledger.reading.editions import find_digests
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.gates.dataset_outputs import DatasetOutputs
 from reconciler.planning.gates.evidence import KeptComparison, reaches
 from reconciler.planning.gates.judging import FindValidation
@@ -35,14 +36,19 @@ class ComparisonReader:
     def find(self, stage: Stage, runs: RunSet | None) -> KeptComparison | None:
         """The newest comparison of just what a stage names that is not stale, of runs of the bucket alone; else the newest one.
 
-        So nobody closes a gate who looks at some runs, and keeps what was found there.
+        So nobody closes a gate who looks at some runs, and keeps what was found there. What is older than a comparison that counts
+        is not needed, whether or not it can be read.
 
         Raises:
-            SourceUnavailable: what is compared cannot be read.
+            SourceUnavailable: what is compared cannot be read, or a comparison that may count.
         """
-        newest = None
+        newest, unread = None, None
         for value, created in list_comparisons(self.connection):
-            head = read_head(self.connection, value)
+            try:
+                head = read_head(self.connection, value)
+            except SourceUnavailable as error:  # nobody knows what it is about
+                unread = unread or error
+                continue
             if head is None or head.criteria != stage.by:
                 continue
             if (head.compared.dataset, head.against.dataset) != (*stage.names, stage.against):
@@ -51,9 +57,11 @@ class ComparisonReader:
                 continue
             stale = self._find_stale(stage, head, runs)
             found = KeptComparison(value, head.verdict, created, stale)
-            if stale is None:
+            if stale is None and unread is None:
                 return found
             newest = newest or found
+        if unread is not None:
+            raise unread
         return newest
 
     def _find_stale(self, stage: Stage, head: ComparisonHead, runs: RunSet | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from reconciler.ledger.schema.decision_tables import comparisons
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened
 from reconciler.ledger.writing.editions import EditionWriter
@@ -219,3 +220,32 @@ def test_a_comparison_with_a_stopped_campaign_counts_while_its_newest_versions_a
         connection.execute(update(outputs).where(*again).values(version=2))
     check = world.stages()["check"]
     assert "compares other outputs of proc6/reco/mdst than those that count now" in check.lacks[0].text
+
+
+def test_a_damaged_comparison_hides_only_what_is_older(tmp_path, monkeypatch):
+    """Nobody knows what it is about: it may be a failure. Who compares again goes on, or gets it back."""
+    world = Comparing(tmp_path)
+    world.turn()
+    check = lambda: world.stages()["check"]  # noqa: E731 -- the stage as it is at each moment
+    world.keep("fail", runs="3:1")
+    world.keep(created="2099-01-02T00:00:00Z")
+
+    def damage(created):
+        monkeypatch.setattr(comparison_heads, "_KNOWN", {})
+        with opened(world.state) as engine, engine.begin() as connection:
+            one = comparisons.c.created == created
+            connection.execute(update(comparisons).where(one).values(content=b"damaged"))
+
+    damage("2099-01-01T00:00:00Z")
+    assert check().state is StageState.PASSED
+    damage("2099-01-02T00:00:00Z")
+    assert check().state is StageState.UNKNOWN
+    assert "cannot be read" in check().lacks[0].text
+    assert {one.state for one in world.stages().values()} >= {StageState.PASSED, StageState.WAITING}
+    assert world.keep("warn", created="2099-01-03T00:00:00Z")
+    assert check().state is StageState.HELD
+    damage("2099-01-03T00:00:00Z")
+    assert check().state is StageState.UNKNOWN
+    assert world.keep("warn", created="2099-01-04T00:00:00Z"), "it is written again"
+    assert check().state is StageState.HELD
+    assert not world.keep("warn")
