@@ -13,7 +13,7 @@ from rich.text import Text
 from ci.cli.exits import Exit
 from ci.demo.production_tour import take_production_tour
 from ci.demo.scheme_tour import list_lacking, take_scheme_tour
-from ci.demo.tour import CommandFailed, Tour
+from ci.demo.tour import CommandFailed, Tour, write_pages
 
 PRODUCTION_IDEAS = (
     "  b2prod explain demo/12:3           what run 3 was made of, when, and by which attempts",
@@ -45,12 +45,18 @@ def demo(scheme: bool, keep: bool) -> None:  # noqa: FBT001 -- click hands optio
     try:
         tour.console.print(Text("b2prod: data production, declared and launched from git", style="bold"))
         (take_scheme_tour if scheme else take_production_tour)(tour)
+        first_page = write_pages(tour)
     except CommandFailed as failed:
         tour.say(f"{failed}; the scratch clone is left in {tour.clone}")
         sys.exit(failed.status or 1)
     except KeyboardInterrupt:
         shutil.rmtree(scratch, ignore_errors=True)
         sys.exit(Exit.INTERRUPTED)
+    tour.say(
+        "The pages stay where they are; open this in a browser, and remove the folder when you like:",
+        f"  {first_page}",
+        "",
+    )
     if keep:
         tour.say(
             "The scratch clone is yours; try there, with this environment's b2prod:",

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,3 +98,18 @@ def clone_checkout(tour: Tour) -> bool:
     tour.say("    Not a clone that git can copy; the manifests alone will do.")
     shutil.copytree(CHECKOUT / PRODUCTIONS, tour.clone / PRODUCTIONS, dirs_exist_ok=True)
     return False
+
+
+def write_pages(tour: Tour) -> Path:
+    """Writes the site of what the tour made into a folder that stays, and gives its first page.
+
+    Raises:
+        CommandFailed: it could not be written.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="b2prod-demo-pages-"))
+    tour.step(
+        "What people look at: who must act, which runs are in what state, retention against run. It needs no server."
+    )
+    tour.run(f"b2prod report -o {shlex.quote(str(folder))}")
+    tour.say("")
+    return folder / "index.html"
