@@ -16,6 +16,7 @@ from renderer.identity.payloads import find_payloads
 from schemas.conditions.iov import name_ends
 from schemas.conditions.snapshot import freeze_tag, make_iov
 from schemas.files.canonical import canonical_json
+from schemas.json_schema.validation import load_schema, validate_json
 from schemas.manifest.runs import run_key
 from schemas.manifest.scheme import Calibration
 from tests.support.doubles.caf_reader import start
@@ -152,6 +153,8 @@ def test_its_digest_covers_every_file_and_every_fact(tmp_path):
     told = json.loads(made.files["handover.json"])
     digest = told.pop("digest")
     assert digest == made.digest == sha256(canonical_json(told)).hexdigest()
+    assert validate_json({**told, "digest": digest}, load_schema("handover")) == ()
+    assert validate_json(told, load_schema("handover")) != (), "the digest is part of it"
     assert told["files"] == {
         name: sha256(content).hexdigest() for name, content in made.files.items() if name != "handover.json"
     }

@@ -46,6 +46,7 @@ NOT_DECIDED = {
     "scheme": "when units go, and never what they are; a gate is computed in each turn",
     "template": "part of the tool; what it renders is in the lock",
     "export": "a signed copy of the state, for reading",
+    "handover": "what was handed over; its digest is in what is signed and what comes back",
     "job": "what is launched; written anew from what is decided",
     "plan": "has a digest of its own, and is compared with the plan of the moment",
     "place": "the marker of a folder, held against the ledger",

@@ -8,6 +8,7 @@ from typing import Any
 
 from ci.command_line import run
 from renderer.steering import load_templates
+from schemas.json_schema.validation import load_schema, validate_json
 from tests.support.worlds.worlds import ONE_STEP, World
 
 SCHEME = """\
@@ -51,4 +52,5 @@ class CalibrationWorld(World):
 
     def told(self, name: str = "first") -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.out / name / "handover.json").read_text())
+        assert not validate_json(found, load_schema("handover"))
         return found
