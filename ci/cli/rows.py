@@ -49,6 +49,25 @@ def align_rows(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list
     ]
 
 
+def divide_columns(rows: Sequence[Sequence[str]], width: int) -> list[list[Sequence[str]]]:
+    """Rows of equal lengths as blocks, one below the other, of columns that fit into a width in characters.
+
+    Each block has the first column, which names the rows. A table that is too wide has its last column, the result, in front too.
+    """
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    if sum(widths) - 2 <= width:
+        return [[*rows]]
+    blocks: list[list[int]] = []
+    left = 0
+    for place in (len(widths) - 1, *range(1, len(widths) - 1)):
+        if widths[place] > left:
+            blocks.append([0])
+            left = width + 2 - widths[0]
+        blocks[-1].append(place)
+        left -= widths[place]
+    return [[[row[place] for place in block] for row in rows] for block in blocks]
+
+
 def print_lines(rows: Sequence[Sequence[str]]) -> None:
     """Writes rows to stdout as aligned lines of any width, for more rows than a table can hold."""
     print_data("".join(f"{line}\n" for line in align_rows(rows)))

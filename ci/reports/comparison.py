@@ -10,7 +10,7 @@ from typing import Any
 
 from ci.cli.console import limit_lines
 from ci.cli.markdown import code, escape, fold, table
-from ci.cli.rows import align_rows
+from ci.cli.rows import align_rows, divide_columns
 from reconciler.validation.results import ValidationVerdict
 from schemas.manifest.runs import format_runs, parse_runs
 from schemas.skims.quantity import EXPERT
@@ -21,6 +21,9 @@ _OPEN = 10
 """A longer table is folded in Markdown."""
 _RANGES = 20
 """The largest number of run ranges in a line."""
+
+_WIDTH = 100
+"""The width of tables as text, in characters; what does not fit goes below."""
 
 _COLUMNS = (
     *(
@@ -58,8 +61,10 @@ def format_comparison(told: Mapping[str, Any], digest: str, shown_to: str = EXPE
     lines += align_rows([columns, *([one[name] for name in columns] for one in told["results"])])
     for result in told["results"]:
         if rows := _list_rows(told, result, shown_to):
-            shown = limit_lines(align_rows(rows), _ROWS + 1, "; --json has all")
-            lines += ["", f"{result['check']}:", *(f"  {line}" for line in shown)]
+            lines += ["", f"{result['check']}:"]
+            for number, block in enumerate(divide_columns(rows, _WIDTH - 2)):
+                shown = limit_lines(align_rows(block), _ROWS + 1, "; --json has all")
+                lines += [*([""] if number else []), *(f"  {line}" for line in shown)]
     return "".join(f"{line}\n" for line in [*lines, "", _tell_origin(told, digest)])
 
 

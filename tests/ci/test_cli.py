@@ -8,8 +8,11 @@ import sys
 
 import pytest
 import rich_click as click
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ci.cli.exits import Exit
+from ci.cli.rows import align_rows, divide_columns
 from ci.command_line import b2prod, run
 from ci.reports.plan import format_markdown
 from ci.verbs import load_verb
@@ -222,3 +225,15 @@ def test_a_renamed_step_keeps_its_retention(tmp_path, capsys):
     world.change(("  reco:", "  again:"))
     assert world.summary() == {"done": 2}
     assert before == (run(["--root", str(tmp_path), "retention", "proc7", "--json"]), capsys.readouterr().out)
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=12), st.integers(60, 100))
+def test_a_table_that_is_too_wide_goes_on_below_with_its_first_column(sizes, width):
+    rows = [[f"{place:x}".ljust(size, "x") for place, size in enumerate(sizes)] for _ in range(2)]
+    blocks = divide_columns(rows, width)
+    assert all(len(line) <= width for block in blocks for line in align_rows(block))
+    shown = [cell for block in blocks for cell in block[0][1:]]
+    assert sorted([rows[0][0], *shown]) == sorted(rows[0])
+    assert {block[0][0] for block in blocks} == {rows[0][0]}
+    assert (len(blocks) == 1) == (len(align_rows(rows)[0]) <= width)
+    assert len(blocks) == 1 or blocks[0][0][1] == rows[0][-1], "the result is in front"
