@@ -1,4 +1,4 @@
-"""Access to GitLab and GitHub by their APIs: our comment on a request, which is edited in place, and issues."""
+"""Access to GitLab and GitHub by their APIs: our comment on a request, which is edited in place, issues and releases."""
 
 from __future__ import annotations
 
@@ -77,6 +77,10 @@ class Forge:
     """The key of an issue's text."""
     page: str
     """The key of an issue's address for people."""
+    release: str
+    """The path of the release of a tag, below its project's."""
+    commit: str
+    """The key that says of what a new release makes its tag."""
 
     def __init__(self, place: ForgePlace, token: str, pause: Callable[[float], None] = time.sleep) -> None:
         try:
@@ -112,6 +116,52 @@ class Forge:
         """
         where = f"the project {self.place.project} at {self.place.address}"
         return self._insist(where, "open issues in", lambda: self._find_or_open(title, text, marker))
+
+    def find_release(self, tag: str, text: str) -> str | None:
+        """The address for people of the release of a tag, which has this text; None if the tag has none.
+
+        Raises:
+            WrongUse: the release has another text, or the forge refuses the token.
+            SourceUnavailable: the forge does not answer, or not as its API says.
+        """
+        return self._insist(self._where(tag), "read", lambda: self._find_release(tag, text)) or None
+
+    def open_release(self, tag: str, title: str, text: str, branch: str) -> str:
+        """Opens a release of a tag, which is made of a branch if it is not there. Returns its address for people.
+
+        It is tried again if that may help. If it was opened and the answer was lost, it is found.
+
+        Raises:
+            WrongUse: the release has another text, or the forge refuses the token, or has no such project or branch.
+            SourceUnavailable: the forge does not answer, or not as its API says.
+        """
+
+        def work() -> str:
+            about = {"tag_name": tag, "name": title, self.text: text, self.commit: branch}
+            if not (found := self._find_release(tag, text)):
+                self.ask("POST", f"{self.path}/releases", about)
+                found = self._find_release(tag, text)
+            return found
+
+        found = self._insist(self._where(tag), "open", work)
+        if not found:
+            raise SourceUnavailable(f"{self.place.address} took the release {tag}, and does not show it")
+        return found
+
+    def _where(self, tag: str) -> str:
+        return f"the release {tag} of {self.place.project} at {self.place.address}"
+
+    def _find_release(self, tag: str, text: str) -> str:
+        """The address of a release; empty if there is none. Forges change blanks and ends of lines of a text."""
+        try:
+            found = self.ask("GET", self.path + self.release.format(tag=quote(tag, safe=""))).read_json()
+        except Answered as answer:
+            if answer.status != 404:
+                raise
+            return ""
+        if str(found[self.text] or "").split() != text.split():
+            raise WrongUse(f"{self._where(tag)} has another text; it stays as it is")
+        return str(found[self.page] if self.page in found else found["_links"]["self"])
 
     def _insist(self, where: str, may: str, work: Callable[[], str]) -> str:
         """What `work` returns, tried again where that may help; `may` says what the token must be allowed to do."""
@@ -220,6 +270,7 @@ class GitLab(Forge):
     comments = "/merge_requests/{number}/notes"
     comment = comments + "/{id}"
     text, page = "description", "web_url"
+    release, commit = "/releases/{tag}", "ref"
 
 
 class GitHub(Forge):
@@ -232,6 +283,7 @@ class GitHub(Forge):
     projects, safe = "/repos", "/"
     comments, comment = "/issues/{number}/comments", "/issues/comments/{id}"
     text, page = "body", "html_url"
+    release, commit = "/releases/tags/{tag}", "target_commitish"
 
 
 def _find_message(answer: Answer) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "glpat-0123456789"
 ME = "b2prod-robot"
@@ -19,8 +19,10 @@ class FakeForge:
         self.kind = kind
         self.comments: list[dict] = []
         self.issues: list[dict] = []
+        self.releases: dict[str, dict] = {}
         self.failing: list[int] = []
         self.seen: list[tuple[str, str]] = []
+        self.silent = False  # whether the answer to a new release is lost
         self.page = 3  # fewer than asked for, to catch clients that read one page only
         self.name_is_secret = False
         self.link_to: str | None = None  # the target of page links, if another server
@@ -93,6 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(200, comment)
         elif re.fullmatch(r"/api/v4/projects/[^/]+/issues|/repos/belle2/productions/issues", parts.path):
             self.handle_issues(forge, parse_qs(parts.query), sent)
+        elif found := re.fullmatch(
+            r"/api/v4/projects/[^/]+/releases(?:/([^/]+))?|/repos/belle2/productions/releases(?:/tags/([^/]+))?",
+            parts.path,
+        ):
+            self.handle_releases(forge, unquote(found[1] or found[2] or ""), sent)
         elif parts.path == "/repos/belle2/productions/issues/7":
             url = f"{forge.address}{parts.path}"
             self.reply(200, {"number": 7, "url": url, "comments_url": f"{url}/comments"})
@@ -106,6 +113,25 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             assert query["state"] == ["all"]
             self.reply_page(forge, query, forge.issues)
+
+    def handle_releases(self, forge, tag, sent):
+        if self.command == "POST":
+            name = sent["tag_name"]
+            if name in forge.releases:
+                self.reply(409, {"message": "Release already exists"})
+                return
+            page = f"{forge.address}/belle2/productions/-/releases/{name}"
+            links = {"_links": {"self": page}} if forge.kind == "gitlab" else {"html_url": page}
+            forge.releases[name] = {**sent, **links}
+            if forge.silent:
+                self.close_connection = True
+                self.connection.close()
+                return
+            self.reply(201, forge.releases[name])
+        elif tag in forge.releases:
+            self.reply(200, forge.releases[tag])
+        else:
+            self.reply(404, {"message": "404 Not Found"})
 
     def handle_comments(self, forge, query, sent):
         if self.command == "POST":
