@@ -279,6 +279,8 @@ def _format_unit(unit: dict[str, Any], site: str) -> str:
         payloads = f"  payloads {item['conditions'][:16]}…" if item["conditions"] else ""
         lines.append(f"    input {item['input'][:16]}…{payloads}")
         lines += [f"    file {file['path']} ({_describe_file(file)})" for file in item["files"]]
+        for one in item["copies"]:
+            lines.append(f"    {'on' if one['there'] else 'not on'} {one['kind']}, seen {one['verified']}")
         for key, told in item["record"].items():
             lines += [f"    {_RECORDED[key].format(name, said)}" for name, said in told.items()]
         lines += [f"    known to {one['catalogue']} as {one['name']}" for one in item["registered"]]

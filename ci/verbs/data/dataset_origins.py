@@ -10,7 +10,7 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.changes.project import Project, pass_project
-from ci.cli.console import print_data, print_json
+from ci.cli.console import count_things, print_data, print_json
 from ci.cli.exits import Exit, WrongUse
 from ci.cli.options import read_runs, writes_json
 from ci.cli.rows import print_lines
@@ -33,6 +33,7 @@ from reconciler.datasets.comparison import compare_datasets
 from reconciler.datasets.contents import RunContent, is_registered
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import count_runs, read_frozen
+from reconciler.datasets.operations.tape_copies import count_copies
 from reconciler.datasets.parts import stream_part_runs
 from reconciler.datasets.provenance import (
     find_sources,
@@ -79,6 +80,7 @@ def show(project: Project, name: str, statistics: bool, as_json: bool) -> None:
             told = _tell_edition(connection, edition)
         else:
             told = _tell(connection, repository, parsed, project.state)
+            told["copies"] = _tell_copies(connection, parsed)
             editions = {
                 one: count_runs(connection, one.digest) for one in list_editions(connection, parsed.dataset)
             }
@@ -169,6 +171,14 @@ def _tell(connection: Connection, repository: Repository, name: DatasetName, sta
         told["lock"] = None if lock is None else {"generation": lock.generation, "digest": lock.digest()}
     told["approvals"] = list_approvals(connection, name)
     return told
+
+
+def _tell_copies(connection: Connection, name: DatasetName) -> dict[str, Any]:
+    """Where the outputs of a dataset lie, if any was moved: how many are on disk and on tape, and since when this is known."""
+    return {
+        kind.value: f"{count_things(one.outputs, 'output')}{f', read back since {one.verified}' if one.verified else ''}"
+        for kind, one in count_copies(connection, name).items()
+    }
 
 
 def _tell_edition(connection: Connection, edition: StoredEdition) -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sqlalchemy import CompoundSelect, Connection, and_, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, and_, func, select
 
 from reconciler.ledger.schema.operation_tables import copies, operation_items, operations
 from reconciler.ledger.schema.tables import outputs
 from reconciler.model.operations import CopyKind, OperationKind, OperationState
 from reconciler.model.states import OutputState
+from schemas.manifest.dataset import DatasetName
 
 
 def list_released(connection: Connection, storage: str | None = None) -> dict[str, int]:
     """The produced outputs that lie on tape alone: fingerprint, in hexadecimal digits, → number; of one storage, or of all."""
     query = select(outputs.c.fingerprint, outputs.c.id).where(
-        outputs.c.id.in_(_choose_released()), outputs.c.state == OutputState.PRODUCED
+        outputs.c.id.in_(choose_released()), outputs.c.state == OutputState.PRODUCED
     )
     if storage is not None:
         query = query.where(outputs.c.storage == storage)
@@ -24,10 +25,35 @@ def list_released(connection: Connection, storage: str | None = None) -> dict[st
     }
 
 
-def find_released(connection: Connection, numbers: Iterable[int]) -> set[int]:
-    """Those of some produced outputs that lie on tape alone."""
-    wanted = {*numbers}
-    return wanted.intersection(list_released(connection).values()) if wanted else set()
+@dataclass(frozen=True, slots=True)
+class CopyCount:
+    """How many outputs of a dataset have a copy of a kind, and when the one that was read back longest ago was; None if unknown."""
+
+    outputs: int
+    verified: str | None
+
+
+def count_copies(connection: Connection, name: DatasetName) -> dict[CopyKind, CopyCount]:
+    """Where the produced outputs of a dataset lie; empty if none of them was ever moved or copied."""
+    mine = (*belongs_to_dataset(name), outputs.c.state == OutputState.PRODUCED)
+    query = select(copies.c.kind, copies.c.there, func.count(), func.min(copies.c.verified))
+    query = query.join(outputs, outputs.c.id == copies.c.output).where(*mine)
+    rows = connection.execute(query.group_by(copies.c.kind, copies.c.there)).all()
+    if not rows:
+        return {}
+    found = {CopyKind(kind): CopyCount(count, since) for kind, there, count, since in rows if there}
+    whole = connection.execute(select(func.count()).select_from(outputs).where(*mine)).scalar_one()
+    gone = sum(count for kind, there, count, _ in rows if kind == CopyKind.DISK and not there)
+    return {**found, CopyKind.DISK: CopyCount(whole - gone, None)}
+
+
+def belongs_to_dataset(name: DatasetName) -> tuple[ColumnElement[bool], ...]:
+    """Conditions: an output is of a dataset."""
+    return (
+        outputs.c.campaign == name.campaign,
+        outputs.c.step == name.step,
+        outputs.c.output == name.output,
+    )
 
 
 def list_refused(connection: Connection, kind: OperationKind, since: str) -> dict[int, str]:
@@ -56,7 +82,7 @@ def list_ended_items(connection: Connection, operation: int) -> set[int]:
     return {*connection.scalars(select(operation_items.c.output).where(here))}
 
 
-def _choose_released() -> CompoundSelect[int]:
+def choose_released() -> CompoundSelect[int]:
     """A query of the outputs that have no copy on disk, or whose copy there is just being removed."""
     away = select(copies.c.output).where(copies.c.kind == CopyKind.DISK, copies.c.there.is_(False))
     leaving = (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, insert, select, update
 
+from reconciler.datasets.operations.tape_copies import choose_released
 from reconciler.datasets.verification.file_check import Depth, FileFlaw, Published, Trouble
 from reconciler.datasets.verification.file_pool import Look, look
 from reconciler.ledger.schema.rows import divide
@@ -24,12 +25,12 @@ from schemas.manifest.runs import run_key
 
 
 def list_published(connection: Connection, campaign: str) -> Iterator[tuple[bytes, Published]]:
-    """Yields the published files of a campaign, each with its output's fingerprint."""
+    """Yields the published files of a campaign that are on disk, each with its output's fingerprint."""
     return _list_published(connection, outputs.c.campaign == campaign)
 
 
 def list_files_of(connection: Connection, numbers: Iterable[int]) -> Iterator[Published]:
-    """Yields the published files of the outputs with these numbers, whoever made them."""
+    """Yields the published files on disk of the outputs with these numbers, whoever made them."""
     for part in divide(sorted(numbers)):
         yield from (file for _, file in _list_published(connection, outputs.c.id.in_(part)))
 
@@ -45,7 +46,7 @@ def _list_published(connection: Connection, chosen: ColumnElement[bool]) -> Iter
         .join(products, products.c.output == outputs.c.id)
         .join(recipes, recipes.c.id == outputs.c.recipe)
         .outerjoin(runs, and_(runs.c.experiment == outputs.c.experiment, runs.c.run == outputs.c.run))
-        .where(chosen, outputs.c.state == OutputState.PRODUCED)
+        .where(chosen, outputs.c.state == OutputState.PRODUCED, outputs.c.id.not_in(choose_released()))
         .order_by(outputs.c.id, products.c.path)
     )
     read_recipe = cache(json.loads)

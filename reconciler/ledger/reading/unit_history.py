@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
+from reconciler.ledger.schema.operation_tables import copies
 from reconciler.ledger.schema.tables import (
     UNIT_ATTEMPTS,
     attempts,
@@ -69,6 +70,9 @@ def list_attempts(connection: Connection, campaign: str, step: str, key: int) ->
 _SAME = ("input", "conditions", "produced", "events_read", "events")
 """The columns of an output that are shown unchanged, after its recipe."""
 
+_COPIES = select(copies.c.kind, copies.c.there, copies.c.verified).order_by(copies.c.kind)
+"""A query of where copies of outputs lie, as far as any was moved."""
+
 _TOLD = ("name", "state", "begun", "ended", "reason", "reference", "place", "events_read", *USAGE, "kept")
 """The columns of an attempt that are shown."""
 
@@ -103,6 +107,10 @@ def explain_unit(connection: Connection, campaign: str, step: str, key: int) -> 
                 "files": [
                     {**file, "path": os.path.join(row.storage, row.folder, file["path"])}
                     for file in connection.execute(made).mappings()
+                ],
+                "copies": [
+                    dict(one)
+                    for one in connection.execute(_COPIES.where(copies.c.output == row.id)).mappings()
                 ],
                 "record": _read_record(connection, row.intent),
                 "registered": [

@@ -363,6 +363,9 @@ class Refusing:
     def find_sites(self, repository):
         return repository.sites
 
+    def find_retention(self, repository):
+        return repository.retention
+
     def find_validation(self, repository, name):
         return repository.validations.get(name)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from ci.cli.exits import Exit
+from ci.command_line import run as call
 from reconciler.datasets.operations.protecting import ProtectionWriter
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.outside.clock import CLOCK
 from reconciler.planning.operations.reading import add_operations
 from reconciler.planning.views import read_state_view
+from renderer.steering import load_templates
 from tests.support.worlds.taped_world import SAMPLED, TapedWorld
 from tests.support.worlds.worlds import CAMPAIGN, WHO
 
@@ -161,6 +166,26 @@ def test_what_does_not_come_back_as_it_was_is_not_used(tmp_path, behaviour):
         assert world.turn().submitted == 0
     assert world.on_disk("proc7") == []
     assert not [*(world.state.storage("data") / ".b2prod-recall").rglob("*.root")]
+
+
+def test_show_and_explain_tell_where_copies_lie_and_nothing_is_taken_for_lost(tmp_path, capsys):
+    world = TapedWorld(tmp_path)
+    world.validate()
+    world.turn()
+    world.turn()
+    assert world.on_disk("proc7") == []
+    own, world.templates = world.templates, load_templates()
+    assert call(["--root", str(tmp_path), "dataset", "show", "proc7/reco/mdst"]) == Exit.FINE
+    told = capsys.readouterr().out
+    assert re.search(r"copies +disk: 0 outputs\n", told), told
+    assert re.search(r"copies +tape: 2 outputs, read back since 2", told), told
+    assert call(["--root", str(tmp_path), "explain", "proc7/reco/3:1"]) == Exit.FINE
+    told = capsys.readouterr().out
+    assert "    not on disk, seen 2" in told
+    assert "    on tape, seen 2" in told
+    world.templates = own
+    world.change(("state: stopped\n", ""))  # it is live again, and the storage is looked at
+    assert world.groups(refresh=True) == []
 
 
 def test_the_plan_shows_what_goes_where_and_why(tmp_path):

@@ -104,6 +104,9 @@ class Approvals:
     def find_sites(self, repository: Any) -> Mapping[str, Any]:
         return repository.sites
 
+    def find_retention(self, repository: Any) -> Any:
+        return repository.retention
+
     def find_validation(self, repository: Any, name: str) -> Any:
         return repository.validations.get(name)
 
