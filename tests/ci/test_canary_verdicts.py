@@ -146,6 +146,10 @@ def test_a_degradation_is_stopped_before_the_full_run_and_a_mended_campaign_foll
     assert len(world.made) == 1, "nothing but the canary"
     (reason,) = world.pauses
     assert "its canary of 1 runs failed: eight/skims/many, run_retention" in reason
+    code, _, told = call("plan", "eight")
+    assert code == Exit.FINE
+    assert "eight: its new units do not begin yet, campaign:eight is paused since" in " ".join(told.split())
+    assert reason in " ".join(told.split()), "a plan names the canary that holds them"
     digest = reason.split("b2prod compare ")[1].split("`")[0]
     with reading(world.ledger) as connection:
         kept = json.loads(read_comparison(connection, digest))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from ci.approvals.root import find_pinned_retention
 from ci.approvals.signatures import find_criteria, find_sign_offs
 from ci.changes.campaign_faults import load_launchable
 from ci.changes.project import Project, passes_project
@@ -20,8 +19,9 @@ from ci.cli.options import FILE
 from ci.reports.plan import format_markdown, format_plan
 from reconciler.ledger.reading.observation import list_campaigns
 from reconciler.ledger.store.database import reading
+from reconciler.ledger.writing.pauses import find_pause, read_pauses
 from reconciler.model.plan import Plan
-from reconciler.model.states import PlanAction
+from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.clock import CLOCK
 from reconciler.planning.operations.reading import add_operations
 from reconciler.planning.views import StateView, read_state_view
@@ -71,9 +71,12 @@ def plan(
             find_validation=criteria,
         )
         if not names:
+            from ci.approvals.root import find_pinned_retention  # noqa: PLC0415 -- cryptography loads slowly
+
             retained = replace(repository, retention=find_pinned_retention(project))
             state_view = add_operations(connection, retained, state, state_view, CLOCK.show())
         known = {*repository.campaigns, *choice.wrong}
+        paused = read_pauses(connection)
         orphans = [name for name in list_campaigns(connection) if name not in known]
     stored = store_plan(state_view.plan, project.origin)
     if output is not None:
@@ -91,6 +94,11 @@ def plan(
         print_data(format_plan(state_view.plan, state_view.drift, follow if project.origin is None else ""))
     if project.origin is not None:
         say(project.origin.describe())
+    for view in state_view.views:
+        pause = find_pause(paused, view.campaign.name, view.campaign.site)
+        if pause is not None and view.plan.count(*MAKING):
+            since = f"{pause.scope} is paused since {pause.since} by {pause.who}"
+            say(f"{view.campaign.name}: its new units do not begin yet, {since}: {pause.reason}")
     if orphans and not names:
         hint = "bring the folder back; a campaign ends with `state: stopped`, its data with a retirement"
         message = "the folder is gone, but what the campaign produced exists; nothing of it was touched"
