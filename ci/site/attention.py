@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from ci.cli.console import count_things
 from ci.site.campaigns import CampaignContent
-from ci.site.failures import FailureGroup
+from ci.site.failures import FailureGroup, choose_stretch
 from reconciler.ledger.writing.pauses import Pause
 from reconciler.model.plan import Group
 from reconciler.model.states import PauseKind, PlanAction
@@ -43,6 +44,8 @@ class AttentionItem:
     since: str = ""
     command: str = ""
     campaign: str = ""
+    page: str = ""
+    """The page of the site that shows its runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +137,13 @@ def _tell_group(name: str, group: Group, failures: Sequence[FailureGroup]) -> At
     alike = [one for one in failures if (one.campaign, one.step) == (name, group.step) and runs & {*one.runs}]
     since = min((one.first for one in alike if one.first), default="")
     listed = format_runs(group.runs, most=_RANGES)
-    count = f"{len(group.runs):,} {'unit' if len(group.runs) == 1 else 'units'}"
-    what = f"{group.step}: {count} {group.action.word} ({listed}): {group.reason}"
-    command = f"b2prod retry {name}/{group.step} --reason …"
-    if group.action is PlanAction.UNKNOWN:
-        command = f"b2prod plan {name}"
-    return AttentionItem(URGENT, name, what, SHIFTER, since, command, name)
+    unknown = group.action is PlanAction.UNKNOWN
+    state = "unknown" if unknown else "in quarantine"
+    what = f"{group.step}: {count_things(len(group.runs), 'unit')} {state} ({listed}): {group.reason}"
+    stretch = choose_stretch(name, group.step, group.runs)
+    command = f"b2prod plan {name}" if unknown else f"b2prod retry {stretch} --reason …"
+    page = f"runs/index.html#campaign={name}&state={'?' if unknown else 'q'}"
+    return AttentionItem(URGENT, name, what, SHIFTER, since, command, name, page)
 
 
 def _tell_source(one: SourceRecord) -> AttentionItem:

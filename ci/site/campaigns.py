@@ -15,7 +15,7 @@ from reconciler.ledger.reading.observation import list_begun
 from reconciler.ledger.reading.progress import read_progress
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State
-from reconciler.ledger.writing.pauses import Pause
+from reconciler.ledger.writing.pauses import Pause, find_pause
 from reconciler.model.states import OutputState, PlanAction
 from reconciler.monitoring.health import HealthStatus, judge_campaign, judge_ending
 from reconciler.outside.defects import note_defect
@@ -28,6 +28,7 @@ from schemas.repository import Repository
 
 RECENT = timedelta(hours=24)
 """The rate of a campaign is that of this time, or of the time since its first unit in it."""
+_STUCK = (PlanAction.BLOCKED, PlanAction.QUARANTINED, PlanAction.UNKNOWN)
 SHORTEST = timedelta(minutes=10)
 """A shorter time says nothing about a rate."""
 
@@ -42,14 +43,22 @@ class StepRow:
     others: Mapping[str, int]
 
     @property
-    def left(self) -> int | None:
-        """How many units are not done."""
-        return None if self.units is None else self.units - self.done
+    def stuck(self) -> int:
+        """How many units wait for a person."""
+        return sum(self.others.get(action.word, 0) for action in _STUCK)
+
+    @property
+    def going(self) -> int:
+        """How many units are not done and will be made without a person."""
+        return 0 if self.units is None else self.units - self.done - self.stuck
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many units a campaign makes in an hour, and when its last one was made; and when the others will be made at this rate."""
+    """How many units a campaign makes in an hour, when its last one was made, and when the others will be made at this rate.
+
+    `end` is for those that wait for nobody; None if there are none, or the campaign is paused.
+    """
 
     rate: float
     last: str
@@ -85,9 +94,10 @@ class CampaignContent:
         """The units that are done."""
         return sum(one.done for one in self.steps)
 
-    def count(self, *actions: PlanAction) -> int:
-        """The units with one of these actions."""
-        return sum(one.others.get(action.word, 0) for one in self.steps for action in actions)
+    @property
+    def stuck(self) -> int:
+        """The units that wait for a person."""
+        return sum(one.stuck for one in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +142,14 @@ class CampaignReader:
             statuses = judge_campaign(self.connection, view, self.paused, self.now)
             return CampaignContent(
                 *(name, state, campaign, steps, statuses, wrong),
-                *(self._tell_pace(steps, made), view, production, tell_planned(view)),
+                *(self._tell_pace(steps, made, view), view, production, tell_planned(view)),
             )
         steps = tuple(self._count_recorded(name, production))
         statuses = judge_ending(self.connection, name, self.now)
         states = None if production is None else tell_ended(production)
         return CampaignContent(
             *(name, state, campaign, steps, statuses, wrong),
-            *(self._tell_pace((), made), None, production, states),
+            *(self._tell_pace((), made, None), None, production, states),
         )
 
     def _without_live(self, name: str) -> Repository:
@@ -179,14 +189,17 @@ class CampaignReader:
             found[campaign] = (count + 1, min(first, time), max(last, time))
         return found
 
-    def _tell_pace(self, steps: Iterable[StepRow], made: tuple[int, str, str] | None) -> Pace | None:
+    def _tell_pace(
+        self, steps: Iterable[StepRow], made: tuple[int, str, str] | None, view: View | None
+    ) -> Pace | None:
         if made is None:
             return None
         count, first, last = made
         took = max(self.moment - read_time(first), SHORTEST)
         rate = count / (took / timedelta(hours=1))
-        left = sum(one.left or 0 for one in steps)
-        end = format_time(self.moment + timedelta(hours=left / rate)) if left else None
+        going = sum(one.going for one in steps)
+        paused = view is not None and find_pause(self.paused, view.campaign.name, view.campaign.site)
+        end = format_time(self.moment + timedelta(hours=going / rate)) if going and not paused else None
         return Pace(rate, last, end)
 
 

@@ -52,14 +52,19 @@ class FailureGroup:
     @property
     def stretch(self) -> str:
         """The units for a command: with runs if they are not too many for a line."""
-        runs = format_runs(self.runs)
-        place = f"{self.campaign}/{self.step}"
-        return f"{place}/{runs}" if " " not in runs and len(runs) < _LONGEST else place
+        return choose_stretch(self.campaign, self.step, self.runs)
 
     @property
     def unit(self) -> str:
         """The unit that failed last."""
         return f"{self.campaign}/{self.step}/{format_run(self.newest)}"
+
+
+def choose_stretch(campaign: str, step: str, keys: Sequence[int]) -> str:
+    """Units for a command: runs of a step, or the whole step if the runs are too many for a line."""
+    runs = format_runs(keys)
+    place = f"{campaign}/{step}"
+    return f"{place}/{runs}" if " " not in runs and len(runs) < _LONGEST else place
 
 
 def read_failures(connection: Connection) -> tuple[FailureGroup, ...]:

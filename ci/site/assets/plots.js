@@ -59,21 +59,42 @@ document.addEventListener("DOMContentLoaded", () => {
     plot.root.querySelector("canvas").setAttribute("aria-label", element.querySelector("figcaption").textContent);
     plots.push([element, plot]);
   }
+  /** A figure for a talk: black on white, every number in it from the data, as SVG. */
   function saveFigure(element) {
-    const plot = plots.findLast(([one]) => one === element)[1];
-    const source = plot.root.querySelector("canvas");
-    const canvas = make("canvas", {});
-    const room = 34 * devicePixelRatio;
-    canvas.width = source.width;
-    canvas.height = source.height + room;
-    const context = canvas.getContext("2d");
-    context.fillStyle = color("--card");
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.fillStyle = color("--ink");
-    context.font = `600 ${13 * devicePixelRatio}px system-ui`;
-    context.fillText(element.querySelector("figcaption").textContent, 10 * devicePixelRatio, 20 * devicePixelRatio);
-    context.drawImage(source, 0, room);
-    canvas.toBlob((blob) => save(`${element.dataset.name}.png`, blob), "image/png");
+    const data = find(element), kind = element.dataset.plot;
+    const [wide, high, left, right, top, bottom] = [880, 480, 84, 24, 44, 58];
+    const most = kind === "luminosity" ? Math.max(...data.sum) : 0;
+    const [unit, size] = most >= 1e6 ? ["fb⁻¹", 1e6] : most >= 1e3 ? ["pb⁻¹", 1e3] : ["nb⁻¹", 1];
+    const values = kind === "luminosity" ? data.sum.map((one) => one / size) : data.rate.map((one) => 100 * one);
+    const ends = kind === "luminosity" ? null : [data.low, data.high].map((column) => column.map((one) => 100 * one));
+    const lowest = kind === "luminosity" ? 0 : Math.min(...ends[0]), highest = kind === "luminosity" ? Math.max(...values) : Math.max(...ends[1]);
+    const room = (highest - lowest || 1) * 0.06;
+    const [floor, ceiling] = [Math.max(0, lowest - (kind === "luminosity" ? 0 : room)), highest + room];
+    const x = (place) => left + (wide - left - right) * (values.length === 1 ? 0.5 : place / (values.length - 1));
+    const y = (value) => high - bottom - (high - top - bottom) * (value - floor) / (ceiling - floor);
+    const escape = (text) => String(text).replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+    const near = (number) => Math.round(number * 100) / 100;
+    const rough = (ceiling - floor) / 6, power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((one) => one * power >= rough);
+    const parts = [];
+    const write = (text, at, down, more = "") => parts.push(`<text x="${near(at)}" y="${near(down)}" ${more}>${escape(text)}</text>`);
+    for (let value = Math.ceil(floor / step) * step; value <= ceiling; value += step) {
+      parts.push(`<line x1="${left}" x2="${wide - right}" y1="${near(y(value))}" y2="${near(y(value))}" stroke="#ddd"/>`);
+      write(Number(value.toPrecision(6)), left - 8, y(value) + 5, 'text-anchor="end"');
+    }
+    const every = Math.max(1, Math.ceil(values.length / 8));
+    for (let place = 0; place < values.length; place += every) {
+      parts.push(`<line x1="${near(x(place))}" x2="${near(x(place))}" y1="${high - bottom}" y2="${high - bottom + 6}" stroke="#000"/>`);
+      write(data.runs[place], x(place), high - bottom + 22, 'text-anchor="middle"');
+    }
+    if (kind === "luminosity") parts.push(`<polyline fill="none" stroke="#0b5cad" stroke-width="2" points="${values.map((one, place) => `${near(x(place))},${near(y(one))}`).join(" ")}"/>`);
+    else values.forEach((one, place) => parts.push(`<line x1="${near(x(place))}" x2="${near(x(place))}" y1="${near(y(ends[0][place]))}" y2="${near(y(ends[1][place]))}" stroke="#0b5cad"/><circle cx="${near(x(place))}" cy="${near(y(one))}" r="3" fill="#0b5cad"/>`));
+    parts.push(`<path d="M${left} ${top}V${high - bottom}H${wide - right}" fill="none" stroke="#000"/>`);
+    write(element.querySelector("figcaption").textContent, left, 26, 'font-weight="600"');
+    write("run", wide - right, high - 12, 'text-anchor="end"');
+    write(kind === "luminosity" ? `∫L dt / ${unit}` : "retention / %", 20, top, `text-anchor="end" transform="rotate(-90 20 ${top})"`);
+    write(`b2prod, state of ${get("site").moment}`, left, high - 12, 'fill="#666" font-size="12"');
+    save(`${element.dataset.name}.svg`, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${wide} ${high}" font-family="Helvetica, Arial, sans-serif" font-size="14"><rect width="${wide}" height="${high}" fill="#fff"/>${parts.join("")}</svg>\n`, "image/svg+xml");
   }
   function saveData(element) {
     const data = find(element);
@@ -84,7 +105,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const all = [...document.querySelectorAll("figure.plot")];
   all.forEach((element) => {
     const tools = make("div", { class: "tools" });
-    [["Figure (PNG)", saveFigure], ["Data (CSV)", saveData]].forEach(([title, work]) => {
+    [["Figure (SVG)", saveFigure], ["Data (CSV)", saveData]].forEach(([title, work]) => {
       const button = make("button", { type: "button" }, title);
       button.addEventListener("click", () => work(element));
       tools.append(button);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -117,8 +118,8 @@ def test_the_shift_page_says_whose_move_it_is_and_what_helps(browser, site):
         assert HOSTILE in pause
         assert "shifter@example.org" in pause
         assert "b2prod resume campaign:proc7" in pause
-        quarantined = next(one for one in cards if "1 unit quarantined (3:3)" in one)
-        assert "b2prod retry proc7/reco --reason" in quarantined
+        quarantined = next(one for one in cards if "1 unit in quarantine (3:3)" in one)
+        assert "b2prod retry proc7/reco/3:3 --reason" in quarantined
         failed = next(one for one in cards if "b2prod logs proc7/reco/3:3" in one)
         assert LINE in failed
         assert "b2prod retry proc7/reco/3:3" in failed
@@ -126,6 +127,10 @@ def test_the_shift_page_says_whose_move_it_is_and_what_helps(browser, site):
         assert "proc7" in row
         assert "2 done" in row
         assert "1 in quarantine" in row
+        assert "not before a person acts" in row
+        tab.click("text=its runs")
+        tab.wait_for_selector("#body a")
+        assert list_runs(tab) == ["3:3"]
 
 
 def test_runs_are_searched_and_filtered_and_the_address_is_a_link_to_them(browser, site):
@@ -213,8 +218,11 @@ def test_plots_are_drawn_and_saved_as_data_and_as_a_figure(browser, site):
         lines = Path(data.value.path()).read_text().splitlines()
         assert lines == ["runs,sum", "3:1,1500", "3:2,2250.5"]
         with tab.expect_download() as figure:
-            tab.click("figure >> text=Figure (PNG)")
-        assert Path(figure.value.path()).read_bytes().startswith(b"\x89PNG")
+            tab.click("figure >> text=Figure (SVG)")
+        drawn = ET.parse(figure.value.path()).getroot()
+        told = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+        assert "bhabha online: 2.251 pb⁻¹ of 2 runs" in told
+        assert {"3:1", "3:2", "∫L dt / pb⁻¹"} <= {*told}
 
 
 def test_the_first_page_is_small(site):
