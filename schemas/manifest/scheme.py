@@ -18,10 +18,10 @@ from schemas.yaml.composer import Path
 from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
 
-MAKE, HAND_OVER, COMPARE = "make", "hand_over", "compare"
-BY_PEOPLE = ("publish", "announce", "retire")
-"""What a stage does that b2prod does not do itself: people do it, and sign."""
-DOINGS = (MAKE, HAND_OVER, COMPARE, *BY_PEOPLE)
+MAKE, HAND_OVER, COMPARE, PUBLISH = "make", "hand_over", "compare", "publish"
+BY_PEOPLE = ("announce", "retire")
+"""What a stage does that leaves no evidence here: people do it, and sign."""
+DOINGS = (MAKE, HAND_OVER, COMPARE, PUBLISH, *BY_PEOPLE)
 """What a stage can do; each has exactly one of these keys."""
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.+-]{0,39})/", re.ASCII)

@@ -63,7 +63,7 @@ class FolderEditions:
                 tree.rename_folder(part, final)
             _remove_note(tree, page)
             _check_content(tree, final, {one.place: one.size for one in files.values()})
-            newest = str(max((name.edition or 0, *others)))
+            newest = str(max((name.edition or 0, *_list_shown(tree, above, others))))
             if self._read_current(tree, above) != newest:
                 tree.point(f"{above}/{CURRENT}", newest)
             if self._read_current(tree, above) != newest:
@@ -74,8 +74,8 @@ class FolderEditions:
         with self._opened(name) as (tree, above):
             final, _, aside, page = _name_parts(above, name)
             if self._read_current(tree, above) == str(name.edition):
-                if others:
-                    tree.point(f"{above}/{CURRENT}", str(max(others)))
+                if shown := _list_shown(tree, above, others):
+                    tree.point(f"{above}/{CURRENT}", str(max(shown)))
                 else:
                     tree.remove_pointer(f"{above}/{CURRENT}")
             if tree.is_folder(final):
@@ -154,6 +154,11 @@ def _name_parts(above: str, name: DatasetName) -> tuple[str, str, str, str]:
     """The folder of an edition, and hidden ones: where it is put together, what was withdrawn, and the note that is not shown."""
     hidden = f"{above}/.{name.edition}"
     return f"{above}/{name.edition}", f"{hidden}.part", f"{hidden}.withdrawn", f"{hidden}.note"
+
+
+def _list_shown(tree: WrittenTree, above: str, numbers: Sequence[int]) -> list[int]:
+    """Those of some numbers of which readers find an edition."""
+    return [one for one in numbers if tree.look(f"{above}/{one}/{CONTENT}") is not None]
 
 
 def _judge(tree: WrittenTree, final: str, edition: EditionToPublish) -> bool | None:

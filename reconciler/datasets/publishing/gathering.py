@@ -8,15 +8,17 @@ from collections.abc import Collection, Iterator
 from sqlalchemy import Connection, select
 
 from reconciler.datasets.contents import belongs_to, stream_rows
+from reconciler.datasets.editions import parse_edition
 from reconciler.datasets.frozen_contents import stream_frozen
 from reconciler.datasets.frozen_runs import FrozenRuns
+from reconciler.datasets.output_digests import digest_edition
 from reconciler.datasets.publishing.port import EditionToPublish, FileToPublish
 from reconciler.ledger.reading.editions import StoredEdition, read_content
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import outputs, registrations
 from reconciler.outside.errors import GuardRefused
 from schemas.manifest.dataset import parse_dataset
-from schemas.manifest.runs import run_key
+from schemas.manifest.runs import format_runs, run_key
 
 _Version = tuple[str, int, int | None]
 """Dataset, run key and version of an output."""
@@ -47,7 +49,9 @@ def gather_edition(connection: Connection, edition: StoredEdition) -> EditionToP
     if gone:
         told = "; ".join(f"{count} because {reason}" for reason, count in sorted(gone.items()))
         raise GuardRefused(f"files of {edition.name} are gone: {told}. Freeze and publish another edition")
-    return EditionToPublish(parse_dataset(edition.name), edition.digest, content, tuple(files))
+    whole = parse_edition(content)
+    counted = format_runs(sorted(whole.runs)), digest_edition(connection, whole, whole.runs)
+    return EditionToPublish(parse_dataset(edition.name), edition.digest, content, tuple(files), *counted)
 
 
 def read_registered(

@@ -31,12 +31,17 @@ class FileToPublish:
 
 @dataclass(frozen=True, slots=True)
 class EditionToPublish:
-    """An edition whose files are all there, sorted by run. `content` is its canonical JSON, of which `digest` is the sha256."""
+    """An edition whose files are all there, sorted by run. `content` is its canonical JSON, of which `digest` is the sha256.
+
+    `runs` are its runs as text, and `outputs_digest` is the digest of its outputs, by which gates tell whether just these count.
+    """
 
     name: DatasetName
     digest: str
     content: bytes
     files: tuple[FileToPublish, ...]
+    runs: str = ""
+    outputs_digest: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -82,7 +87,7 @@ class EditionPlace(Protocol):
         """Where readers find an edition, in words for people."""
 
     def publish(self, edition: EditionToPublish, others: Sequence[int]) -> None:
-        """Publishes an edition as far as it is not, and reads it back. `others` are the numbers that are published here too.
+        """Publishes an edition as far as it is not, and reads it back. `others` are numbers that may be published here too.
 
         Raises:
             Conflict: something else is there; it stays as it is.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from reconciler.datasets.catalogues.port import Conflict
 from reconciler.datasets.operations.records import OperationWriter
 from reconciler.datasets.operations.stored import StoredOperation, list_operations
 from reconciler.datasets.publishing.port import EditionPlace, EditionToPublish, WithdrawalNote
@@ -11,9 +13,18 @@ from reconciler.datasets.publishing.standing import EditionStanding, list_others
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.operations import Operation, OperationKind, OperationState
+from reconciler.outside.errors import SourceUnavailable
 from schemas.files.canonical import digest
 from schemas.manifest.dataset import DatasetName
 from schemas.policy.site import PublishingPlace
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingTarget:
+    """A place where an edition is to be published: as the site declares it, and opened."""
+
+    declared: PublishingPlace
+    place: EditionPlace
 
 
 def publish_edition(
@@ -21,47 +32,60 @@ def publish_edition(
     who: str,
     edition: EditionToPublish,
     site: str,
-    declared: PublishingPlace,
-    place: EditionPlace,
+    targets: Sequence[PublishingTarget],
     reason: str,
     approval: str | None = None,
-) -> str:
-    """Publishes an edition at a place that a site declares. Returns where readers find it.
+) -> dict[str, Conflict | SourceUnavailable]:
+    """Publishes an edition at places that a site declares. Returns by name what stood in the way; nothing if all is done.
+
+    One place does not keep the others from being done. As long as one is not, the operation goes on the next time.
 
     Raises:
-        GuardRefused: another publication of it has begun and not ended.
-        Conflict: something else is at the place; the operation goes on when that is settled.
-        SourceUnavailable: it cannot be done now; the operation goes on the next time.
+        GuardRefused: a publication of it at other places has begun and not ended.
     """
-    name, where = str(edition.name), place.locate(edition.name)
-    about = {"site": site, "place": declared.name, "digest": edition.digest}
+    name = str(edition.name)
+    places = {
+        one.declared.name: {
+            "kind": one.declared.kind,
+            "where": one.place.locate(edition.name),
+            "name": one.place.name,
+        }
+        for one in targets
+    }
+    action = {"operation": OperationKind.PUBLISH.value, "edition": name, "digest": edition.digest}
     operation = Operation(
         kind=OperationKind.PUBLISH,
         subject=name,
         reason=reason,
-        digest=digest({"operation": OperationKind.PUBLISH.value, "edition": name, **about}),
+        digest=digest({**action, "site": site, "places": sorted(places)}),
         outputs=len(edition.outputs),
         files=len(edition.files),
         bytes=edition.bytes,
         numbers=edition.outputs,
     )
+    content = {"site": site, "places": places, "digest": edition.digest}
     records = OperationWriter(writer, who)
     number = records.begin(
-        operation, approval, {**about, "kind": declared.kind, "where": where, "name": place.name}
+        operation, approval, {**content, "runs": edition.runs, "outputs": edition.outputs_digest}
     )
     for some in divide(edition.outputs):
         records.intend(number, some)
     with writer.reading() as connection:
-        others = list_others(read_standings(connection, edition.name.dataset), edition.name, declared.name)
-    try:
-        place.publish(edition, others)
-    except Exception as error:
-        records.tell(number, str(error))
-        raise
+        standings = read_standings(connection, edition.name.dataset)
+    failures: dict[str, Conflict | SourceUnavailable] = {}
+    for one in targets:
+        others = list_others(standings, edition.name, one.declared.name)
+        try:
+            one.place.publish(edition, others)
+        except (Conflict, SourceUnavailable) as error:
+            failures[one.declared.name] = error
+    if failures:
+        records.tell(number, "; ".join(f"{place}: {error}" for place, error in failures.items()))
+        return failures
     for some in divide(edition.outputs):
         records.finish(number, some)
-    records.end(number, f"published: {where}")
-    return where
+    records.end(number, f"published: {', '.join(str(one['where']) for one in places.values())}")
+    return {}
 
 
 def withdraw_edition(

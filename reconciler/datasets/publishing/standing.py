@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -15,7 +16,8 @@ from schemas.manifest.dataset import DatasetName, parse_dataset
 class StandingPublication:
     """An edition at one place, whose name is as in the site. `where` is for people, `name` the name that the edition has there.
 
-    `since` is the time since when it is published; None if it has begun and not ended.
+    `since` is the time since when it is published; None if it has begun and not ended. `runs` are those of the edition, and
+    `outputs` is the digest of its outputs of them, by which gates tell whether just these count.
     """
 
     operation: int
@@ -26,6 +28,8 @@ class StandingPublication:
     where: str
     name: str
     since: str | None
+    runs: str
+    outputs: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +68,28 @@ def read_standings(connection: Connection, dataset: str | None = None) -> dict[s
                 here.clear()
         elif one.kind is OperationKind.PUBLISH and one.state is not OperationState.REFUSED:
             withdrawn.pop(one.subject, None)
-            here[one.content["place"]] = StandingPublication(
-                one.id,
-                name,
-                one.content["digest"],
-                one.content["site"],
-                one.content["place"],
-                one.content["where"],
-                one.content["name"],
-                one.ended,
-            )
+            here.update(_list_places(one, name))
     return {
         text: EditionStanding(parse_dataset(text), tuple(here.values()), withdrawn.get(text))
         for text, here in places.items()
     }
 
 
+def _list_places(one: StoredOperation, name: DatasetName) -> Iterator[tuple[str, StandingPublication]]:
+    """Yields the places of a publication, by name."""
+    told = one.content
+    for place, about in told.get("places", {}).items():
+        at = (told["site"], place, about["where"], about["name"])
+        yield (
+            place,
+            StandingPublication(one.id, name, told["digest"], *at, one.ended, told["runs"], told["outputs"]),
+        )
+
+
 def list_others(
     standings: dict[str, EditionStanding], name: DatasetName, place: str | None = None
 ) -> tuple[int, ...]:
-    """The numbers of the other editions of a dataset that are published, at one place or anywhere."""
+    """The numbers of the other editions of a dataset that are published, or may be: at one place, or at all of them."""
     return tuple(
         sorted(
             one.edition.edition
@@ -91,7 +97,7 @@ def list_others(
             if one.edition.edition is not None
             and one.edition.dataset == name.dataset
             and one.edition != name
-            and one.is_published
-            and any(place in (None, there.place) and there.since for there in one.publications)
+            and one.withdrawal is None
+            and any(place in (None, there.place) for there in one.publications)
         )
     )

@@ -64,6 +64,21 @@ class HandedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedDataset:
+    """What is published of a dataset that a stage names. `lacking` says why it does not suffice; None if it does.
+
+    `edition` is the published edition, `digest` and `time` are its own and that of its publication; None if there is none.
+    """
+
+    name: str
+    edition: str | None = None
+    digest: str | None = None
+    time: str | None = None
+    places: tuple[str, ...] = ()
+    lacking: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StageEvidence:
     """What was seen of a stage, for one bucket. `unread` says why something of it cannot be read; then it proves nothing.
 
@@ -73,5 +88,6 @@ class StageEvidence:
     counts: tuple[StepCount, ...] = ()
     comparison: KeptComparison | None = None
     hand_over: HandedOver | None = None
+    published: tuple[PublishedDataset, ...] = ()
     iteration: int = 0
     unread: str | None = None

@@ -16,7 +16,7 @@ from reconciler.model.sign_offs import ReadSignOffs, SignOffMatter, SignOffs
 from reconciler.planning.gates.evidence import StageEvidence, StepCount
 from reconciler.validation.results import ValidationVerdict
 from schemas.files.canonical import digest
-from schemas.manifest.scheme import BY_PEOPLE, COMPARE, HAND_OVER, MAKE, RunBucket, Scheme, Stage
+from schemas.manifest.scheme import BY_PEOPLE, COMPARE, HAND_OVER, MAKE, PUBLISH, RunBucket, Scheme, Stage
 from schemas.policy.validation import Validation
 
 GATE = "gate "
@@ -57,7 +57,8 @@ class StageStatus:
 
     `evidence` is what was seen, in words. `lacks` are empty if it has passed, and say of a stage that waits what the stages
     before it lack. `blocker` is the stage that lacks it: this one or one before. `matter` is what its roles sign. `since` is the time of the newest
-    evidence that its gate opened by; None if it is closed, or opened by no evidence with a time.
+    evidence that its gate opened by; None if it is closed, or opened by no evidence with a time. `is_ready`: it may be done now,
+    or was: nothing is lacking but that it is done.
     """
 
     scheme: str
@@ -72,6 +73,7 @@ class StageStatus:
     matter: SignOffMatter | None = None
     sign_offs: SignOffs | None = None
     since: str | None = None
+    is_ready: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -128,6 +130,11 @@ def judge_scheme(
         if matter is not None and not own and seen.unread is None:
             signs = read_sign_offs(matter)
             own += _list_unsigned(scheme, stage, bucket, signs)
+        ready = closed is None and not own and seen.unread is None
+        if stage.does == PUBLISH:
+            facts[stage.name] = {**facts[stage.name], "published": _list_published(seen)}
+            # roles sign what was seen before: that it may be published
+            own += _list_unpublished(stage, seen, bucket) if not own else ()
         due = stage.due if bucket is None or bucket.due is None else bucket.due
         if closed is not None:
             # the stage that lacks it, with its own day and iteration
@@ -146,7 +153,19 @@ def judge_scheme(
         name = None if bucket is None else bucket.name
         lines = tuple(_describe_evidence(stage, seen))
         judged[stage.name] = StageStatus(
-            scheme.name, stage, name, state, lines, lacks, blocker, iteration, due, matter, signs, since
+            scheme.name,
+            stage,
+            name,
+            state,
+            lines,
+            lacks,
+            blocker,
+            iteration,
+            due,
+            matter,
+            signs,
+            since,
+            ready,
         )
     return tuple(judged[one.name] for one in scheme.stages)
 
@@ -297,6 +316,23 @@ def _judge_hand_over(
         yield Lack(text, whose, f"b2prod gt pull {stage.returns}", against=True)
 
 
+def _list_published(seen: StageEvidence) -> Mapping[str, str | None]:
+    """Dataset → the digest of its edition that was published."""
+    return {one.name: one.digest if one.lacking is None else None for one in seen.published}
+
+
+def _list_unpublished(stage: Stage, seen: StageEvidence, bucket: RunBucket | None) -> Iterator[Lack]:
+    """What is not published of what a stage publishes."""
+    runs = "" if bucket is None else f" --runs {bucket.experiment}:{','.join(map(str, bucket.ranges))}"
+    if not seen.published:
+        yield Lack(f"nothing of {', '.join(stage.names)} is declared yet", stage.sign)
+    for one in seen.published:
+        if one.lacking is not None:
+            name, _, number = one.name.partition(":")
+            freeze = "" if number else f"`b2prod dataset freeze {name}{runs}`, then "
+            yield Lack(one.lacking, stage.sign, f"{freeze}b2prod publish {name}:{number or 'N'}")
+
+
 def _list_unsigned(scheme: Scheme, stage: Stage, bucket: RunBucket | None, signs: SignOffs) -> Iterator[Lack]:
     gate = f"{scheme.name}/{name_gate(stage, bucket)}"
     command = f"b2prod approve --gate {gate}"
@@ -325,6 +361,10 @@ def _describe_evidence(stage: Stage, seen: StageEvidence) -> Iterator[str]:
         one = seen.comparison
         stale = "" if one.stale is None else f", stale: {one.stale}"
         yield f"comparison {one.digest[:12]} of {one.created}: {one.verdict}{stale}"
+    for given in seen.published:
+        if given.edition is not None:
+            lacking = "" if given.lacking is None else f", and {given.lacking}"
+            yield f"{given.edition} published at {given.time}: {', '.join(given.places)}{lacking}"
     if seen.hand_over is not None:
         over = seen.hand_over
         yield f"iteration {over.iteration} handed over at {over.created}, {over.digest[:12]}"
@@ -340,5 +380,6 @@ def _describe_evidence(stage: Stage, seen: StageEvidence) -> Iterator[str]:
 def _list_times(seen: StageEvidence) -> Iterator[str]:
     if seen.comparison is not None:
         yield seen.comparison.created
+    yield from (one.time for one in seen.published if one.time is not None and one.lacking is None)
     if seen.hand_over is not None:
         yield seen.hand_over.return_time or seen.hand_over.created

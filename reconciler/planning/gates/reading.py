@@ -22,6 +22,7 @@ from reconciler.planning.gates.judging import (
     judge_scheme,
 )
 from reconciler.planning.gates.kept_comparisons import ComparisonReader
+from reconciler.planning.gates.published_editions import PublicationReader
 from reconciler.planning.gates.scheme_steps import SchemeSteps
 from reconciler.planning.gates.step_runs import PlannedCampaign
 from renderer.identity.units import StepUnits
@@ -33,6 +34,7 @@ from schemas.manifest.scheme import (
     COMPARE,
     HAND_OVER,
     MAKE,
+    PUBLISH,
     RunBucket,
     Scheme,
     Stage,
@@ -50,6 +52,7 @@ class GateReader:
     steps: SchemeSteps
     comparisons: ComparisonReader
     hand_overs: HandOverReader
+    publications: PublicationReader
     statuses: dict[str, dict[str | None, tuple[StageStatus, ...]]] = field(default_factory=dict)
 
     def judge(self, scheme: Scheme) -> dict[str | None, tuple[StageStatus, ...]]:
@@ -110,7 +113,8 @@ class GateReader:
             if stage.does == MAKE:
                 found = [one for name in stage.names for one in self.steps.read(name)]
                 told = any(
-                    one.sign and stage.name in one.after and one.does in BY_PEOPLE for one in scheme.stages
+                    one.sign and stage.name in one.after and one.does in (PUBLISH, *BY_PEOPLE)
+                    for one in scheme.stages
                 )
                 named = stage.complete if told or stage.sign else None
                 counts = tuple(one.count(runs, named) for one in found)
@@ -120,6 +124,8 @@ class GateReader:
             if stage.does == HAND_OVER:
                 over = self.hand_overs.read(scheme, stage, bucket, iteration)
                 return StageEvidence(hand_over=over, iteration=iteration)
+            if stage.does == PUBLISH:
+                return StageEvidence(published=self.publications.read(stage, runs))
         except SourceUnavailable as error:
             return StageEvidence(iteration=iteration, unread=str(error))
         return StageEvidence()
@@ -151,4 +157,5 @@ def open_gates(
     outputs = DatasetOutputs(connection, repository, state, find_planned)
     comparisons = ComparisonReader(connection, steps, outputs, find_validation)
     hand_overs = HandOverReader(connection, repository, steps, outputs)
-    return GateReader(repository, read_sign_offs, steps, comparisons, hand_overs)
+    publications = PublicationReader(connection, repository, steps, outputs)
+    return GateReader(repository, read_sign_offs, steps, comparisons, hand_overs, publications)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.sign_offs import SignOffMatter, SignOffs, VoidSignature, lack_signatures
-from reconciler.planning.gates.evidence import HandedOver, KeptComparison, StageEvidence, StepCount
+from reconciler.planning.gates.evidence import (
+    HandedOver,
+    KeptComparison,
+    PublishedDataset,
+    StageEvidence,
+    StepCount,
+)
 from reconciler.planning.gates.judging import StageState, judge_scheme
 from schemas.manifest.scheme import RunBucket, read_scheme
 from schemas.yaml.document import read_yaml
@@ -75,12 +81,15 @@ BACK = replace(
     tag="t1",
 )
 COMPARED = KeptComparison("d" * 64, "pass", "2019-02-20T00:00:00Z")
+GIVEN = PublishedDataset(
+    "proc8/reco/mdst", "proc8/reco/mdst:2", "e" * 64, "2019-02-25T00:00:00Z", ("final", "grid")
+)
 WHOLE = {
     "cdst": MADE,
     "calibrate": StageEvidence(hand_over=BACK, iteration=2),
     "mdst": StageEvidence((StepCount("proc8/reco", 10, 10, {}, "m1"),)),
     "validate": StageEvidence(comparison=COMPARED),
-    "release": StageEvidence(),
+    "release": StageEvidence(published=(GIVEN,)),
     "announce": StageEvidence(),
 }
 NOTHING = {
@@ -105,6 +114,10 @@ def hand_over(**changes):
 
 def compare(**changes):
     return {"validate": StageEvidence(comparison=replace(COMPARED, **changes))}
+
+
+def publish(**changes):
+    return {"release": StageEvidence(published=(replace(GIVEN, **changes),))}
 
 
 def made(number, total=10, **missing):
@@ -200,13 +213,51 @@ def test_a_warning_passes_with_the_signatures_and_never_without_roles():
 
 
 def test_what_people_do_passes_by_their_signature_alone_and_says_so():
+    def sign_but_announce(matter):
+        return lack_signatures(matter) if matter.subject.endswith("/announce") else sign_all(matter)
+
+    found = judge(WHOLE, sign_but_announce)
+    assert found["announce"].state is StageState.OPEN
+    assert "announce is done by people, who sign when it is" in found["announce"].lacks[0].text
+    assert found["announce"].lacks[0].command == "b2prod approve --gate proc8/announce --role proposer"
+
+
+NOT_YET = "proc8/reco/mdst is not published"
+
+
+def test_a_publication_is_signed_before_it_is_made_and_passes_by_what_was_published():
     def sign_but_release(matter):
         return lack_signatures(matter) if matter.subject.endswith("/release") else sign_all(matter)
 
-    found = judge(WHOLE, sign_but_release)
+    missing = {"release": StageEvidence(published=(PublishedDataset("proc8/reco/mdst", lacking=NOT_YET),))}
+    unsigned = judge({**WHOLE, **missing}, sign_but_release)["release"]
+    assert (unsigned.state, unsigned.is_ready) == (StageState.OPEN, False)
+    assert [one.text for one in unsigned.lacks] == ["not signed by coordinator (nobody has signed)"]
+    signed = judge({**WHOLE, **missing})
+    assert (signed["release"].state, signed["release"].is_ready) == (StageState.OPEN, True)
+    assert [one.text for one in signed["release"].lacks] == [NOT_YET]
+    assert "b2prod publish proc8/reco/mdst:N" in signed["release"].lacks[0].command
+    assert signed["announce"].state is StageState.WAITING
+    assert signed["release"].matter.digest == judge(WHOLE)["release"].matter.digest, (
+        "it is about what is before"
+    )
+    late = judge({**WHOLE, **compare(verdict="fail"), **missing})["release"]
+    assert (late.state, late.is_ready) == (StageState.WAITING, False)
+
+
+def test_a_published_edition_that_does_not_count_any_more_closes_the_gate_behind_it():
+    assert judge(WHOLE)["announce"].since == "2019-02-25T00:00:00Z"
+    outdated = {**WHOLE, **publish(lacking="proc8/reco/mdst:2 has other outputs than those that count now")}
+    found = judge(outdated)
     assert found["release"].state is StageState.OPEN
-    assert "publish is done by people, who sign when it is" in found["release"].lacks[0].text
-    assert found["release"].lacks[0].command == "b2prod approve --gate proc8/release --role coordinator"
+    assert "and proc8/reco/mdst:2 has other outputs" in found["release"].evidence[0]
+    assert found["announce"].state is StageState.WAITING
+
+
+def test_what_is_signed_after_a_publication_is_about_the_edition_that_was_published():
+    before, after = (judge({**WHOLE, **publish(digest=value * 64)}) for value in "ef")
+    assert before["release"].matter.digest == after["release"].matter.digest
+    assert before["announce"].matter.digest != after["announce"].matter.digest
 
 
 @pytest.mark.parametrize(
@@ -313,7 +364,7 @@ EVIDENCE = {
         *compare(verdict="warn").values(),
         WHOLE["validate"],
     ],
-    "release": [StageEvidence()],
+    "release": [StageEvidence(), WHOLE["release"], *publish(lacking=NOT_YET).values()],
     "announce": [StageEvidence()],
 }
 

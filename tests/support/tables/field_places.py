@@ -81,7 +81,7 @@ site batch.scouts reconciler/execution/launch/preparation.py
 site catalogue reconciler/datasets/catalogues/rucio.py
 site catalogue.kind reconciler/datasets/catalogues/registration.py
 site catalogue.auth reconciler/datasets/catalogues/registration.py
-site publications ci/verbs/data/publishing.py
+site publications ci/verbs/publications/publishing.py
 site publications.*.kind reconciler/datasets/publishing/edition_places.py
 site publications.*.folder reconciler/datasets/publishing/edition_places.py
 site diracx reconciler/engines/diracx/engine.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import rich_click as click
 from sqlalchemy import Connection
@@ -13,11 +13,16 @@ from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
 from ci.cli.options import refuse_unknown_name
 from ci.verbs.data.dataset_choice import find_dataset, read_name
+from ci.verbs.publications.permission import find_permission
 from reconciler.datasets.catalogues.port import Conflict
 from reconciler.datasets.publishing.edition_places import find_catalogue, name_published, open_place
 from reconciler.datasets.publishing.gathering import gather_edition, read_registered
 from reconciler.datasets.publishing.port import EditionPlace, EditionToPublish
-from reconciler.datasets.publishing.publication import publish_edition, withdraw_edition
+from reconciler.datasets.publishing.publication import (
+    PublishingTarget,
+    publish_edition,
+    withdraw_edition,
+)
 from reconciler.datasets.publishing.standing import EditionStanding, list_others, read_standings
 from reconciler.ledger.store.database import opened, reading
 from reconciler.ledger.writing.transaction import Writer, name_user
@@ -54,27 +59,34 @@ def publish(project: Project, name: str, wanted: str | None, reason: str | None)
         chosen = _choose_places(site, standing, wanted)
         if chosen and stored is not None:
             _refuse_withdrawn(standing, reason)
+            approval = find_permission(connection, project, repository, stored)
             edition = gather_edition(connection, stored)
             registered = {
                 one.name: _read_names(connection, edition, one, site, parsed.campaign) for one in chosen
             }
     if not chosen:
         return
+    names = {one.place: one.name for one in standing.publications if one.since is None}
+    targets = [
+        PublishingTarget(one, open_place(one, site, named, registered[one.name]))
+        for one in chosen
+        for named in (names[one.name] if one.name in names else name_published(one, campaign, parsed),)
+    ]
     with opened(project.state) as engine:
-        writer, failures = Writer(engine, None), list[Exception]()
-        for one in chosen:
-            known = next((there.name for there in standing.publications if there.place == one.name), None)
-            named = name_published(one, campaign, parsed) if known is None else known
-            try:
-                place = open_place(one, site, named, registered[one.name])
-                where = publish_edition(writer, name_user(), edition, site.name, one, place, reason or "")
-            except (Conflict, SourceUnavailable) as error:
-                failures.append(error)
-                say(f"{parsed} is not published at {one.name} yet: {error}")
-                continue
-            what = f"{count_things(len(edition.files), 'file')}  {edition.bytes / 1e9:,.1f} GB"
-            print_data(f"{parsed}  {one.name}  {what}  {where}\n")
-    _raise_all(failures, parsed)
+        who = name_user()
+        failures = publish_edition(
+            Writer(engine, None), who, edition, site.name, targets, reason or "", approval
+        )
+    what = f"{count_things(len(edition.files), 'file')}  {edition.bytes / 1e9:,.1f} GB"
+    for target in targets:
+        if target.declared.name not in failures:
+            print_data(f"{parsed}  {target.declared.name}  {what}  {target.place.locate(parsed)}\n")
+    if failures:
+        told = "; ".join(f"{place}: {error}" for place, error in failures.items())
+        conflict = any(isinstance(one, Conflict) for one in failures.values())
+        raise (GuardRefused if conflict else SourceUnavailable)(
+            f"{parsed} is not published everywhere yet: {told}"
+        )
 
 
 @click.command()
@@ -139,27 +151,28 @@ def _find_site(project: Project, repository: Repository, name: DatasetName) -> S
 
 
 def _choose_places(site: Site, standing: EditionStanding, wanted: str | None) -> list[PublishingPlace]:
-    """The places where an edition is to be published and is not: first that of a publication that has begun and not ended."""
+    """The places where an edition is to be published and is not; those of a publication that has begun and not ended, if there is one."""
     begun = [one.place for one in standing.publications if one.since is None]
     there = {one.place: one for one in standing.publications if one.since is not None}
-    for place in begun:
-        if place not in site.publications:
-            raise GuardRefused(
-                f"its publication at {place} has begun, and the site {site.name} does not declare {place} any more:"
-                f" `b2prod withdraw {standing.edition}` needs it too, so put it back"
+    if begun and standing.withdrawal is None:
+        for place in begun:
+            if place not in site.publications:
+                raise GuardRefused(
+                    f"its publication at {place} has begun, and the site {site.name} does not declare {place} any"
+                    f" more: put it back, so that it can be ended or withdrawn there"
+                )
+        if wanted is not None and begun != [wanted]:
+            say(f"its publication at {', '.join(begun)} has begun and not ended, and is ended first")
+        return [site.publications[place] for place in begun]
+    chosen = [wanted] if wanted is not None else [*site.publications]
+    if standing.withdrawal is not None:
+        return [site.publications[place] for place in chosen]
+    for place in chosen:
+        if place in there:
+            say(
+                f"{standing.edition} is published already at {place} since {there[place].since}: {there[place].where}"
             )
-        if place != wanted:
-            say(f"its publication at {place} has begun and not ended; it is ended first")
-    chosen = [*begun, *([wanted] if wanted is not None else site.publications)]
-    for place in dict.fromkeys(chosen):
-        if place in there and standing.withdrawal is None:
-            one = there[place]
-            say(f"{standing.edition} is published already at {place} since {one.since}: {one.where}")
-    return [
-        site.publications[place]
-        for place in dict.fromkeys(chosen)
-        if place not in there or standing.withdrawal is not None
-    ]
+    return [site.publications[place] for place in chosen if place not in there]
 
 
 def _refuse_withdrawn(standing: EditionStanding, reason: str | None) -> None:
@@ -206,10 +219,3 @@ def _open_published(sites: Mapping[str, Site], standing: EditionStanding) -> dic
             )
         found[one.place] = open_place(declared, site, one.name)
     return found
-
-
-def _raise_all(failures: Sequence[Exception], name: DatasetName) -> None:
-    if not failures:
-        return
-    told = f"{name} is not published everywhere: {'; '.join(map(str, failures))}"
-    raise (GuardRefused if any(isinstance(one, Conflict) for one in failures) else SourceUnavailable)(told)

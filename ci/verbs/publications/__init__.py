@@ -1,0 +1,1 @@
+"""The verbs that give editions to readers, and take them back."""
