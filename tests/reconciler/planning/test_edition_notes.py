@@ -193,3 +193,45 @@ def test_runs_that_were_made_after_the_edition_are_said_to_be_so(tmp_path, circl
     freeze(world, name="proc8/reco/mdst")
     again = Told(world, capsys).json("dataset", "note", "proc8/reco/mdst:2")
     assert (again["missing"]["missing"], again["known_issues"]) == ([], []), "the issue is fixed in edition 2"
+
+
+REQUIRED = {"creators", "titles", "publisher", "publicationYear", "types", "schemaVersion"}
+"""What DataCite's schema 4.5 requires."""
+KNOWN = REQUIRED | {
+    *("doi", "version", "language", "dates", "alternateIdentifiers", "sizes", "formats", "descriptions"),
+    *("relatedIdentifiers", "relatedItems"),
+}
+"""The properties of DataCite's schema 4.5 that are used; it refuses others than its own."""
+
+
+def test_the_metadata_for_a_doi_have_what_datacite_asks_for(told):
+    found = told.json("dataset", "note", AFTER, "--datacite")
+    assert REQUIRED <= found.keys() <= KNOWN
+    assert found["schemaVersion"] == "http://datacite.org/schema/kernel-4"
+    assert found["creators"] == [{"name": "Belle II Collaboration", "nameType": "Organizational"}]
+    assert found["publisher"] == {"name": "Belle II Collaboration"}
+    assert (found["publicationYear"], found["version"]) == (found["dates"][0]["date"][:4], "1")
+    assert found["types"] == {"resourceTypeGeneral": "Dataset", "resourceType": "mdst"}
+    assert found["sizes"][:2] == ["1,200 events", "3 files"]
+    assert [one["descriptionType"] for one in found["descriptions"]] == ["Abstract", "TechnicalInfo"]
+    assert "3 runs of experiment 3: 3:2-4." in found["descriptions"][0]["description"]
+    (before,) = found["relatedItems"]
+    assert before == {
+        "relationType": "IsNewVersionOf",
+        "relatedItemType": "Dataset",
+        "titles": [{"title": BEFORE}],
+    }
+    words = ("--datacite", "--doi", "10.5072/proc8-mdst-1", "--doi-before", "10.5072/proc7-mdst-1")
+    minted = told.json("dataset", "note", AFTER, *words)
+    assert minted["doi"] == "10.5072/proc8-mdst-1"
+    assert minted["relatedIdentifiers"] == [
+        {
+            "relationType": "IsNewVersionOf",
+            "relatedIdentifier": "10.5072/proc7-mdst-1",
+            "relatedIdentifierType": "DOI",
+        }
+    ]
+    first = told.json("dataset", "note", BEFORE, "--datacite")
+    assert not first.keys() & {"relatedItems", "relatedIdentifiers", "doi"}
+    _, said = told.read("dataset", "note", AFTER, "--datacite", "--doi", "doi:10.1/x", code=Exit.USAGE)
+    assert "is not a DOI" in said
