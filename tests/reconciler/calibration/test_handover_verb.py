@@ -23,8 +23,7 @@ from reconciler.outside.errors import SourceUnavailable
 from tests.support.doubles.caf_reader import start
 from tests.support.services.forges import ME, TOKEN, FakeForge
 from tests.support.worlds.calibration_world import SCHEME, SCHEME_FILE, CalibrationWorld
-from tests.support.worlds.processes import run_forked
-from tests.support.worlds.reconciler_kills import KILLED, die_at
+from tests.support.worlds.reconciler_kills import kill_at
 
 
 @pytest.fixture
@@ -214,12 +213,7 @@ STEPS = {
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_it_ends_the_same(world, step, after):
     """I6: a command may be killed at any instruction and run again."""
-
-    def work():
-        die_at(*STEPS[step], after=after)
-        os._exit(world.hand_over())
-
-    assert run_forked(work) == KILLED
+    kill_at(STEPS[step], world.hand_over, after=after)
     with reading(world.state) as connection:
         assert all(
             one.written is None or (world.out / "first").exists()
@@ -235,11 +229,7 @@ def test_killed_at_any_step_it_ends_the_same(world, step, after):
 
 @pytest.mark.slow
 def test_killed_while_the_folder_is_filled_nothing_stands_in_its_place(world):
-    def work():
-        die_at(new_folder, "sync", after=True)
-        os._exit(world.hand_over())
-
-    assert run_forked(work) == KILLED
+    kill_at((new_folder, "sync"), world.hand_over, after=True)
     assert not (world.out / "first").exists()
     assert [name.startswith(".first.") for name in os.listdir(world.out)] == [True]
     assert world.hand_over() == Exit.FINE

@@ -19,8 +19,7 @@ from schemas.conditions.snapshot import freeze_tag
 from schemas.manifest.runs import run_key
 from tests.support.inputs.caf_results import write_results
 from tests.support.worlds.calibration_world import CalibrationWorld
-from tests.support.worlds.processes import run_forked
-from tests.support.worlds.reconciler_kills import KILLED, die_at
+from tests.support.worlds.reconciler_kills import kill_at
 
 TIMES, RELATION = ("CDCTimeZeros", b"times", "3,1,-1,-1"), ("CDCXtRelation", b"relation", "3,1,-1,-1")
 NAME = "proc8-calibrate-1"
@@ -181,12 +180,7 @@ STEPS = {
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_it_ends_the_same(world, results, step, after):
     """I6: a command may be killed at any instruction and run again."""
-
-    def work():
-        die_at(*STEPS[step], after=after)
-        os._exit(world.take(results))
-
-    assert run_forked(work) == KILLED
+    kill_at(STEPS[step], lambda: world.take(results), after=after)
     if read(world).payload_return is not None:
         assert (world.trials / NAME / "database.txt").exists()
     assert world.take(results) == Exit.FINE

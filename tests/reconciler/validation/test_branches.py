@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import uproot
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
 
 from ci.cli.exits import Exit
 from ci.reports.comparison import format_comparison
-from reconciler.ledger.schema.tables import outputs, products
-from reconciler.ledger.store.database import State, reading
+from reconciler.ledger.store.database import State
 from reconciler.validation.branch_checks import BranchPairs, RunBranches, check_branches
 from schemas.manifest.runs import run_key
 from schemas.policy.validation import BranchCriterion
+from tests.support.inputs.spoiled_files import TOLD, find_file, spoiled
 from tests.support.worlds.skim_checkout import Checkout
 
 CRITERION = BranchCriterion(lost="fail", gained="warn")
@@ -192,30 +190,13 @@ def test_a_file_without_events_has_no_branches_to_compare(call, real):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["changed", "gone"])
+@pytest.mark.parametrize("how", TOLD)
 def test_a_file_that_is_not_what_the_ledger_has_is_not_known(call, made, real, how):
-    with reading(State(made.state)) as connection:
-        columns = (outputs.c.storage, outputs.c.folder, products.c.path)
-        query = select(*columns).join(products, products.c.output == outputs.c.id)
-        query = query.where(outputs.c.step == "thin", outputs.c.run == 2)
-        thin = Path(*connection.execute(query).one())
+    thin = find_file(State(made.state), "thin", 2)
     cases = ((made, thin, THINNED, "7:2"), (real, real.root / "old.root", "old/reco/mdst", "0:0"))
     for where, file, dataset, run in cases:
-        content, mode = file.read_bytes(), file.parent.stat().st_mode
-        file.parent.chmod(0o755)
-        file.chmod(0o644)
-        try:
-            if how == "gone":
-                file.unlink()
-            else:
-                file.write_bytes(content + b"x")
+        with spoiled(file, how):
             code, result, _ = call(where, dataset, dataset)
-            told = {"gone": "the file is gone", "changed": "the file has another checksum than the ledger"}
-            assert (code, result["verdict"]) == (Exit.PARTLY, "inconclusive")
-            assert f"{dataset}: {told[how]} in {run}" in result["reason"]
-        finally:
-            file.unlink(missing_ok=True)
-            file.write_bytes(content)
-            file.chmod(0o444)
-            file.parent.chmod(mode)
+        assert (code, result["verdict"]) == (Exit.PARTLY, "inconclusive")
+        assert f"{dataset}: {TOLD[how]} in {run}" in result["reason"]
         assert call(where, dataset, dataset)[0] == Exit.FINE

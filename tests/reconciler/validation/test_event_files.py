@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,14 @@ from sqlalchemy import select, update
 
 from ci.cli.exits import Exit
 from ci.reports.comparison import format_comparison
-from reconciler.ledger.schema.tables import outputs, products
-from reconciler.ledger.store.database import State, opened, reading
+from reconciler.ledger.schema.tables import outputs
+from reconciler.ledger.store.database import State, opened
 from renderer.event_data.event_count import list_events
 from renderer.event_data.root_file import InputError
 from renderer.skimming import skim
 from schemas.manifest.runs import run_key
 from tests.support.inputs.skim_jobs import write_job, write_run
+from tests.support.inputs.spoiled_files import TOLD, find_file, spoiled
 from tests.support.worlds.skim_checkout import FILE, Checkout, write_events
 
 SIZE = 400
@@ -118,33 +118,12 @@ def test_skims_of_the_same_events_are_paired_event_by_event(call):
     assert call(OLD, OLD)[1]["many"]["p"] == 1.0
 
 
-def find_file(made, step, run):
-    with reading(State(made.state)) as connection:
-        columns = (outputs.c.storage, outputs.c.folder, products.c.path)
-        query = select(*columns).join(products, products.c.output == outputs.c.id)
-        return Path(*connection.execute(query.where(outputs.c.step == step, outputs.c.run == run)).one())
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["changed", "gone"])
+@pytest.mark.parametrize("how", TOLD)
 def test_a_skim_of_which_a_file_is_not_known_is_not_paired_at_all_and_says_why(made, call, how):
-    file = find_file(made, "skim_old", 2)
-    content, mode = file.read_bytes(), file.parent.stat().st_mode
-    file.parent.chmod(0o755)
-    file.chmod(0o644)
-    try:
-        if how == "gone":
-            file.unlink()
-        else:
-            file.write_bytes(content + b"x")
+    with spoiled(find_file(State(made.state), "skim_old", 2), how):
         _, rows, told = call(NEW, OLD)
-    finally:
-        file.unlink(missing_ok=True)
-        file.write_bytes(content)
-        file.chmod(0o444)
-        file.parent.chmod(mode)
-    words = {"gone": "the file is gone", "changed": "the file has another checksum than the ledger"}
-    assert (rows["many"]["pairing"], rows["many"]["reason"]) == ("unpaired", f"{OLD}: {words[how]} in 7:2")
+    assert (rows["many"]["pairing"], rows["many"]["reason"]) == ("unpaired", f"{OLD}: {TOLD[how]} in 7:2")
     assert "alone" not in rows["many"]
     assert rows["whole"]["pairing"] == "paired"
     assert all(row["pairing"] == "unpaired" for row in told["results"][1]["rows"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from reconciler.execution.tracking import publication
 from reconciler.ledger.writing.attempts import AttemptLedger
 from reconciler.ledger.writing.units import Ledger
+from tests.support.worlds.processes import run_forked
 
 KILLED = 137
 
@@ -35,3 +37,13 @@ def die_at(owner: Any, name: str, *, after: bool) -> None:
         os._exit(KILLED)
 
     setattr(owner, name, last)
+
+
+def kill_at(step: tuple[Any, str], work: Callable[[], int], *, after: bool) -> None:
+    """Does some work in a process of its own that ends at a step: after it, or just before it."""
+
+    def doomed() -> None:
+        die_at(*step, after=after)
+        os._exit(work())
+
+    assert run_forked(doomed) == KILLED
