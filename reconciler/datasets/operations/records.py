@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, Table, and_, select
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.ledger.schema.operation_tables import copies, operation_items, operations
@@ -80,12 +80,10 @@ class OperationWriter:
         Those that the operation works on already stay as they are.
         """
         with self._writer.writing() as journal:
-            rows = [
-                {"operation": operation, "output": one, "state": OperationState.INTENDED, "told": None}
-                for one in numbers
-            ]
-            journal.insert_new(operation_items, rows)
-            _set_items(journal, operation, numbers, OperationState.INTENDED)
+            known = _find_known(journal, operation_items, numbers, operation_items.c.operation == operation)
+            _set_items(journal, operation, sorted(known), OperationState.INTENDED)
+            item = {"operation": operation, "state": OperationState.INTENDED, "told": None}
+            journal.insert(operation_items, [{**item, "output": one} for one in numbers if one not in known])
             if state is not None:
                 _move_outputs(journal, numbers, state)
 
@@ -143,24 +141,36 @@ class OperationWriter:
         self, journal: Journal, kind: CopyKind, places: Mapping[int, Place], *, there: bool
     ) -> None:
         """An absent copy keeps the place that it had."""
-        time = self._writer.clock.show()
-        rows = [
-            {"output": one, "kind": kind, "storage": storage, "folder": folder}
-            | {"there": there, "verified": time}
-            for one, (storage, folder) in places.items()
+        now = {"there": there, "verified": self._writer.clock.show()}
+        known = _find_known(journal, copies, list(places), copies.c.kind == kind)
+        new = [
+            {"output": one, "kind": kind, **_describe(place), **now}
+            for one, place in places.items()
+            if one not in known
         ]
-        journal.insert_new(copies, rows)
-        for part in divide(places):
-            here = and_(copies.c.output.in_(part), copies.c.kind == kind)
-            journal.update(copies, here, {"there": there, "verified": time})
-        if there:
-            for one, (storage, folder) in places.items():
-                at = and_(
-                    copies.c.output == one,
-                    copies.c.kind == kind,
-                    (copies.c.storage != storage) | (copies.c.folder != folder),
-                )
-                journal.update(copies, at, {"storage": storage, "folder": folder})
+        journal.insert(copies, new)
+        for part in divide(sorted(known)):
+            journal.update(copies, and_(copies.c.output.in_(part), copies.c.kind == kind), now)
+        for one in known if there else ():
+            at = and_(copies.c.output == one, copies.c.kind == kind)
+            journal.update(copies, at, _describe(places[one]))
+
+
+def _describe(place: Place) -> dict[str, str]:
+    storage, folder = place
+    return {"storage": storage, "folder": folder}
+
+
+def _find_known(
+    journal: Journal, table: Table, numbers: Sequence[int], condition: ColumnElement[bool]
+) -> set[int]:
+    """Those of some outputs of which a table has a row that fulfils the condition."""
+    query = select(table.c.output).where(condition)
+    return {
+        number
+        for part in divide(numbers)
+        for number in journal.connection.scalars(query.where(table.c.output.in_(part)))
+    }
 
 
 def _set_items(journal: Journal, operation: int, numbers: Sequence[int], state: OperationState) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from reconciler.datasets.places import Places
@@ -11,8 +11,9 @@ from reconciler.execution.operating.tape.tape_operator import TapeOperator, find
 from reconciler.execution.outcome import Outcome
 from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.launch_permission import LaunchPermission
-from reconciler.model.operations import Operation, OperationKind, Watch
+from reconciler.model.operations import Operation, OperationKind, Watch, ignore_progress
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
+from reconciler.outside.storage.storage_tree import StorageTree
 from reconciler.planning.operations.references import find_changed
 from reconciler.planning.operations.tape_operations import find_inner_readers
 from schemas.manifest.dataset import parse_dataset
@@ -26,13 +27,17 @@ ADDING = frozenset({OperationKind.RESTORE, OperationKind.ARCHIVE, OperationKind.
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Does operations for one ledger: what `permits` permits, at `places`, as `repository` declares. `watch` is told how far it is."""
+    """Does operations for one ledger: what `permits` permits, at `places`, as `repository` declares.
+
+    `watch` is told how far it is, `open_tree` opens a storage.
+    """
 
     repository: Repository
     writer: Writer
     permits: LaunchPermission
     places: Places
-    watch: Watch
+    watch: Watch = ignore_progress
+    open_tree: Callable[[str], StorageTree] = StorageTree
 
     def operate(self, operations: Iterable[Operation], outcome: Outcome) -> None:
         """Does those operations that are ready. One that may not be done, or not be finished, stops only itself; `outcome` tells it."""
@@ -57,7 +62,7 @@ class Operator:
     def _find_worker(self, operation: Operation) -> RetirementOperator | TapeOperator:
         """Who does an operation of this kind. Commands of a site come from the pinned root alone."""
         if operation.kind not in BETWEEN_DISK_AND_TAPE:
-            return RetirementOperator(self.writer, name_user())
+            return RetirementOperator(self.writer, name_user(), self.open_tree)
         name = parse_dataset(operation.subject)
         declared = self.repository.campaigns.get(name.campaign)
         site = (

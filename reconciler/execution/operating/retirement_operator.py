@@ -6,7 +6,7 @@ published ones before its files move, and comes back after them: a reader finds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reconciler.datasets.operations.records import OperationWriter
 from reconciler.execution.operating.trash import (
@@ -34,6 +34,10 @@ Confirm = Callable[[Operation], str]
 
 Count = Callable[[int], None]
 """Is told how many files were moved or deleted since it was told last."""
+
+
+Left = tuple[dict[int, str], dict[int, str]]
+"""The outputs of a part that were left alone, and those of which the storage did not prove what was done, with the reasons."""
 
 
 class RetirementOperator:
@@ -88,7 +92,7 @@ class RetirementOperator:
 
     def _work_by_storage(
         self,
-        work: Callable[[int, StorageTree, Sequence[StoredFiles]], dict[int, str]],
+        work: Callable[[int, StorageTree, Sequence[StoredFiles]], Left],
         number: int,
         some: Sequence[StoredFiles],
     ) -> tuple[dict[int, str], dict[int, str]]:
@@ -99,12 +103,14 @@ class RetirementOperator:
             here = [one for one in some if one.storage == storage]
             try:
                 with self._open_tree(storage) as tree:
-                    refused |= work(number, tree, here)
+                    left = work(number, tree, here)
+                refused |= left[0]
+                unfinished |= left[1]
             except SourceUnavailable as error:
                 unfinished |= {one.number: str(error) for one in here}
         return refused, unfinished
 
-    def _trash_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> dict[int, str]:
+    def _trash_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> Left:
         buried = [one for one in some if is_buried(tree, one)]
         if buried:  # an older ledger was restored, and lists what a newer one deleted
             numbers = [one.number for one in buried]
@@ -115,19 +121,14 @@ class RetirementOperator:
         refused = dict(_try_each(put_aside, tree, left))
         moved = [one for one in left if one.number not in refused]
         self._sync(tree, moved)
-        if present := find_present(tree, moved, aside=False):
-            raise SourceUnavailable(
-                f"{next(iter(present.values()))} was moved, and is still listed: the storage answers oddly"
-            )
-        places = {one.number: (one.storage, one.aside) for one in moved}
-        self._records.finish(
-            number, [*places], None, {CopyKind.TRASH: places}, absent=(CopyKind.DISK,) if places else ()
-        )
+        listed = find_present(tree, moved, aside=False)
+        places = {one.number: (one.storage, one.aside) for one in moved if one.number not in listed}
+        self._records.finish(number, [*places], None, {CopyKind.TRASH: places}, absent=(CopyKind.DISK,))
         if refused:
             self._records.refuse(number, refused, OutputState.PRODUCED)
-        return refused
+        return refused, _tell_listed(listed, "moved")
 
-    def _restore_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> dict[int, str]:
+    def _restore_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> Left:
         self._records.intend(number, [one.number for one in some])
         with self._writer.reading() as connection:
             remade = find_remade(connection, [one.number for one in some])
@@ -141,25 +142,31 @@ class RetirementOperator:
         self._records.finish(number, [*places], OutputState.PRODUCED, kinds, absent=(CopyKind.TRASH,))
         if refused:
             self._records.refuse(number, refused)
-        return refused
+        return refused, {}
 
-    def _purge_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> dict[int, str]:
+    def _purge_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> Left:
         self._records.intend(number, [one.number for one in some])
         refused = dict(_try_each(delete, tree, some))
         gone = [one for one in some if one.number not in refused]
         self._sync(tree, gone)
-        for aside in (True, False):
-            for output, path in find_present(tree, gone, aside=aside).items():
-                refused[output] = f"{path} was deleted, and is still listed: the storage answers oddly"
-        numbers = [one.number for one in gone if one.number not in refused]
+        listed = find_present(tree, gone, aside=True) | find_present(tree, gone, aside=False)
+        numbers = [one.number for one in gone if one.number not in listed]
         self._records.finish(number, numbers, OutputState.PURGED, absent=(CopyKind.TRASH, CopyKind.DISK))
         if refused:
             self._records.refuse(number, refused)
-        return refused
+        return refused, _tell_listed(listed, "deleted")
 
     def _sync(self, tree: StorageTree, some: Sequence[StoredFiles]) -> None:
         for folder in sorted({folder for one in some for folder in (one.folder, one.aside)}):
             tree.sync(folder)
+
+
+def _tell_listed(listed: Mapping[int, str], done: str) -> dict[int, str]:
+    """Why absence is not proven: a storage that lists what it does not find answers oddly."""
+    return {
+        number: f"{path} was {done}, and is still listed: the storage answers oddly"
+        for number, path in listed.items()
+    }
 
 
 def _try_each(
@@ -167,6 +174,7 @@ def _try_each(
 ) -> Iterator[tuple[int, str]]:
     """Works on each output; yields those that are not what they should be, with the reason."""
     for one in some:
+        tree.forget()
         try:
             work(tree, one)
         except OddFile as error:

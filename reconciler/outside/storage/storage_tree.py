@@ -1,7 +1,7 @@
 """The files of one storage, by descriptors: looked at, renamed and removed without following a link on the way.
 
 A path is relative to the storage, and each of its folders is opened in the one before. So nobody who swaps a folder for a link
-leads outside, and another file system that is mounted inside is noticed.
+leads outside, and another file system that is mounted inside is noticed. An opened folder is used again until `forget`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,6 +19,7 @@ from reconciler.outside.errors import SourceUnavailable
 
 RENAME_NOREPLACE = 1
 _UNABLE = frozenset((errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP))
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -52,6 +53,7 @@ class StorageTree:
         except OSError as error:
             raise SourceUnavailable(f"the storage {root} cannot be opened: {error.strerror}") from error
         self._device = os.fstat(self._root).st_dev
+        self._folders: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +63,14 @@ class StorageTree:
 
     def close(self) -> None:
         """Closes the storage."""
+        self.forget()
         os.close(self._root)
+
+    def forget(self) -> None:
+        """Closes the folders that were opened: the next path is looked up anew, from the storage on."""
+        for opened in self._folders.values():
+            os.close(opened)
+        self._folders.clear()
 
     def look(self, path: str) -> SeenFile | None:
         """What is at a path; None if nothing is there, as its folder says. `find_listed` asks in another way.
@@ -115,6 +124,7 @@ class StorageTree:
             folders.setdefault(folder, set()).add(name)
         found: set[str] = set()
         for folder, names in folders.items():
+            self.forget()  # there may be more folders than a process may have open
             with self._judging(folder):
                 found.update(f"{folder}/{name}".lstrip("/") for name in names & set(self._list(folder)))
         return found
@@ -139,7 +149,8 @@ class StorageTree:
             SourceUnavailable: it cannot be done now.
         """
         with self._judging(source), self._opened(source) as (here, name):
-            self._make_folders(target)
+            if self._find_folder(target) is None:
+                self._make_folders(target)
             with self._opened(target) as (there, new):
                 try:
                     _rename(here, name, there, new)
@@ -179,6 +190,7 @@ class StorageTree:
         Raises:
             SourceUnavailable: it cannot be done now.
         """
+        self.forget()  # as in `find_listed`
         with (
             self._judging(folder),
             contextlib.suppress(FileNotFoundError),
@@ -188,6 +200,7 @@ class StorageTree:
 
     def remove_empty(self, folder: str) -> None:
         """Removes a folder and those above it, as far as they are empty."""
+        self.forget()
         parts = folder.split("/")
         for length in range(len(parts), 0, -1):
             try:
@@ -208,8 +221,9 @@ class StorageTree:
         parts = path.split("/")[:-1]
         for length in range(1, len(parts) + 1):
             inner = "/".join(parts[:length])
-            with self._opened(inner) as (above, name), contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o755, dir_fd=above)
+            if self._find_folder(inner + "/.") is None:
+                with self._opened(inner) as (above, name), contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=above)
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[tuple[int, str]]:
@@ -217,15 +231,30 @@ class StorageTree:
         *folders, name = path.split("/")
         if not name or path.startswith("/") or ".." in (*folders, name) or "" in folders:
             raise OddFile(f"{path!r} is not a path below the storage {self.root}")
+        key = "/".join(folders)
+        if key not in self._folders:
+            self._folders[key] = self._open_folder(folders, path)
+        yield self._folders[key], name
+
+    def _open_folder(self, folders: Sequence[str], path: str) -> int:
         opened = os.dup(self._root)
         try:
             for folder in folders:
                 inner = self._open_inner(opened, folder, path)
                 os.close(opened)
                 opened = inner
-            yield opened, name
-        finally:
+        except BaseException:
             os.close(opened)
+            raise
+        return opened
+
+    def _find_folder(self, path: str) -> int | None:
+        """The descriptor of the last folder of a path; None if it is not there."""
+        try:
+            with self._opened(path) as (folder, _):
+                return folder
+        except FileNotFoundError:
+            return None
 
     def _open_inner(self, opened: int, folder: str, path: str) -> int:
         try:
@@ -255,8 +284,7 @@ class StorageTree:
 
 def _rename(here: int, name: str, there: int, new: str) -> None:
     """Renames a file, never over another one; by a hard link where the file system has no such rename."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(here, os.fsencode(name), there, os.fsencode(new), RENAME_NOREPLACE) == 0:
+    if _LIBC.renameat2(here, os.fsencode(name), there, os.fsencode(new), RENAME_NOREPLACE) == 0:
         return
     number = ctypes.get_errno()
     if number not in _UNABLE:

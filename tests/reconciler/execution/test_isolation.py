@@ -372,6 +372,9 @@ class Refusing:
     def open_sign_offs(self):
         return lack_signatures
 
+    def verify_operation(self, operation):
+        raise GuardRefused(f"nobody signed {operation.subject}")
+
     def verify(self, names, plan):
         self.left -= 1
         if "bad" in names and self.left < 0:
