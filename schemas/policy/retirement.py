@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from schemas.json_schema.values import read_value
@@ -17,13 +17,20 @@ RETIREMENTS = "productions/retirements"
 
 @dataclass(frozen=True, slots=True, order=True)
 class RetiredDataset:
-    """The data of one step of a campaign, or of all its steps (None)."""
+    """The data of one step of a campaign, or of all its steps (None); only old versions, if some `keep_versions` are to stay."""
 
     campaign: str
     step: str | None = None
+    keep_versions: int | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """It as JSON data."""
+        kept = {} if self.keep_versions is None else {"keep_versions": self.keep_versions}
+        return {"campaign": self.campaign, "step": self.step, **kept}
 
     def __str__(self) -> str:
-        return self.campaign if self.step is None else f"{self.campaign}/{self.step}"
+        name = self.campaign if self.step is None else f"{self.campaign}/{self.step}"
+        return name if self.keep_versions is None else f"{name}, all but {self.keep_versions} versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Retirement:
         """The actions as JSON data; people approve them together with the outputs they are about. The title is not included."""
         return {
             "retirement": self.name,
-            "datasets": [asdict(one) for one in sorted(self.datasets, key=str)],
+            "datasets": [one.describe() for one in sorted(self.datasets, key=str)],
             "reason": self.reason,
             "successor": self.successor,
             "quarantine_days": self.quarantine_days,

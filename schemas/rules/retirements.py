@@ -61,7 +61,7 @@ def _check_dataset(
         hint = suggest(dataset.campaign, repository.campaigns, otherwise)
         yield Finding(place, "BP707", f"there is no campaign {dataset.campaign}", hint)
         return
-    if declared.campaign.is_live:
+    if declared.campaign.is_live and dataset.keep_versions is None:
         message = f"{dataset.campaign} is not stopped, and would make its data again"
         yield Finding(place, "BP707", message, "stop it first (`state: stopped`), or take it out")
     if dataset.step is not None and declared.campaign.step(dataset.step) is None:
@@ -70,6 +70,7 @@ def _check_dataset(
         where = retirement.document.place(("datasets", number, "step"))
         yield Finding(where, "BP707", message, f"it has {known}")
     for name, other in repository.campaigns.items():
-        if other.campaign.is_live and other.campaign.compare_with == dataset.campaign:
+        compared = other.campaign.is_live and other.campaign.compare_with == dataset.campaign
+        if compared and dataset.keep_versions is None:
             message = f"{name} is to be compared with {dataset.campaign}, and is not stopped"
             yield Finding(place, "BP707", message, f"stop {name} first, or take it out")

@@ -6,6 +6,7 @@ import pytest
 
 from schemas.files.tree import read_tree
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS, SITES, read_policy
+from schemas.policy.retention import RETENTION
 from schemas.policy.validation import VALIDATIONS
 from tests.support.tables.covered_fields import COVERS, NOT_DECIDED, PAGE, TOLD, list_kinds, write_page
 from tests.support.tables.field_places import ROOT, find_place, list_words
@@ -44,6 +45,6 @@ def test_the_page_is_the_table():
 def test_every_byte_of_sites_roles_keys_and_validations_is_in_the_trust_root():
     tree, _ = read_tree(ROOT)
     before = read_policy(tree)[0].root
-    own = (f"{SITES}/local.yaml", f"{SITES}/kekcc.yaml", f"{VALIDATIONS}/production.yaml")
+    own = (f"{SITES}/local.yaml", f"{SITES}/kekcc.yaml", f"{VALIDATIONS}/production.yaml", RETENTION)
     for file in (ROLES, SIGNERS, REVOKED, *own):
         assert read_policy({**tree, file: tree[file] + b"# x\n"})[0].root != before

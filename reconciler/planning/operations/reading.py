@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -10,13 +10,17 @@ from sqlalchemy import Connection
 from reconciler.datasets.operations.stored import list_operations
 from reconciler.ledger.store.database import State
 from reconciler.model.operations import Operation
+from reconciler.model.states import OutputState
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.operations.old_versions import judge_versions, list_old_versions
 from reconciler.planning.operations.references import Reference, find_changed, list_references
 from reconciler.planning.operations.retired_outputs import SUBJECT, RetiredOutputs, read_retired
 from reconciler.planning.operations.retiring import plan_retirement
 from reconciler.planning.operations.tape_operations import list_tape_operations
+from reconciler.planning.retained.reading import RetainedPart, read_retained
 from reconciler.planning.views import StateView, view_campaign
 from renderer.identity.units import StepUnits
+from schemas.files.times import read_time
 from schemas.policy.retirement import Retirement
 from schemas.repository import Repository
 
@@ -54,6 +58,9 @@ class OperationReader:
         self._state = state
         self._now = now
         self._views = state_view.views
+        self._parts: list[RetainedPart] | None = None
+        sites = repository.sites
+        self._storages = {name: str(state.storage(site.storage)) for name, site in sites.items()}
         self._units = {name: view.units for name, view in state_view.drafts.items()}
 
     def read(self) -> Iterator[Operation]:
@@ -62,9 +69,37 @@ class OperationReader:
             operation = self.read_retirement(retirement)
             if operation is not None:
                 yield operation
-        sites = self._repository.sites
-        storages = {name: str(self._state.storage(site.storage)) for name, site in sites.items()}
-        yield from list_tape_operations(self._connection, self._repository, storages, self._views, self._now)
+        parts = self._list_parts()
+        yield from list_old_versions(self._connection, self._repository, parts)
+        yield from list_tape_operations(
+            self._connection, self._repository, self._storages, self._views, parts, self._now
+        )
+
+    def _list_parts(self) -> Sequence[RetainedPart]:
+        """What the retention wants of each dataset."""
+        retention = self._repository.retention
+        if self._parts is None and retention is not None:
+            moment = read_time(self._now)
+            self._parts = [
+                *read_retained(
+                    self._connection,
+                    self._repository,
+                    retention,
+                    self._storages,
+                    moment,
+                    self._read_declared,
+                )
+            ]
+        return self._parts or ()
+
+    def _read_declared(self, name: str) -> frozenset[bytes] | None:
+        if self._repository.campaigns[name].lock is None:
+            return None
+        try:
+            units = self._read_units(name)
+        except SourceUnavailable:
+            return None
+        return frozenset(value for item in units for column in item.fingerprints.values() for value in column)
 
     def read_retirement(self, retirement: Retirement) -> Operation | None:
         """What is next for a retirement; None if nothing is left of its data."""
@@ -78,15 +113,20 @@ class OperationReader:
         except SourceUnavailable as error:
             doubt = f"it cannot be told who needs it: {error}"
         before = list_operations(self._connection, f"{SUBJECT}{retirement.name}")
-        return plan_retirement(retirement, retired, before, references, self._now, doubt)
+        operation = plan_retirement(retirement, retired, before, references, self._now, doubt)
+        if operation is None or all(one.keep_versions is None for one in retirement.datasets):
+            return operation
+        return judge_versions(
+            operation, retirement, retired.list_in(OutputState.PRODUCED), self._list_parts()
+        )
 
     def _list_references(self, retired: RetiredOutputs) -> list[Reference]:
-        sites = self._repository.sites
-        storages = {name: str(self._state.storage(site.storage)) for name, site in sites.items()}
         day = self._now[:10]
         if held := find_changed(self._connection, self._repository, retired.makers, day):
             return held  # it is enough that these hold: to read all campaigns takes long
-        return list_references(self._connection, self._repository, retired, storages, day, self._read_units)
+        return list_references(
+            self._connection, self._repository, retired, self._storages, day, self._read_units
+        )
 
     def _read_units(self, name: str) -> tuple[StepUnits, ...]:
         if name not in self._units:

@@ -135,8 +135,15 @@ def _sort(datasets: Sequence[RetiredDataset]) -> list[RetiredDataset]:
 
 
 def _belongs_to(dataset: RetiredDataset) -> ColumnElement[bool]:
-    """A condition: the output is of a dataset; a step stands for all its variants."""
+    """A condition: the output is of a dataset, and old enough a version; a step stands for all its variants."""
     here = outputs.c.campaign == dataset.campaign
+    if dataset.keep_versions is not None:
+        newer = outputs.alias()
+        names = ("campaign", "step", "experiment", "run", "output")
+        same = and_(*(newer.c[name] == outputs.c[name] for name in names))
+        there = and_(same, newer.c.version > outputs.c.version, newer.c.state == OutputState.PRODUCED)
+        count = select(func.count()).select_from(newer).where(there).correlate(outputs).scalar_subquery()
+        here = and_(here, count >= dataset.keep_versions)
     if dataset.step is None:
         return here
     variants = outputs.c.step.startswith(f"{dataset.step}@", autoescape=True)

@@ -7,20 +7,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from reconciler.datasets.operations.stored import StoredOperation, list_begun
 from reconciler.datasets.operations.tape_copies import list_refused, list_released, list_unfinished
 from reconciler.ledger.schema.rows import divide
-from reconciler.ledger.schema.tables import outputs, products
+from reconciler.ledger.schema.tables import outputs
 from reconciler.model.operations import Operation, OperationKind, OperationStanding
+from reconciler.planning.operations.action_digests import digest_action, measure_files
 from reconciler.planning.operations.references import find_changed
 from reconciler.planning.retained.decisions import is_before
-from reconciler.planning.retained.reading import RetainedPart, read_retained
+from reconciler.planning.retained.reading import RetainedPart
 from reconciler.planning.views import View
-from schemas.files.canonical import digest
 from schemas.files.times import format_time, read_time
 from schemas.manifest.dataset import name_dataset, parse_dataset
 from schemas.manifest.variant import find_declared
@@ -55,11 +54,12 @@ def list_tape_operations(
     repository: Repository,
     storages: Mapping[str, str],
     views: Sequence[View],
+    parts: Sequence[RetainedPart],
     now: str,
 ) -> Iterator[Operation]:
     """Yields the operations between disk and tape that are due or under way at the time `now`, sorted by dataset.
 
-    `storages` has the storage of each site. What a begun operation works on stays in it.
+    `parts` are what the retention wants, `storages` has the storage of each site. What a begun operation works on stays in it.
 
     Raises:
         SourceUnavailable: a comparison, an edition or an operation cannot be read.
@@ -67,7 +67,7 @@ def list_tape_operations(
     begun = {(one.kind, one.subject): one for one in list_begun(connection, *_KINDS)}
     due: dict[tuple[OperationKind, str], _Due] = {}
     for one in (
-        *_list_retained(connection, repository, storages, now),
+        *_list_retained(repository, parts, now),
         *_list_recalled(connection, repository, storages, views),
     ):
         due[one.kind, one.name] = one
@@ -95,13 +95,8 @@ def find_inner_readers(repository: Repository, datasets: Iterable[str]) -> list[
     return sorted(found)
 
 
-def _list_retained(
-    connection: Connection, repository: Repository, storages: Mapping[str, str], now: str
-) -> Iterator[_Due]:
-    retention = repository.retention
-    if retention is None:
-        return
-    for part in read_retained(connection, repository, retention, storages, read_time(now)):
+def _list_retained(repository: Repository, parts: Sequence[RetainedPart], now: str) -> Iterator[_Due]:
+    for part in parts:
         site = repository.sites.get(part.site)
         archived = [
             one.output.number
@@ -205,12 +200,12 @@ def _begin(
     rest = len(numbers) - MOST
     reason = due.reason if rest <= 0 else f"{due.reason}; {rest:,} more outputs follow"
     chosen = tuple(sorted(numbers)[:MOST])
-    files, size = _measure(connection, chosen)
+    files, size = measure_files(connection, chosen)
     return Operation(
         due.kind,
         due.name,
         reason,
-        _digest_action(connection, due, chosen),
+        digest_action(connection, due.kind, due.name, chosen),
         len(chosen),
         files,
         size,
@@ -223,15 +218,6 @@ def _begin(
     )
 
 
-def _measure(connection: Connection, numbers: Collection[int]) -> tuple[int, int]:
-    files = size = 0
-    for part in divide(numbers):
-        query = select(func.count(), func.coalesce(func.sum(products.c.size), 0))
-        count, total = connection.execute(query.where(products.c.output.in_(part))).one()
-        files, size = files + int(count), size + int(total)
-    return files, size
-
-
 def _name_datasets(connection: Connection, numbers: Collection[int]) -> dict[int, str]:
     columns = (outputs.c[name] for name in ("id", "campaign", "step", "output"))
     query = select(*columns)
@@ -240,13 +226,3 @@ def _name_datasets(connection: Connection, numbers: Collection[int]) -> dict[int
         for part in divide(sorted(numbers))
         for row in connection.execute(query.where(outputs.c.id.in_(part)))
     }
-
-
-def _digest_action(connection: Connection, due: _Due, numbers: Collection[int]) -> str:
-    content = sha256()
-    columns = (outputs.c[name] for name in ("id", "experiment", "run", "version", "fingerprint"))
-    query = select(*columns).order_by(outputs.c.id)
-    for part in divide(numbers):
-        for row in connection.execute(query.where(outputs.c.id.in_(part))):
-            content.update(f"{row.experiment}:{row.run} v{row.version} {row.fingerprint.hex()}\n".encode())
-    return digest({"operation": due.kind.value, "dataset": due.name, "outputs": content.hexdigest()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,8 +41,11 @@ def read_retained(
     retention: RetentionPolicy,
     storages: Mapping[str, str],
     now: datetime,
+    read_declared: Callable[[str], frozenset[bytes] | None],
 ) -> Iterator[RetainedPart]:
     """Yields what is wanted of each dataset that a rule fits, by campaign; `storages` has the storage of each site.
+
+    `read_declared` gives the fingerprints that a live campaign declares, None if they cannot be told: then no version is old.
 
     Raises:
         SourceUnavailable: a comparison or an edition cannot be read.
@@ -72,7 +75,12 @@ def read_retained(
         rule = retention.find_rule(campaign.site, campaign.kind, find_retained_level(name.output))
         several = rule is not None and rule.versions is not None and any(one.version > 1 for one in some)
         kept = verdicts.get(name.dataset, ()) if name in needed or several else ()
-        datasets.append(RetainedDataset(name, rule, some, read_validated(connection, name, kept)))
+        declared = frozenset[bytes]()
+        if several and campaign.is_live:
+            known = read_declared(name.campaign)
+            declared = frozenset(one.fingerprint for one in some) if known is None else known
+        validated = read_validated(connection, name, kept)
+        datasets.append(RetainedDataset(name, rule, some, validated, declared))
     for one, wanted in decide(datasets, successors, now):
         assert one.rule is not None
         site = ruled[one.name.campaign].site

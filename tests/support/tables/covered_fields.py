@@ -284,11 +284,14 @@ def _cover_retirement(path: str) -> set[str]:
     one = Retirement("old", "Old data", (RetiredDataset("proc7", "reco"),), document, "reason", "proc8", 30)
     changes: Mapping[str, Mapping[str, Any]] = {
         "datasets[].campaign": {"datasets": (RetiredDataset("proc8", "reco"),)},
+        "datasets[].keep_versions": {"datasets": (RetiredDataset("proc7", "reco", 1),)},
         "datasets[].step": {"datasets": (RetiredDataset("proc7"),)},
         "quarantine_days": {"quarantine_days": 31},
+        "max_delete": {"max_delete": 7},
     }
     change = changes.get(path, {path: "another"} if path in ("reason", "successor", "title") else {})
-    return {"actions of the retirement"} if replace(one, **change).digest() != one.digest() else set()
+    moved = digest(replace(one, **change).actions()) != digest(one.actions())
+    return {"actions of the retirement"} if moved else set()
 
 
 COVERS: Mapping[str, Callable[[str], set[str]]] = {
