@@ -19,8 +19,9 @@ from schemas.yaml.document import Document
 from schemas.yaml.scalars import show
 
 MAKE, HAND_OVER, COMPARE, PUBLISH = "make", "hand_over", "compare", "publish"
-BY_PEOPLE = ("announce", "retire")
-"""What a stage does that leaves no evidence here: people do it, and sign."""
+ANNOUNCE, RETIRE = "announce", "retire"
+BY_PEOPLE = (ANNOUNCE, RETIRE)
+"""What a stage does that people may do elsewhere: then they sign that it is done."""
 DOINGS = (MAKE, HAND_OVER, COMPARE, PUBLISH, *BY_PEOPLE)
 """What a stage can do; each has exactly one of these keys."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from schemas.findings.finding import Finding
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.dataset import DatasetName, parse_dataset
-from schemas.manifest.scheme import BY_PEOPLE, COMPARE, HAND_OVER, MAKE, Scheme, Stage
+from schemas.manifest.scheme import COMPARE, HAND_OVER, MAKE, RETIRE, Scheme, Stage
 from schemas.manifest.step import Step
 from schemas.manifest.variant import find_declared, is_expandable
 from schemas.policy.policy import ROLES
@@ -73,7 +73,7 @@ def check_order_of_stages(repository: Repository) -> Iterator[Finding]:
                 hint = f"add {show(maker.name)} to `after` of {stage.name}"
                 yield scheme.document.report(place, "BP615", message, hint)
         followed = [one.name for one in scheme.stages if stage.name in one.after]
-        if stage.does in BY_PEOPLE and not stage.sign and followed:
+        if stage.does == RETIRE and not stage.sign and followed:  # an announcement is evidence, too
             message = f"nobody signs that {stage.name} is done, and {followed[0]} waits for it"
             yield scheme.document.report_key(path, "BP615", message, "add `sign`, with the role that does it")
 

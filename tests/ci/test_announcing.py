@@ -252,6 +252,39 @@ def test_the_verb_tells_forge_and_circles_the_same_note_once(
     assert message["message"].rstrip().splitlines()[-1] in note
 
 
+SCHEME = """\
+schema: scheme/1
+title: Announced when it is made
+stages:
+  made: {make: [proc8/reco], complete: COMPLETE}
+  told: {announce: [proc8/reco/mdst], after: [made]}
+"""
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_stage_that_announces_passes_by_the_announcement_and_waits_for_those_before(
+    tmp_path, circle, mailbox, capsys
+):
+    world = make_noted(tmp_path / "checkout", circle)
+    told = Told(world, capsys)
+    notify = tmp_path / "notify.toml"
+    notify.write_text(f'[circles.analysts]\nurls = ["json://127.0.0.1:{mailbox.server_port}/"]\n')
+    notify.chmod(0o600)
+    words = ("announce", AFTER, "--notify", notify)
+    world.write("productions/schemes/phase2.yaml", SCHEME.replace("COMPLETE", "1"))
+    _, said = told.read(*words, code=Exit.REFUSED)
+    assert f"{AFTER} is not announced yet, phase2/told waits for gate made: 3 of 4 runs" in said
+    assert mailbox.got == []
+    world.write("productions/schemes/phase2.yaml", SCHEME.replace("COMPLETE", "0.7"))
+    stage = told.stages("phase2")["told"]
+    assert (stage["state"], stage["lacks"]) == ("open", ["proc8/reco/mdst is not announced"])
+    assert told.read(*words)[0] == f"{AFTER}  announced: the circle analysts\n"
+    stage = told.stages("phase2")["told"]
+    assert (stage["state"], len(mailbox.got)) == ("passed", 1)
+    assert stage["evidence"][0].startswith(f"{AFTER} announced at 20")
+
+
 def test_a_token_is_not_sent_in_the_clear():
     with pytest.raises(WrongUse, match="not https"):
         GitLab(ForgePlace("http://gitlab.example.org", "belle2/productions"), TOKEN)

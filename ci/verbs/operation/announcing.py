@@ -37,7 +37,7 @@ from reconciler.planning.edition_notes.gathering import find_before, gather_note
 from reconciler.planning.views import judge_stages
 from schemas.files.canonical import digest
 from schemas.manifest.dataset import DatasetName, parse_dataset
-from schemas.manifest.scheme import Scheme, Stage
+from schemas.manifest.scheme import ANNOUNCE, Scheme, Stage
 from schemas.repository import Repository
 
 
@@ -183,7 +183,7 @@ def _list_stages(repository: Repository, name: DatasetName) -> list[tuple[Scheme
         stages = [
             stage
             for stage in scheme.stages
-            if stage.does == "announce"
+            if stage.does == ANNOUNCE
             and any(text in (name.dataset, str(name), f"{name.campaign}/{name.step}") for text in stage.names)
         ]
         if stages:

@@ -65,9 +65,9 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class PublishedDataset:
-    """What is published of a dataset that a stage names. `lacking` says why it does not suffice; None if it does.
+    """What is published, or was announced, of a dataset that a stage names. `lacking` says why it does not suffice; None if it does.
 
-    `edition` is the published edition, `digest` and `time` are its own and that of its publication; None if there is none.
+    `edition` is that edition, `digest` and `time` are its own and that of its publication or announcement; None if there is none.
     """
 
     name: str
@@ -89,5 +89,6 @@ class StageEvidence:
     comparison: KeptComparison | None = None
     hand_over: HandedOver | None = None
     published: tuple[PublishedDataset, ...] = ()
+    announced: tuple[PublishedDataset, ...] = ()
     iteration: int = 0
     unread: str | None = None

@@ -14,9 +14,20 @@ from typing import Any
 
 from reconciler.model.sign_offs import ReadSignOffs, SignOffMatter, SignOffs
 from reconciler.planning.gates.evidence import StageEvidence, StepCount
+from reconciler.planning.gates.told_evidence import describe_evidence, list_times
 from reconciler.validation.results import ValidationVerdict
 from schemas.files.canonical import digest
-from schemas.manifest.scheme import BY_PEOPLE, COMPARE, HAND_OVER, MAKE, PUBLISH, RunBucket, Scheme, Stage
+from schemas.manifest.scheme import (
+    ANNOUNCE,
+    BY_PEOPLE,
+    COMPARE,
+    HAND_OVER,
+    MAKE,
+    PUBLISH,
+    RunBucket,
+    Scheme,
+    Stage,
+)
 from schemas.policy.validation import Validation
 
 GATE = "gate "
@@ -135,6 +146,8 @@ def judge_scheme(
             facts[stage.name] = {**facts[stage.name], "published": _list_published(seen)}
             # roles sign what was seen before: that it may be published
             own += _list_unpublished(stage, seen, bucket) if not own else ()
+        if stage.does == ANNOUNCE and not stage.sign and seen.unread is None:
+            own += _list_unannounced(stage, seen)  # else people sign that it is done, here or elsewhere
         due = stage.due if bucket is None or bucket.due is None else bucket.due
         if closed is not None:
             # the stage that lacks it, with its own day and iteration
@@ -148,10 +161,10 @@ def judge_scheme(
                 state, lacks = StageState.UNKNOWN, (Lack(seen.unread, against=True),)
             elif own:
                 state = StageState.HELD if any(one.against for one in own) else StageState.OPEN
-        times = [time for one in before for time in _list_times(evidence[one.stage.name])]
+        times = [time for one in before for time in list_times(evidence[one.stage.name])]
         since = max(times) if times and closed is None else None
         name = None if bucket is None else bucket.name
-        lines = tuple(_describe_evidence(stage, seen))
+        lines = tuple(describe_evidence(stage, seen))
         judged[stage.name] = StageStatus(
             scheme.name,
             stage,
@@ -186,7 +199,7 @@ def describe_matter(
     """What the roles of a stage sign; None if nobody signs it. Days, titles and the order of stages are in no signature."""
     if not stage.sign:
         return None
-    lines = (_describe_asked(stage, bucket), *_describe_evidence(stage, seen))
+    lines = (_describe_asked(stage, bucket), *describe_evidence(stage, seen))
     return SignOffMatter(name_subject(scheme, stage, bucket), facts, lines, stage.sign)
 
 
@@ -333,6 +346,16 @@ def _list_unpublished(stage: Stage, seen: StageEvidence, bucket: RunBucket | Non
             yield Lack(one.lacking, stage.sign, f"{freeze}b2prod publish {name}:{number or 'N'}")
 
 
+def _list_unannounced(stage: Stage, seen: StageEvidence) -> Iterator[Lack]:
+    """What is not announced of what a stage announces."""
+    if not seen.announced:
+        yield Lack(f"nothing of {', '.join(stage.names)} is declared yet")
+    for one in seen.announced:
+        if one.lacking is not None:
+            name, _, number = one.name.partition(":")
+            yield Lack(one.lacking, command=f"b2prod announce {name}:{number or 'N'}")
+
+
 def _list_unsigned(scheme: Scheme, stage: Stage, bucket: RunBucket | None, signs: SignOffs) -> Iterator[Lack]:
     gate = f"{scheme.name}/{name_gate(stage, bucket)}"
     command = f"b2prod approve --gate {gate}"
@@ -349,37 +372,3 @@ def _list_unsigned(scheme: Scheme, stage: Stage, bucket: RunBucket | None, signs
         if stage.does in BY_PEOPLE:
             text = f"{stage.does} is done by people, who sign when it is: {text}"
         yield Lack(text, (role,), f"{command} --role {role}", against=bool(void))
-
-
-def _describe_evidence(stage: Stage, seen: StageEvidence) -> Iterator[str]:
-    """What was seen of a stage, in words."""
-    if seen.unread is not None:
-        yield f"not known: {seen.unread}"
-    for count in seen.counts:
-        yield f"{count.name}: {count.made} of {count.declared} runs are made"
-    if seen.comparison is not None:
-        one = seen.comparison
-        stale = "" if one.stale is None else f", stale: {one.stale}"
-        yield f"comparison {one.digest[:12]} of {one.created}: {one.verdict}{stale}"
-    for given in seen.published:
-        if given.edition is not None:
-            lacking = "" if given.lacking is None else f", and {given.lacking}"
-            yield f"{given.edition} published at {given.time}: {', '.join(given.places)}{lacking}"
-    if seen.hand_over is not None:
-        over = seen.hand_over
-        yield f"iteration {over.iteration} handed over at {over.created}, {over.digest[:12]}"
-        if over.again is not None:
-            yield f"since then {over.again}"
-        if over.return_digest is not None:
-            yield f"returned at {over.return_time}: {', '.join(over.returned)}"
-        if over.tag is not None:
-            yield f"{stage.returns} pulled: {over.tag[:12]}"
-            yield from over.differences
-
-
-def _list_times(seen: StageEvidence) -> Iterator[str]:
-    if seen.comparison is not None:
-        yield seen.comparison.created
-    yield from (one.time for one in seen.published if one.time is not None and one.lacking is None)
-    if seen.hand_over is not None:
-        yield seen.hand_over.return_time or seen.hand_over.created

@@ -11,6 +11,7 @@ from reconciler.ledger.store.database import State
 from reconciler.model.plan import CampaignPlan
 from reconciler.model.sign_offs import ReadSignOffs, SignOffMatter, SignOffs, lack_all
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.gates.announced_editions import read_announced
 from reconciler.planning.gates.dataset_outputs import DatasetOutputs
 from reconciler.planning.gates.evidence import StageEvidence
 from reconciler.planning.gates.hand_overs import HandOverReader
@@ -30,6 +31,7 @@ from schemas.manifest.campaign import Campaign
 from schemas.manifest.dataset import parse_dataset
 from schemas.manifest.runs import RunSet
 from schemas.manifest.scheme import (
+    ANNOUNCE,
     BY_PEOPLE,
     COMPARE,
     HAND_OVER,
@@ -126,6 +128,9 @@ class GateReader:
                 return StageEvidence(hand_over=over, iteration=iteration)
             if stage.does == PUBLISH:
                 return StageEvidence(published=self.publications.read(stage, runs))
+            if stage.does == ANNOUNCE:
+                connection = self.publications.connection
+                return StageEvidence(announced=read_announced(connection, self.repository, stage, runs))
         except SourceUnavailable as error:
             return StageEvidence(iteration=iteration, unread=str(error))
         return StageEvidence()

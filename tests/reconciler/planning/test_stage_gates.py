@@ -222,6 +222,27 @@ def test_what_people_do_passes_by_their_signature_alone_and_says_so():
     assert found["announce"].lacks[0].command == "b2prod approve --gate proc8/announce --role proposer"
 
 
+def test_an_announcement_that_nobody_signs_passes_by_what_was_announced():
+    unsigned = read(SCHEME.replace(", after: [release], sign: [proposer]}", ", after: [release]}"))
+    silent = PublishedDataset("proc8/reco/mdst", lacking="proc8/reco/mdst is not announced")
+    told = PublishedDataset("proc8/reco/mdst", "proc8/reco/mdst:2", "e" * 64, "2019-02-26T00:00:00Z", ("a",))
+    newer = replace(told, lacking="proc8/reco/mdst:3 is published, and not announced")
+    for one, state in (
+        (silent, StageState.OPEN),
+        (told, StageState.PASSED),
+        (newer, StageState.OPEN),
+    ):
+        found = judge({**WHOLE, "announce": StageEvidence(announced=(one,))}, scheme=unsigned)["announce"]
+        assert found.state is state
+        assert [lack.text for lack in found.lacks] == [one.lacking] * (state is StageState.OPEN)
+        assert all(lack.command == "b2prod announce proc8/reco/mdst:N" for lack in found.lacks)
+    assert judge(WHOLE, scheme=unsigned)["announce"].state is StageState.OPEN, "nothing was seen"
+    assert (
+        judge({**WHOLE, "announce": StageEvidence(announced=(silent,))})["announce"].state
+        is StageState.PASSED
+    )
+
+
 NOT_YET = "proc8/reco/mdst is not published"
 
 
