@@ -57,7 +57,11 @@ def test_what_follows_a_publication_goes_once_the_signed_edition_is_published(wo
     assert world.begun("later") == [], "it may be published, and is not"
     release = told.stages("loop")["release"]
     assert (release["state"], release["lacks"]) == ("open", ["proc7/reco/mdst is not published"])
+    out, _ = told.read("plan")
+    assert f". publish {EDITION}: 2 outputs, 2 files" in out
+    assert f"`b2prod publish {EDITION}`" in out
     assert world.b2prod("publish", EDITION) == Exit.FINE
+    assert "publish" not in told.read("plan")[0]
     assert (world.final / "proc7/reco/mdst/1/files.txt").exists()
     release = told.stages("loop")["release"]
     assert release["state"] == "passed"

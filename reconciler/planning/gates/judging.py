@@ -69,7 +69,7 @@ class StageStatus:
     `evidence` is what was seen, in words. `lacks` are empty if it has passed, and say of a stage that waits what the stages
     before it lack. `blocker` is the stage that lacks it: this one or one before. `matter` is what its roles sign. `since` is the time of the newest
     evidence that its gate opened by; None if it is closed, or opened by no evidence with a time. `is_ready`: it may be done now,
-    or was: nothing is lacking but that it is done.
+    or was: nothing is lacking but that it is done. `unpublished` are the datasets that it publishes, and that are not yet.
     """
 
     scheme: str
@@ -85,6 +85,7 @@ class StageStatus:
     sign_offs: SignOffs | None = None
     since: str | None = None
     is_ready: bool = False
+    unpublished: tuple[str, ...] = ()
 
     @property
     def is_closed(self) -> bool:
@@ -179,6 +180,7 @@ def judge_scheme(
             signs,
             since,
             ready,
+            tuple(one.name for one in seen.published if one.lacking is not None),
         )
     return tuple(judged[one.name] for one in scheme.stages)
 

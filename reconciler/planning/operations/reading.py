@@ -12,6 +12,7 @@ from reconciler.ledger.store.database import State
 from reconciler.model.operations import Operation
 from reconciler.model.states import OutputState
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.operations.due_publications import list_due_publications
 from reconciler.planning.operations.old_versions import judge_versions, list_old_versions
 from reconciler.planning.operations.references import Reference, find_changed, list_references
 from reconciler.planning.operations.retired_outputs import SUBJECT, RetiredOutputs, read_retired
@@ -61,6 +62,7 @@ class OperationReader:
         self._parts: list[RetainedPart] | None = None
         sites = repository.sites
         self._storages = {name: str(state.storage(site.storage)) for name, site in sites.items()}
+        self._stages = state_view.stages
         self._units = {name: view.units for name, view in state_view.drafts.items()}
 
     def read(self) -> Iterator[Operation]:
@@ -69,6 +71,7 @@ class OperationReader:
             operation = self.read_retirement(retirement)
             if operation is not None:
                 yield operation
+        yield from list_due_publications(self._connection, self._stages)
         parts = self._list_parts()
         yield from list_old_versions(self._connection, self._repository, parts)
         yield from list_tape_operations(

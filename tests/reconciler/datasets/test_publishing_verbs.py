@@ -128,6 +128,10 @@ def test_a_publication_that_has_begun_can_be_withdrawn(world, capsys):
     for at in (25, 30, 35):
         world.reset()
         crash(lambda: world.b2prod("publish", EDITION), at)
+        if at == 25:
+            capsys.readouterr()
+            assert world.b2prod("plan") == Exit.FINE
+            assert f"it has begun and not ended: `b2prod publish {EDITION}`" in capsys.readouterr().out
         assert world.b2prod("withdraw", EDITION, "--reason", "never mind") == Exit.FINE
         assert "whole" not in world.look()
         assert not world.standing.is_published

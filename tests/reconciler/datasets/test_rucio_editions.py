@@ -20,6 +20,8 @@ from schemas.manifest.dataset import DatasetName
 from schemas.policy.site import CatalogueSettings
 from tests.support.services.rucio_server import ACCOUNT, PASSWORD, USER, serving_rucio
 from tests.support.worlds.builders import SITE
+from tests.support.worlds.crash_points import BEYOND
+from tests.support.worlds.crash_points import crash as crash_at
 from tests.support.worlds.skimmed import RUNS, Skimmed
 
 pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -35,8 +37,8 @@ def rucio(postgresql):
         yield server
 
 
-def did(name, rest=""):
-    return f"/dids/{SCOPE}/{quote(name, safe='')}{rest}"
+def did(name, rest="", scope=SCOPE):
+    return f"/dids/{scope}/{quote(name, safe='')}{rest}"
 
 
 def names(rows):
@@ -238,13 +240,18 @@ def test_more_files_than_one_request_takes(rucio):
 
 @pytest.fixture
 def skimmed(tmp_path, rucio, monkeypatch):
+    """A checkout of a scope of its own, since each makes other files with the same names; `files` are those of a name there."""
+    scope = f"belle{next(NUMBERS)}"
+    rucio.must("POST", f"/scopes/{ACCOUNT}/{scope}")
     settings = (
-        f"kind: rucio, url: {rucio.url}, account: {ACCOUNT}, scope: {SCOPE}, rse: {RSE}, auth: userpass"
+        f"kind: rucio, url: {rucio.url}, account: {ACCOUNT}, scope: {scope}, rse: {RSE}, auth: userpass"
     )
     monkeypatch.setenv("B2PROD_RUCIO_USER", USER)
     monkeypatch.setenv("B2PROD_RUCIO_PASSWORD", PASSWORD)
     more = f"catalogue: {{{settings}}}\npublications:\n  grid: {{kind: rucio}}\n"
-    return Skimmed(tmp_path, SITE + more)
+    world = Skimmed(tmp_path, SITE + more)
+    world.scope = scope
+    return world
 
 
 def test_from_produced_to_published_and_withdrawn_through_the_command_line(skimmed, rucio, capsys):
@@ -256,15 +263,39 @@ def test_from_produced_to_published_and_withdrawn_through_the_command_line(skimm
     assert skimmed.b2prod("publish", edition) == Exit.FINE
     container = "/belle/collection/Data/seven/skims/many/1"
     assert container in capsys.readouterr().out
-    assert len(rucio.must("GET", did(container, "/files"))) == RUNS
+    assert len(rucio.must("GET", did(container, "/files", skimmed.scope))) == RUNS
     assert skimmed.b2prod("dataset", "show", edition, "--json") == Exit.FINE
     (told,) = json.loads(capsys.readouterr().out)["published"]
     assert told["place"] == "grid"
     assert skimmed.b2prod("withdraw", edition, "--reason", "the cut was wrong") == Exit.FINE
-    assert rucio.must("GET", did(container, "/files")) == []
-    (meta,) = rucio.must("GET", did(container, "/meta?plugin=ALL"))
+    assert rucio.must("GET", did(container, "/files", skimmed.scope)) == []
+    (meta,) = rucio.must("GET", did(container, "/meta?plugin=ALL", skimmed.scope))
     assert "the cut was wrong" in meta["b2prod_withdrawn"]
     skimmed.restore()  # the ledger forgets; the catalogue does not
     for arguments in (("register",), ("dataset", "freeze", "seven/skims/many"), ("publish", edition)):
         assert skimmed.b2prod(*arguments) == Exit.FINE
-    assert len(rucio.must("GET", did(container, "/files"))) == RUNS
+    assert len(rucio.must("GET", did(container, "/files", skimmed.scope))) == RUNS
+
+
+def test_whenever_the_command_is_ended_readers_of_rucio_find_all_or_nothing(skimmed, rucio):
+    """Ended between any two effects on the ledger, and after as many requests; the same command ends what it began."""
+    edition, container = "seven/skims/many:1", "/belle/collection/Data/seven/skims/many/1"
+    for arguments in (("dataset", "freeze", "seven/skims/many"), ("register",)):
+        assert skimmed.b2prod(*arguments) == Exit.FINE
+    publish, withdraw = ("publish", edition, "--reason", "again"), ("withdraw", edition, "--reason", "wrong")
+    points = 0
+    for at in range(1, BEYOND, 2):
+        crashed = crash_at(lambda: skimmed.b2prod(*publish), at)
+        status, rows = rucio.ask("GET", did(container, "/files", skimmed.scope))
+        assert status in (200, 404)
+        assert status == 404 or len(rows) in (0, RUNS)
+        assert skimmed.b2prod(*publish) == Exit.FINE
+        assert len(rucio.must("GET", did(container, "/files", skimmed.scope))) == RUNS
+        crash_at(lambda: skimmed.b2prod(*withdraw), at)
+        assert len(rucio.must("GET", did(container, "/files", skimmed.scope))) in (0, RUNS)
+        assert skimmed.b2prod(*withdraw) == Exit.FINE
+        assert rucio.must("GET", did(container, "/files", skimmed.scope)) == []
+        if not crashed:
+            break
+        points += 1
+    assert points > 3
