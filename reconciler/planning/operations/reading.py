@@ -59,7 +59,7 @@ class OperationReader:
         self._state = state
         self._now = now
         self._views = state_view.views
-        self._parts: list[RetainedPart] | None = None
+        self._parts: Sequence[RetainedPart] | None = None
         sites = repository.sites
         self._storages = {name: str(state.storage(site.storage)) for name, site in sites.items()}
         self._stages = state_view.stages
@@ -83,16 +83,9 @@ class OperationReader:
         retention = self._repository.retention
         if self._parts is None and retention is not None:
             moment = read_time(self._now)
-            self._parts = [
-                *read_retained(
-                    self._connection,
-                    self._repository,
-                    retention,
-                    self._storages,
-                    moment,
-                    self._read_declared,
-                )
-            ]
+            self._parts = read_retained(
+                self._connection, self._repository, retention, self._storages, moment, self._read_declared
+            )
         return self._parts or ()
 
     def _read_declared(self, name: str) -> frozenset[bytes] | None:

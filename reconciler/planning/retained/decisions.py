@@ -58,6 +58,11 @@ class Wanted:
     tape: bool
     kept: bool = True
 
+    @property
+    def is_met(self) -> bool:
+        """Whether nothing is to be done: it is kept, on tape if it is wanted there, and not on disk without need."""
+        return self.kept and (self.disk or not self.output.on_disk) and (self.output.on_tape or not self.tape)
+
 
 def decide(
     datasets: Iterable[RetainedDataset],

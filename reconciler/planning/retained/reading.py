@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
+from reconciler.ledger.reading.observation import read_identity
+from reconciler.ledger.schema.decision_tables import comparisons, editions
 from reconciler.ledger.schema.operation_tables import copies
 from reconciler.ledger.schema.tables import outputs
 from reconciler.model.operations import CopyKind
@@ -16,16 +18,24 @@ from reconciler.model.states import OutputState
 from reconciler.planning.retained.chains import find_successors
 from reconciler.planning.retained.decisions import RetainedDataset, RetainedOutput, Wanted, decide
 from reconciler.validation.kept.validated_outputs import read_validated, read_verdicts
+from schemas.files.times import format_time
 from schemas.manifest.campaign import Campaign
 from schemas.manifest.dataset import DatasetName
 from schemas.manifest.runs import run_key
 from schemas.policy.retention import RetentionPolicy, RetentionRule, find_retained_level
 from schemas.repository import Repository
 
+_KNOWN: dict[tuple[object, ...], tuple[RetainedPart, ...]] = {}
+"""What was found where nothing has moved since: each turn asks again."""
+_MOST = 4
+
 
 @dataclass(frozen=True, slots=True)
 class RetainedPart:
-    """What the retention wants of a dataset at a site; `recalled` are outputs that came back from tape, with the time."""
+    """What the retention wants of a dataset at a site; `recalled` are outputs that came back from tape, with the time.
+
+    `wanted` has only those outputs that are not as they are wanted.
+    """
 
     name: DatasetName
     site: str
@@ -36,6 +46,45 @@ class RetainedPart:
 
 
 def read_retained(
+    connection: Connection,
+    repository: Repository,
+    retention: RetentionPolicy,
+    storages: Mapping[str, str],
+    now: datetime,
+    read_declared: Callable[[str], frozenset[bytes] | None],
+) -> tuple[RetainedPart, ...]:
+    """As `decide_retained`. Where nothing has moved in the ledger within the hour, what was found then is known."""
+    counted = [
+        connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (comparisons, editions)
+    ]
+    campaigns = tuple(
+        (name, one.campaign.kind, one.campaign.site, one.campaign.supersedes, one.campaign.is_live)
+        for name, one in repository.campaigns.items()
+    )
+    identity = read_identity(connection)
+    key = (
+        *(identity.ledger, identity.serial, *counted, format_time(now)[:13]),
+        *(retention.rules, campaigns, tuple(sorted(storages.items()))),
+    )
+    if key in _KNOWN:
+        return _KNOWN[key]
+    asked = False
+
+    def ask(name: str) -> frozenset[bytes] | None:
+        nonlocal asked
+        asked = True
+        return read_declared(name)
+
+    found = tuple(decide_retained(connection, repository, retention, storages, now, ask))
+    if not asked:  # what is declared moves without the ledger
+        if len(_KNOWN) >= _MOST:
+            _KNOWN.clear()
+        _KNOWN[key] = found
+    return found
+
+
+def decide_retained(
     connection: Connection,
     repository: Repository,
     retention: RetentionPolicy,
@@ -84,7 +133,8 @@ def read_retained(
     for one, wanted in decide(datasets, successors, now):
         assert one.rule is not None
         site = ruled[one.name.campaign].site
-        yield RetainedPart(one.name, site, storages[site], one.rule, tuple(wanted), recalled)
+        left = tuple(each for each in wanted if not each.is_met)
+        yield RetainedPart(one.name, site, storages[site], one.rule, left, recalled)
 
 
 def _is_ruled(retention: RetentionPolicy, campaign: Campaign) -> bool:

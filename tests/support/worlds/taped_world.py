@@ -29,20 +29,17 @@ SAMPLED = "{site: local, disk: 1, tape: all, after_days: 0, sample: 1}"
 class TapedWorld(World):
     """`proc7` and its successor `proc8` have each made their runs; `proc7` is stopped. `rule` is that of the retention."""
 
-    def __init__(
-        self, root: Path, rule: str = LAST_ONE, *, checksum: bool = True, chain: bool = True
-    ) -> None:
+    def __init__(self, root: Path, rule: str = LAST_ONE, *, checksum: bool = True) -> None:
         super().__init__(root, campaign=ONE_STEP, files=(1, 1))
         self.hsm = root / "hsm"
         self.hsm.mkdir()
         self.tape()
         assert self.reconcile().produced == 2
-        if chain:
-            self.change(("runs:\n", "state: stopped\nruns:\n"))
-            later = swap(ONE_STEP, ("runs:\n", "supersedes: [proc7]\nreuse: never\nruns:\n"))
-            self.write("productions/campaigns/proc8/campaign.yaml", later)
-            self.lock()
-            assert self.reconcile().produced == 2
+        self.change(("runs:\n", "state: stopped\nruns:\n"))
+        later = swap(ONE_STEP, ("runs:\n", "supersedes: [proc7]\nreuse: never\nruns:\n"))
+        self.write("productions/campaigns/proc8/campaign.yaml", later)
+        self.lock()
+        assert self.reconcile().produced == 2
         site = root / "productions/sites/local.yaml"
         commands = {"archive": {"batch": 3}, "recall": {"batch": 3}} | ({"checksum": {}} if checksum else {})
         lines = [
