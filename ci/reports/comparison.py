@@ -56,11 +56,11 @@ _SHARES = frozenset({"difference", "outside"})
 
 def format_comparison(told: Mapping[str, Any], digest: str, shown_to: str = EXPERT) -> str:
     """The comparison with these JSON data and this digest as text; `shown_to` says whose quantities its tables have."""
-    lines = [f"{_name(told)}: {told['verdict']}", *_tell_runs(told), ""]
+    lines = [f"{name_sides(told)}: {told['verdict']}", *tell_runs(told), ""]
     columns = ("check", "verdict", "reason")
     lines += align_rows([columns, *([one[name] for name in columns] for one in told["results"])])
     for result in told["results"]:
-        if rows := _list_rows(told, result, shown_to):
+        if rows := list_rows(told, result, shown_to):
             lines += ["", f"{result['check']}:"]
             for number, block in enumerate(divide_columns(rows, _WIDTH - 2)):
                 shown = limit_lines(align_rows(block), _ROWS + 1, "; --json has all")
@@ -73,8 +73,8 @@ def format_comparison_markdown(told: Mapping[str, Any], digest: str, shown_to: s
 
     Long tables are folded in any case.
     """
-    lines = [f"### {escape(_name(told))}: {told['verdict']}", ""]
-    lines += [f"- {escape(line)}" for line in _tell_runs(told)]
+    lines = [f"### {escape(name_sides(told))}: {told['verdict']}", ""]
+    lines += [f"- {escape(line)}" for line in tell_runs(told)]
     checks = [
         (
             code(one["check"]),
@@ -85,7 +85,7 @@ def format_comparison_markdown(told: Mapping[str, Any], digest: str, shown_to: s
     ]
     lines += ["", *table(("check", "verdict", "reason"), checks), ""]
     for result in told["results"]:
-        if rows := _list_rows(told, result, shown_to):
+        if rows := list_rows(told, result, shown_to):
             head, *body = ([escape(cell) for cell in row] for row in rows)
             shown = [*table(head, body[:_ROWS])]
             shown += ["", f"… and {len(body) - _ROWS:,} more"] if len(body) > _ROWS else []
@@ -99,11 +99,12 @@ def _is_passed(result: Mapping[str, Any]) -> bool:
     return bool(result["verdict"] == ValidationVerdict.PASS)
 
 
-def _name(told: Mapping[str, Any]) -> str:
+def name_sides(told: Mapping[str, Any]) -> str:
+    """What was compared with what, in words."""
     return f"{told['compared']['dataset']} against {told['against']['dataset']}"
 
 
-def _tell_runs(told: Mapping[str, Any]) -> Iterator[str]:
+def tell_runs(told: Mapping[str, Any]) -> Iterator[str]:
     """Which runs were compared, and which could not be."""
     common = list(parse_runs(told["runs"]))
     yield f"{len(common):,} runs of both: {format_runs(common, _RANGES)}"
@@ -118,7 +119,7 @@ def _tell_origin(told: Mapping[str, Any], digest: str) -> str:
     return f"criteria: {validation['name']} ({validation['title']}); comparison {digest}"
 
 
-def _list_rows(told: Mapping[str, Any], result: Mapping[str, Any], shown_to: str) -> list[Sequence[str]]:
+def list_rows(told: Mapping[str, Any], result: Mapping[str, Any], shown_to: str) -> list[Sequence[str]]:
     """The rows of a check with their heading, as text; empty if there are none."""
     quantities = told["validation"].get("quantities", {})
     flat = []

@@ -14,6 +14,7 @@ from ci.changes.project import Project, load_any
 from ci.reports.monitoring import read_pinned_roles
 from ci.site.attention import AttentionItem, AttentionSources, list_attention
 from ci.site.campaigns import CampaignContent, CampaignReader
+from ci.site.comparisons import KeptComparison, read_comparisons
 from ci.site.failures import FailureGroup, read_failures, read_lines
 from ci.site.run_table import RunTable, read_run_table
 from reconciler.datasets.publishing.standing import read_standings
@@ -66,6 +67,7 @@ class SiteContent:
     editions: Mapping[str, Sequence[StoredEdition]]
     published: Mapping[str, Sequence[int]]
     runs: RunTable
+    comparisons: tuple[KeptComparison, ...] = ()
     unread: tuple[str, ...] = ()
     """What could not be read, in words."""
 
@@ -122,6 +124,7 @@ def read_content(project: Project, connection: Connection, now: datetime) -> Sit
     for standing in read_standings(connection).values():
         if standing.is_published and standing.edition.edition is not None:
             published.setdefault(standing.edition.dataset, []).append(standing.edition.edition)
+    comparisons, damaged = read_comparisons(connection)
     states = {one.name: one.run_states for one in campaigns if one.run_states is not None}
     return SiteContent(
         identity=identity,
@@ -137,7 +140,8 @@ def read_content(project: Project, connection: Connection, now: datetime) -> Sit
         editions=editions,
         published={name: sorted(numbers) for name, numbers in published.items()},
         runs=read_run_table(connection, states),
-        unread=tuple(unread),
+        comparisons=comparisons,
+        unread=(*unread, *damaged),
     )
 
 

@@ -88,6 +88,7 @@ def write_site(folder: SiteFolder, connection: Connection, content: SiteContent)
         ("runs/run", "../"),
         ("campaigns/index", "../"),
         ("datasets/index", "../"),
+        ("comparisons/index", "../"),
         ("luminosity/index", "../"),
         ("software/index", "../"),
         ("index", ""),

@@ -40,9 +40,13 @@ def describe_site(content: SiteContent) -> Iterator[tuple[str, dict[str, Any]]]:
     ]
     yield "failures", _wrap("failures", moment, failures)
     yield "attention", _wrap("attention", moment, [asdict(one) for one in content.attention])
+    yield "comparisons", _wrap("comparisons", moment, [one.describe() for one in content.comparisons])
     files = {
         "runs.json": RUNS_SCHEMA,
-        **{f"{name}.json": _name(name) for name in ("campaigns", "datasets", "failures", "attention")},
+        **{
+            f"{name}.json": _name(name)
+            for name in ("campaigns", "datasets", "failures", "attention", "comparisons")
+        },
     }
     yield (
         "index",

@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import insert
 
 from ci.cli.exits import WrongUse
 from ci.site.figures import POINTS, divide_runs
 from ci.site.run_states import WORDS, RunStates
 from ci.site.site_folder import SiteFolder
+from reconciler.ledger.schema.decision_tables import comparisons
 from reconciler.ledger.schema.tables import outputs
+from reconciler.ledger.store.database import opened
+from schemas.files.canonical import canonical_json
 from schemas.manifest.runs import run_key
 from tests.support.worlds.command_lines import run_lines
 from tests.support.worlds.site_world import LINE, LUMINOSITY, make_site_world
+from tests.support.worlds.worlds import ONE_STEP, World
 
 VENDOR = Path(__file__).parents[3] / "ci/site/assets/vendor"
 
@@ -156,6 +162,52 @@ def test_a_site_that_was_interrupted_is_gone_on_with(tmp_path):
     (tmp_path / "other/mine.txt").write_text("mine")
     with pytest.raises(WrongUse, match="not a site"):
         SiteFolder(tmp_path / "other")
+
+
+def make_comparison(verdict, change):
+    row = {"run": "3:1", "change": change, "verdict": verdict}
+    return canonical_json(
+        {
+            "schema": "comparison/1",
+            "compared": {"dataset": "proc7/reco/mdst", "alone": "3:3"},
+            "against": {"dataset": "prod6/reco/mdst", "alone": ""},
+            "runs": "3:1-2",
+            "validation": {"name": "toy", "title": "Toy <criteria>"},
+            "results": [
+                {"check": "events", "verdict": "pass", "reason": "all there", "rows": []},
+                {"check": "size", "verdict": verdict, "reason": "a <size> moved", "rows": [row] * 30},
+            ],
+            "verdict": verdict,
+        }
+    )
+
+
+def test_comparisons_are_told_the_worst_first_and_a_damaged_one_alone_is_left_out(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("compared"), campaign=ONE_STEP)
+    contents = [make_comparison("pass", 0.0), make_comparison("fail", 0.125)]
+    rows = [
+        {
+            "digest": hashlib.sha256(one).hexdigest(),
+            "content": zlib.compress(one),
+            "who": "x",
+            "created": "2019-03-01T00:00:00Z",
+        }
+        for one in contents
+    ]
+    rows.append({**rows[0], "digest": "0" * 64})
+    with opened(world.state) as engine, engine.begin() as connection:
+        connection.execute(insert(comparisons), rows)
+    folder = world.root / "site"
+    (made,) = run_lines([["report", "-o", folder]], world.root)
+    assert made.code == 0, made.text
+    told = read(folder, "comparisons")["comparisons"]
+    assert [one["verdict"] for one in told] == ["fail", "pass"]
+    assert told[0]["checks"][1] == {"check": "size", "verdict": "fail", "reason": "a <size> moved"}
+    page = (folder / "comparisons/index.html").read_text()
+    assert page.count("<td>+12.5 %</td>") == 25
+    assert "5 more rows" in page
+    assert "Toy &lt;criteria&gt;" in page
+    assert "is not what was kept" in (folder / "index.html").read_text()
 
 
 def test_letters_are_those_of_the_runs_that_are_asked_for():

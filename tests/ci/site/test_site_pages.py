@@ -23,6 +23,7 @@ PAGES = (
     "campaigns/index.html",
     "campaigns/proc7.html",
     "datasets/index.html",
+    "comparisons/index.html",
     "luminosity/index.html",
     "software/index.html",
 )
