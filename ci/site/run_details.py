@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
+from ci.site.payload_changes import PayloadChanges, Use
 from ci.site.run_states import WORDS
 from ci.site.run_table import RunTable, name_method
 from reconciler.ledger.schema.tables import UNIT_ATTEMPTS, attempts, inputs, intents, outputs
@@ -32,6 +33,7 @@ def write_run_details(
     """
     datasets = list(connection.scalars(select(inputs.c.dataset).distinct().order_by(inputs.c.dataset)))
     failures = _read_failures(connection)
+    changes = PayloadChanges(connection)
     letters = {name: states.letters(table.keys) for name, states in table.states.items()}
     numbers = table.keys & 0xFFFFFFFF
     stretches = (table.keys >> 32) << 32 | numbers // STRETCH
@@ -59,8 +61,11 @@ def write_run_details(
                 "failures": failures.get(key, []),
             }
         _add_files(connection, datasets, found, experiment, run, last)
+        uses: dict[int, list[Use]] = {}
         for name in campaigns:
-            _add_outputs(connection, name, found, experiment, run, last)
+            _add_outputs(connection, name, found, uses, experiment, run, last)
+        for number, used in uses.items():
+            found[number]["payloads"] = changes.tell(used)
         neighbours = {
             "before": None if first == 0 else _name(table, first - 1),
             "after": None if end == len(table) else _name(table, end),
@@ -94,6 +99,7 @@ def _add_outputs(
     connection: Connection,
     campaign: str,
     found: dict[int, dict[str, Any]],
+    uses: dict[int, list[Use]],
     experiment: int,
     first: int,
     last: int,
@@ -107,6 +113,8 @@ def _add_outputs(
         if run in found:
             digests = (fingerprint.hex()[:_SHOWN], payloads and payloads[:_SHOWN])
             found[run]["outputs"].append([campaign, *told, *digests])
+            if payloads is not None and told[3] == OutputState.PRODUCED:
+                uses.setdefault(run, []).append((told[4] or "", f"{campaign}/{told[0]}", payloads))
 
 
 def _read_failures(connection: Connection) -> dict[int, list[list[Any]]]:

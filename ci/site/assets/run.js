@@ -33,6 +33,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const part = (title, content) => make("section", {}, make("h2", {}, title), content);
   const quiet = (text) => make("p", { class: "quiet" }, text);
 
+  function tellChanges(told) {
+    if (told.count === undefined) return "–";
+    const parts = ["changed", "added", "gone"].filter((word) => told[word]).map((word) => `${word}: ${told[word].join(", ")}`);
+    const named = ["changed", "added", "gone"].reduce((sum, word) => sum + (told[word] || []).length, 0);
+    return parts.join("; ") + (named < told.count ? ` and ${count(told.count - named)} more` : "");
+  }
+
   function draw(experiment, run, data) {
     const one = data.runs[run];
     const numbers = Object.keys(data.runs).map(Number).sort((a, b) => a - b);
@@ -60,6 +67,7 @@ document.addEventListener("DOMContentLoaded", () => {
         const told = older.get(name) > version ? `${state}, older` : state;
         return [name, `v${version}`, told, time(produced), count(read), count(kept), rate(read, kept), make("code", {}, fingerprint), payloads ? make("code", {}, payloads) : "–"];
       }), [4, 5, 6]) : quiet("Nothing yet.")),
+      part("Payloads it was made with", one.payloads ? table(["Payload set", "Made with it", "What changed since the one before"], one.payloads.map((told) => [make("code", {}, told.set), told.makers.join(", "), tellChanges(told)])) : quiet("Nothing was made of it that reads conditions.")),
       part("Failures", one.failures.length ? table(["Unit", "Where", "What", "Ended", "Why"], one.failures.map(([campaign, step, site, state, failure, , ended, reason]) => [`${campaign}/${step}`, site, failure ? `${state}, ${failure}` : state, ended ? make("span", { title: ended }, tellAge(ended)) : "–", reason])) : quiet("None.")));
   }
   addEventListener("hashchange", show);

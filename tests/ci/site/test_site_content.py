@@ -21,6 +21,7 @@ from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened
 from schemas.files.canonical import canonical_json
 from schemas.manifest.runs import run_key
+from tests.support.worlds.builders import snapshot
 from tests.support.worlds.command_lines import run_lines
 from tests.support.worlds.site_world import LINE, LUMINOSITY, make_site_world
 from tests.support.worlds.worlds import ONE_STEP, World
@@ -35,6 +36,12 @@ def world(tmp_path_factory):
 
 def read(folder, name):
     return json.loads((folder / f"api/v1/{name}.json").read_text())
+
+
+def read_script(file):
+    """The data that a script hands over."""
+    text = file.read_text()
+    return json.loads(text[text.index(",") + 1 : -3])
 
 
 def test_figures_and_tables_are_what_other_verbs_say(world, tmp_path):
@@ -61,7 +68,7 @@ def test_figures_and_tables_are_what_other_verbs_say(world, tmp_path):
     for one in read(folder, "datasets")["datasets"]:
         assert {**one, "campaign": None} == {**known.pop(one["name"]), "campaign": None}
     assert not known
-    figures = json.loads((folder / "data/campaigns/proc7.js").read_text()[len('b2prod.take("figures",') : -3])
+    figures = read_script(folder / "data/campaigns/proc7.js")
     (total,) = json.loads(lumi.out)["proc7"]
     assert figures["luminosity"][0]["sum"][-1] == total["value"] == sum(LUMINOSITY.values())
     rates = [one for one in json.loads(retention.out) if one["rate"] is not None]
@@ -79,8 +86,7 @@ def test_figures_and_tables_are_what_other_verbs_say(world, tmp_path):
 
 def test_details_of_a_run_are_the_rows_of_the_ledger(world, tmp_path):
     run_lines([["report", "-o", tmp_path]], world.root)
-    text = (tmp_path / "data/runs/3/0.js").read_text()
-    details = json.loads(text[len('b2prod.take("runs/3/0",') : -3])
+    details = read_script(tmp_path / "data/runs/3/0.js")
     rows = world.rows(outputs, "run", "campaign", "step", "output", "version", "state", "fingerprint")
     told = [
         (int(run), *one[:5], one[8])
@@ -162,6 +168,25 @@ def test_a_site_that_was_interrupted_is_gone_on_with(tmp_path):
     (tmp_path / "other/mine.txt").write_text("mine")
     with pytest.raises(WrongUse, match="not a site"):
         SiteFolder(tmp_path / "other")
+
+
+def test_a_run_tells_which_payloads_changed_from_one_campaign_to_the_next(tmp_path):
+    world = World(tmp_path, campaign=ONE_STEP, files=(1, 1))
+    world.reconcile()
+    geometry, late = f"CDCGeometry 2 {'b' * 32} 0,0,-1,-1", f"CDCTimeZeros 1 {'c' * 32} 3,2,-1,-1"
+    world.write("productions/global-tags/tag_b.iov", snapshot("tag_b", geometry, late))
+    campaign = (tmp_path / "productions/campaigns/proc7/campaign.yaml").read_text()
+    world.write("productions/campaigns/proc8/campaign.yaml", campaign.replace("tag_a", "tag_b"))
+    world.lock()
+    world.reconcile()
+    (made,) = run_lines([["report", "-o", tmp_path / "site"]], world.root)
+    assert made.code == 0, made.text
+    runs = read_script(tmp_path / "site/data/runs/3/0.js")["runs"]
+    first, second = runs["1"]["payloads"]
+    assert (first["makers"], second["makers"]) == (["proc7/reco"], ["proc8/reco"])
+    assert "count" not in first
+    assert (second["changed"], second["count"]) == (["CDCGeometry"], 1)
+    assert (runs["2"]["payloads"][1]["added"], runs["2"]["payloads"][1]["count"]) == (["CDCTimeZeros"], 2)
 
 
 def make_comparison(verdict, change):
