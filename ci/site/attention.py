@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from ci.cli.console import count_things
@@ -15,6 +16,7 @@ from reconciler.model.states import PauseKind, PlanAction
 from reconciler.monitoring.health import BLOCKED, DEGRADED, STALLED, name_people
 from reconciler.planning.gates.judging import StageState, StageStatus
 from reconciler.sources.records import SourceRecord
+from renderer.jobs.logs import gather_alike
 from schemas.manifest.runs import format_runs
 from schemas.policy.roles import Roles
 
@@ -46,6 +48,8 @@ class AttentionItem:
     campaign: str = ""
     page: str = ""
     """The page of the site that shows its runs."""
+    others: tuple[str, ...] = ()
+    """The other campaigns of which the same is to be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,24 @@ def list_attention(told: AttentionSources) -> tuple[AttentionItem, ...]:
         *(item for one in told.campaigns for item in _tell_campaign(one, told)),
         *(_tell_source(one) for one in told.sources if one.failures),
     ]
-    urgent = sorted(
-        dict.fromkeys(found), key=lambda one: (one.urgency != URGENT, one.since or "9", one.about)
+    alike = gather_alike(
+        dict.fromkeys(found), _spell, lambda one: (one.urgency, one.whose, bool(one.campaign))
     )
-    return tuple(urgent)
+    gathered = [
+        replace(first, others=tuple(one.campaign for one in more)) for first, *more in alike if first.campaign
+    ]
+    gathered += [one for group in alike if not group[0].campaign for one in group]
+    return tuple(sorted(gathered, key=lambda one: (one.urgency != URGENT, one.since or "9", one.about)))
+
+
+def _spell(item: AttentionItem) -> str:
+    """What is said, without the name of the campaign; items with a page of runs are never alike."""
+    text = (
+        re.sub(rf"(?<![\w-]){re.escape(item.campaign)}(?![\w-])", "…", item.what)
+        if item.campaign
+        else item.what
+    )
+    return f"{item.page}{item.command if item.page else ''} {text}"
 
 
 def _tell_pause(pause: Pause) -> AttentionItem | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 import zlib
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ import pytest
 from sqlalchemy import insert
 
 from ci.cli.exits import WrongUse
+from ci.site.attention import AttentionSources, list_attention
+from ci.site.campaigns import CampaignContent
 from ci.site.figures import POINTS, divide_runs
 from ci.site.run_states import WORDS, RunStates
 from ci.site.site_folder import SiteFolder
 from reconciler.ledger.schema.decision_tables import comparisons
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import opened
+from reconciler.ledger.writing.pauses import Pause
+from reconciler.model.states import PauseKind
 from schemas.files.canonical import canonical_json
 from schemas.manifest.runs import run_key
 from tests.support.worlds.builders import snapshot
@@ -187,6 +192,24 @@ def test_a_run_tells_which_payloads_changed_from_one_campaign_to_the_next(tmp_pa
     assert "count" not in first
     assert (second["changed"], second["count"]) == (["CDCGeometry"], 1)
     assert (runs["2"]["payloads"][1]["added"], runs["2"]["payloads"][1]["count"]) == (["CDCTimeZeros"], 2)
+
+
+def test_what_is_alike_of_several_campaigns_is_told_once():
+    left_out = [
+        CampaignContent(name, "active", None, (), (), unread=f"{name} lacks 3:{number}-900")
+        for name, number in (("proc7", 1), ("proc8", 2), ("proc8b", 3))
+    ]
+    other = CampaignContent("prod6", "active", None, (), (), unread="its lock is stale")
+    pause = Pause("site:kekcc", PauseKind.PRECONDITION.value, "no room", "b2prod", "2019-03-01T00:00:00Z")
+    told = AttentionSources((*left_out, other), (), (pause,), (), (), None, date(2019, 3, 1))
+    items = list_attention(told)
+    assert [(one.about, one.others) for one in items] == [
+        ("site:kekcc", ()),
+        ("proc7", ("proc8", "proc8b")),
+        ("prod6", ()),
+    ]
+    assert items[0].command == ""  # it ends by itself
+    assert items[0].whose == "site engineer"
 
 
 def make_comparison(verdict, change):
