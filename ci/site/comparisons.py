@@ -22,7 +22,7 @@ ROWS = 25
 
 
 @dataclass(frozen=True, slots=True)
-class KeptComparison:
+class ShownComparison:
     """A kept comparison; `told` are its JSON data."""
 
     digest: str
@@ -63,7 +63,7 @@ def _rank(verdict: str) -> int:
     return [*ValidationVerdict].index(ValidationVerdict(verdict))
 
 
-def read_comparisons(connection: Connection) -> tuple[tuple[KeptComparison, ...], list[str]]:
+def read_comparisons(connection: Connection) -> tuple[tuple[ShownComparison, ...], list[str]]:
     """The newest kept comparisons, the worst first; and what is wrong with those that cannot be read."""
     found, damaged = [], []
     for digest, created in list_comparisons(connection)[:NEWEST]:
@@ -73,5 +73,5 @@ def read_comparisons(connection: Connection) -> tuple[tuple[KeptComparison, ...]
             damaged.append(str(error))
             continue
         if content is not None:
-            found.append(KeptComparison(digest, created, json.loads(content)))
+            found.append(ShownComparison(digest, created, json.loads(content)))
     return tuple(sorted(found, key=lambda one: _rank(one.verdict))), damaged

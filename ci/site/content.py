@@ -14,7 +14,7 @@ from ci.changes.project import Project, load_any
 from ci.reports.monitoring import read_pinned_roles
 from ci.site.attention import AttentionItem, AttentionSources, list_attention
 from ci.site.campaigns import CampaignContent, CampaignReader
-from ci.site.comparisons import KeptComparison, read_comparisons
+from ci.site.comparisons import ShownComparison, read_comparisons
 from ci.site.failures import FailureGroup, read_failures, read_lines
 from ci.site.run_table import RunTable, read_run_table
 from reconciler.datasets.publishing.standing import read_standings
@@ -67,7 +67,7 @@ class SiteContent:
     editions: Mapping[str, Sequence[StoredEdition]]
     published: Mapping[str, Sequence[int]]
     runs: RunTable
-    comparisons: tuple[KeptComparison, ...] = ()
+    comparisons: tuple[ShownComparison, ...] = ()
     unread: tuple[str, ...] = ()
     """What could not be read, in words."""
 
