@@ -9,6 +9,7 @@ import pytest
 from ci.cli.exits import Exit
 from tests.support.doubles.caf_double import calibrate
 from tests.support.services.conditions_service import ConditionsService
+from tests.support.services.forges import TOKEN, FakeForge
 from tests.support.services.loopback import serve
 from tests.support.worlds.scheme_world import SchemeWorld, Told
 from tests.support.worlds.worlds import CAMPAIGN
@@ -33,6 +34,7 @@ stages:
   release: {publish: [proc8/reco/mdst], after: [validate], sign: [coordinator]}
   announce: {announce: [proc8/reco/mdst], after: [release], sign: [proposer]}
 """
+MDST = "proc8/reco/mdst:1"
 ALL = ("cdst", "calibrate", "mdst", "skims", "validate", "release", "announce")
 CRITERIA = """\
 schema: validation/1
@@ -97,6 +99,14 @@ def conditions():
     server.server_close()
 
 
+@pytest.fixture
+def forge():
+    """The forge of the collaboration."""
+    made = FakeForge("gitlab")
+    yield made
+    made.close()
+
+
 def write_campaign(world, name, text):
     world.write(f"productions/campaigns/{name}/campaign.yaml", text)
 
@@ -112,9 +122,10 @@ def world(tmp_path, circle, conditions):
         "productions/scripts/skim_raw/1", f'#!/bin/sh\ncat "{world.root}/events/{SKIMMED}.root" "$1" > "$2"\n'
     )
     site = (world.root / "productions/sites/local.yaml").read_text()
-    world.begin(
-        sites__local=f"{site}scripts: [skim_raw]\n", skims__menu=MENU, validations__production=CRITERIA
-    )
+    final = tmp_path / "final"
+    final.mkdir()
+    site += f"scripts: [skim_raw]\npublications: {{final: {{kind: folder, folder: {final}}}}}\n"
+    world.begin(sites__local=site, skims__menu=MENU, validations__production=CRITERIA)
     world.reconstruct("data_reprocessing_proc7", lambda events: events % 7, range(1, 3))
     world.approve("proc7")
     assert world.turn() == Exit.FINE
@@ -131,7 +142,10 @@ def world(tmp_path, circle, conditions):
 
 @pytest.mark.slow
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_the_scheme_of_the_talk_runs_from_skims_to_announce(world, conditions, tmp_path, capsys):
+def test_the_scheme_of_the_talk_runs_from_skims_to_announce(
+    world, conditions, forge, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("B2PROD_FORGE_TOKEN", TOKEN)
     told = Told(world, capsys)
     assert told.states("proc8") == {"cdst": "open", **dict.fromkeys(ALL[1:], "waiting")}
 
@@ -224,13 +238,36 @@ def test_the_scheme_of_the_talk_runs_from_skims_to_announce(world, conditions, t
     out, _ = told.read(*compared, code=Exit.FINDINGS)
     assert out.startswith("proc8/reco/mdst against proc7/reco/mdst: warn\n")
     assert told.stages("proc8")["validate"]["lacks"] == ["not signed by validation (nobody has signed)"]
-    for gate, role in (("validate", "validation"), ("release", "coordinator"), ("announce", "proposer")):
-        assert told.states("proc8")[gate] == "open"
-        assert world.sign_gate(f"proc8/{gate}", role, "as it was agreed, BIIDP-1100") == Exit.FINE
+    sign(world, told, "validate", "validation")
+
+    # the coordinator signs that it may be published; it is, and the collaboration is told what is new against proc7
+    for name in ("proc7/reco/mdst", "proc8/reco/mdst"):
+        assert world.b2prod("dataset", "freeze", name) == Exit.FINE
+    announce = ("announce", MDST, "--gitlab", forge.address, "--project", "belle2/productions")
+    assert "announce waits for gate release" in told.read(*announce, code=Exit.REFUSED)[1]
+    assert f"{MDST} may not be published yet" in told.read("publish", MDST, code=Exit.REFUSED)[1]
+    sign(world, told, "release", "coordinator")
+    assert told.states("proc8")["release"] == "open"
+    told.read("publish", MDST)
+    assert (tmp_path / "final/proc8/reco/mdst/1/files.txt").read_text().count("\n") == 2
+    assert told.states("proc8")["release"] == "passed"
+    for _ in range(2):
+        told.read(*announce)
+    (release,) = forge.releases.values()
+    assert release["name"] == f"{MDST}, against proc7/reco/mdst:1"
+    for text in ("CDCTimeZeros changed", "warn, by production", "release-03-00-01", "proc8/skims/many"):
+        assert text in release["description"]
+    assert f"{MDST} announced at" in told.stages("proc8")["announce"]["evidence"][0]
+    sign(world, told, "announce", "proposer")
     assert told.states("proc8") == dict.fromkeys(ALL, "passed")
     (line,) = told.json("scheme", "list")
     assert (line["passed"], line["overdue"], line["waits for"]) == (7, 0, None)
     assert told.read("plan", "--exit-code")[0]
+
+
+def sign(world, told, gate, role):
+    assert told.states("proc8")[gate] == "open"
+    assert world.sign_gate(f"proc8/{gate}", role, "as it was agreed, BIIDP-1100") == Exit.FINE
 
 
 def hand_over(world, told, folder, campaign, iteration):
