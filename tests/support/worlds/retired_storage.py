@@ -257,7 +257,7 @@ class RetiredStorage:
                 return (SimpleNamespace(fingerprints=shared, step=SimpleNamespace(name="reco")),)
 
         with self.engine.begin() as connection:
-            view: Any = SimpleNamespace(drafts={})
+            view: Any = SimpleNamespace(drafts={}, views=())
             reader = Reader(connection, self.repository, State(self.folder), view, self.clock.show())
             return reader.read_retirement(self.repository.retirements["first"])
 
