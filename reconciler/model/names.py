@@ -50,6 +50,11 @@ def fill_folder(
 RECORD_PREFIX = ".b2prod."
 
 
+def name_manifest(output: str, version: int) -> str:
+    """The name of the manifest beside a version of an output, by which the catalogue of files knows it."""
+    return f"b2prod.{output}.v{version}.json"
+
+
 def name_record(output: str, version: int) -> str:
     """The name of the record beside a version of an output; hidden, so that a listing of the folder shows only data."""
     return f"{RECORD_PREFIX}{output}.v{version}.json"

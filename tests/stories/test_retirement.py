@@ -12,7 +12,7 @@ from reconciler.ledger.schema.operation_tables import operations
 from reconciler.ledger.schema.tables import outputs
 from reconciler.outside.clock import CLOCK
 from tests.support.inputs.keys import PERSON
-from tests.support.worlds.builders import swap
+from tests.support.worlds.builders import snapshot, swap
 from tests.support.worlds.scheme_world import SchemeWorld, Told
 from tests.support.worlds.worlds import ONE_STEP
 
@@ -152,3 +152,80 @@ def test_b32_after_the_quarantine_it_is_deleted_and_what_it_was_is_kept(world, c
     assert world.turn() == Exit.FINE
     assert states(world) == ["purged", "purged", "produced", "produced"]
     assert [version for *_, version in world.produced()] == [2, 2]
+
+
+CRITERIA = """\
+schema: validation/1
+title: For two runs of some hundred events
+checks:
+  events: {min_runs: 2}
+"""
+MENU = """\
+schema: skims/1
+title: A menu
+provenance: Made up for tests
+skims:
+  many: {cut: "[nTracksLE >= 3]"}
+"""
+WRONG, RIGHT = "wrong_tag", "right_tag"
+PASS_A = swap(ONE_STEP, ("tag_a", WRONG))
+PASS_B = swap(ONE_STEP, ("tag_a", RIGHT), ("contact:", "supersedes: [GCR5a]\ncontact:"))
+SUPERSEDED = """\
+schema: retirement/1
+title: GCR5a was made with the wrong global tag
+datasets: [{campaign: GCR5a}]
+reason: made with the wrong global tag; GCR5b has the right one
+successor: GCR5b
+quarantine_days: 7
+"""
+
+
+@pytest.fixture
+def cosmics(tmp_path, circle):
+    """GCR5a was made with the wrong tag, and is stopped; GCR5b is approved, and was not made yet. Its retirement is signed."""
+    world = SchemeWorld(tmp_path, circle, campaign=ONE_STEP, files=(1, 1))
+    for tag, digit in ((WRONG, "1"), (RIGHT, "2")):
+        world.write(
+            f"productions/global-tags/{tag}.iov", snapshot(tag, f"CDCGeometry 1 {digit * 32} 0,0,-1,-1")
+        )
+        world.reconstruct(tag, lambda events: events % 7, range(1, 3))
+    world.write("productions/campaigns/GCR5a/campaign.yaml", PASS_A)
+    world.begin(skims__menu=MENU, validations__counts=CRITERIA)
+    world.approve("GCR5a")
+    assert world.b2prod("reconcile", "--once", "GCR5a") == Exit.FINE
+    world.change(("title:", "state: stopped\ntitle:"), campaign="GCR5a", lock=False)
+    world.write("productions/campaigns/GCR5b/campaign.yaml", PASS_B)
+    world.write("productions/retirements/first.yaml", SUPERSEDED)
+    world.lock()
+    world.commit("GCR5b takes the place of GCR5a")
+    world.approve("GCR5b")
+    return world
+
+
+def look(told):
+    """What is next for the retirement: kind, standing and reason."""
+    (planned,) = json.loads(told.read("plan", "--format", "json")[0])["operations"]
+    return planned["kind"], planned["standing"], planned.get("why", "")
+
+
+@pytest.mark.slow
+def test_gcr5a_with_the_wrong_tag_goes_when_gcr5b_is_validated(cosmics, capsys):
+    told = Told(cosmics, capsys)
+    sign(cosmics)
+    kind, standing, why = look(told)
+    assert (kind, standing) == ("trash", "refused")
+    assert "GCR5b: of GCR5a/reco/mdst it has no validated output of 3:1-2" in why
+
+    # GCR5b is made, and not validated; then it is, and only what was signed goes
+    told.read("reconcile", "--once", "GCR5b")
+    assert look(told)[1] == "refused"
+    told.read("compare", "GCR5b/reco/mdst", "GCR5a/reco/mdst", "--by", "counts", "--keep")
+    assert look(told) == ("trash", "ready", "")
+    cosmics.b2prod("reconcile", "--once")
+    assert states(cosmics) == ["trashed", "trashed", "produced", "produced"]
+    with later(8):
+        cosmics.b2prod("reconcile", "--once")
+    assert states(cosmics) == ["purged", "purged", "produced", "produced"]
+    assert [file for file in files(cosmics) if "GCR5a" in file] == []
+    assert len([file for file in files(cosmics) if "GCR5b" in file]) == 2
+    told.read("state", "check")

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from reconciler.datasets.catalogues.port import Conflict, RegisteredDataset
 from reconciler.model.engine import Complaint
+from reconciler.model.names import name_manifest
 from reconciler.outside.durable import sync
 from reconciler.outside.errors import foreseeing
 
@@ -37,7 +38,7 @@ class Manifests:
 
 
 def _register(dataset: RegisteredDataset) -> Conflict | None:
-    file = Path(dataset.folder, f"b2prod.{dataset.facts['output']}.v{dataset.facts['version']}.json")
+    file = Path(dataset.folder, name_manifest(dataset.facts["output"], dataset.facts["version"]))
     content = _write(dataset)
     if not file.exists():
         _place(file, json.dumps(content, indent=1, sort_keys=True).encode() + b"\n")

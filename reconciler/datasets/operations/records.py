@@ -99,6 +99,8 @@ class OperationWriter:
 
         `there` has the copies that were seen, by kind and output; `absent` are kinds of copies that were seen to be away.
         """
+        if not numbers:
+            return
         with self._writer.writing() as journal:
             _set_items(journal, operation, numbers, OperationState.DONE)
             if state is not None:

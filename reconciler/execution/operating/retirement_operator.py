@@ -122,8 +122,10 @@ class RetirementOperator:
         moved = [one for one in left if one.number not in refused]
         self._sync(tree, moved)
         listed = find_present(tree, moved, aside=False)
-        places = {one.number: (one.storage, one.aside) for one in moved if one.number not in listed}
+        done = [one for one in moved if one.number not in listed]
+        places = {one.number: (one.storage, one.aside) for one in done if one.sizes}
         self._records.finish(number, [*places], None, {CopyKind.TRASH: places}, absent=(CopyKind.DISK,))
+        self._records.finish(number, [one.number for one in done if not one.sizes])
         if refused:
             self._records.refuse(number, refused, OutputState.PRODUCED)
         return refused, _tell_listed(listed, "moved")
@@ -137,9 +139,11 @@ class RetirementOperator:
         refused |= _try_each(bring_back, tree, [one for one in some if one.number not in refused])
         back = [one for one in some if one.number not in refused]
         self._sync(tree, back)
-        places = {one.number: (one.storage, one.folder) for one in back}
+        places = {one.number: (one.storage, one.folder) for one in back if one.sizes}
         kinds = {CopyKind.DISK: places}
         self._records.finish(number, [*places], OutputState.PRODUCED, kinds, absent=(CopyKind.TRASH,))
+        on_tape = [one.number for one in back if not one.sizes]
+        self._records.finish(number, on_tape, OutputState.PRODUCED)
         if refused:
             self._records.refuse(number, refused)
         return refused, {}

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, exists, not_, select
 
 from reconciler.ledger.schema.operation_tables import copies
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import outputs, products
-from reconciler.model.names import name_record
+from reconciler.model.names import name_manifest, name_record
 from reconciler.model.operations import CopyKind
 from reconciler.model.states import CLAIMING
 from reconciler.outside.errors import SourceUnavailable
@@ -27,13 +27,17 @@ TRASH, TOMBSTONES = ".b2prod-trash", ".b2prod-tombstones"
 
 @dataclass(frozen=True, slots=True)
 class StoredFiles:
-    """The files of an output: `sizes` maps names to bytes; `folder` is below `storage`, `aside` the folder in its trash."""
+    """The files of an output: `sizes` maps names to bytes; `folder` is below `storage`, `aside` the folder in its trash.
+
+    `record` and `manifest` describe it, and may be there. Of an output that lies on tape alone, no file is on disk.
+    """
 
     number: int
     storage: str
     folder: str
     aside: str
     record: str
+    manifest: str
     sizes: dict[str, int]
 
     @property
@@ -42,8 +46,9 @@ class StoredFiles:
         return f"{TOMBSTONES}/{self.folder}/{self.record}"
 
     def list_names(self) -> Iterator[tuple[str, int | None]]:
-        """Yields the record and the files, with the sizes that are known."""
+        """Yields what describes it and the files, with the sizes that are known."""
         yield self.record, None
+        yield self.manifest, None
         yield from sorted(self.sizes.items())
 
 
@@ -59,15 +64,25 @@ def read_files(connection: Connection, numbers: Sequence[int], action: str) -> l
         .outerjoin(products, products.c.output == outputs.c.id)
         .outerjoin(copies, known)
     )
+    released = {number for part in divide(numbers) for number in _list_released(connection, part)}
     found: dict[int, StoredFiles] = {}
     for part in divide(numbers):
         for row in connection.execute(query.where(outputs.c.id.in_(part))):
             aside = row.aside or f"{TRASH}/{action[:16]}/{row.folder}"
             record = name_record(row.output, row.version)
-            one = found.setdefault(row.id, StoredFiles(row.id, row.storage, row.folder, aside, record, {}))
-            if row.path is not None:
+            described = aside, record, name_manifest(row.output, row.version)
+            one = found.setdefault(row.id, StoredFiles(row.id, row.storage, row.folder, *described, {}))
+            if row.path is not None and row.id not in released:
                 one.sizes[row.path] = row.size
     return [found[number] for number in numbers]
+
+
+def _list_released(connection: Connection, numbers: Sequence[int]) -> set[int]:
+    """Those of the outputs that lie on tape alone: they have left the disk, and not for the trash."""
+    aside = copies.alias()
+    trashed = exists().where(aside.c.output == copies.c.output, aside.c.kind == CopyKind.TRASH, aside.c.there)
+    away = (copies.c.kind == CopyKind.DISK, copies.c.there.is_(False), not_(trashed))
+    return {*connection.scalars(select(copies.c.output).where(copies.c.output.in_(numbers), *away))}
 
 
 def find_remade(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
@@ -137,7 +152,7 @@ def _look_at_all(
             left.append((name, here))
         elif there is not None:
             moved.append((name, there))
-        elif name != one.record:
+        elif name in one.sizes:
             raise OddFile(f"{tree.root}/{source}/{name} is not there")
     return left
 
@@ -178,6 +193,9 @@ def delete(tree: StorageTree, one: StoredFiles) -> None:
     }
     for name, found in seen.items():
         tree.remove(f"{one.aside}/{name}", found)
+    manifest = tree.look_at_own(f"{one.aside}/{one.manifest}", None)
+    if manifest is not None:
+        tree.remove(f"{one.aside}/{one.manifest}", manifest)
     record = tree.look_at_own(f"{one.aside}/{one.record}", None)
     if record is not None:
         tree.rename(f"{one.aside}/{one.record}", one.tombstone, record)
@@ -186,7 +204,7 @@ def delete(tree: StorageTree, one: StoredFiles) -> None:
 
 def is_buried(tree: StorageTree, one: StoredFiles) -> bool:
     """Whether an output was deleted before, by a ledger of which this is an older copy: only its tombstone is there."""
-    if tree.look(one.tombstone) is None:
+    if tree.look(one.tombstone) is None or not one.sizes:
         return False
     places = (f"{folder}/{name}" for name in one.sizes for folder in (one.folder, one.aside))
     return all(tree.look(place) is None for place in places)

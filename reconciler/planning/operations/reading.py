@@ -17,6 +17,7 @@ from reconciler.planning.operations.old_versions import judge_versions, list_old
 from reconciler.planning.operations.references import Reference, find_changed, list_references
 from reconciler.planning.operations.retired_outputs import SUBJECT, RetiredOutputs, read_retired
 from reconciler.planning.operations.retiring import plan_retirement
+from reconciler.planning.operations.successors import find_unvalidated
 from reconciler.planning.operations.tape_operations import list_tape_operations
 from reconciler.planning.retained.reading import RetainedPart, read_retained
 from reconciler.planning.views import StateView, view_campaign
@@ -105,7 +106,7 @@ class OperationReader:
         references: list[Reference] | None = None
         doubt = ""
         try:
-            references = self._list_references(retired)
+            references = self._list_references(retirement, retired)
         except SourceUnavailable as error:
             doubt = f"it cannot be told who needs it: {error}"
         before = list_operations(self._connection, f"{SUBJECT}{retirement.name}")
@@ -116,11 +117,13 @@ class OperationReader:
             operation, retirement, retired.list_in(OutputState.PRODUCED), self._list_parts()
         )
 
-    def _list_references(self, retired: RetiredOutputs) -> list[Reference]:
+    def _list_references(self, retirement: Retirement, retired: RetiredOutputs) -> list[Reference]:
         day = self._now[:10]
         if held := find_changed(self._connection, self._repository, retired.makers, day):
             return held  # it is enough that these hold: to read all campaigns takes long
-        return list_references(
+        if (successor := retirement.successor) in self._repository.campaigns and successor is not None:
+            held = [*find_unvalidated(self._connection, self._repository, retired, successor)]
+        return held or list_references(
             self._connection, self._repository, retired, self._storages, day, self._read_units
         )
 

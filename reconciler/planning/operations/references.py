@@ -10,16 +10,17 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from reconciler.datasets.catalogues.manifests import Manifests
 from reconciler.datasets.operations.stored import list_protections, list_published
 from reconciler.ledger.reading.calibration import list_open_hand_overs
 from reconciler.ledger.reading.editions import list_editions, read_content
 from reconciler.ledger.schema.rows import divide
-from reconciler.ledger.schema.tables import UNDER_WAY, intents, outputs
+from reconciler.ledger.schema.tables import UNDER_WAY, intents, outputs, registrations
 from reconciler.model.states import OutputState
 from reconciler.planning.operations.retired_outputs import RetiredOutputs
 from renderer.identity.units import StepUnits
 from schemas.manifest.campaign import Campaign
-from schemas.manifest.dataset import parse_dataset
+from schemas.manifest.dataset import name_dataset, parse_dataset
 from schemas.repository import Repository
 
 ReadUnits = Callable[[str], tuple[StepUnits, ...]]
@@ -80,10 +81,22 @@ def _list_quick(
         yield Reference(f"{campaign}/{step}", "its own jobs are under way")
     yield from _find_readers(repository, makers, working)
     yield from _find_own_editions(connection, makers)
+    yield from _find_registered(connection, makers)
     for one in list_protections(connection, day):
         if any(f"{name}/".startswith(f"{one.dataset.partition(':')[0]}/") for name in makers):
             who = f" by {one.who}" if one.who else ""
             yield Reference(one.dataset, f"it is protected{who} until {one.until}: {one.reason}")
+
+
+def _find_registered(connection: Connection, makers: Collection[str]) -> Iterator[Reference]:
+    """The catalogues elsewhere that list the outputs: manifests beside the data go with them."""
+    columns = (outputs.c.campaign, outputs.c.step, outputs.c.output)
+    query = select(registrations.c.catalogue, *columns).distinct()
+    query = query.join(outputs, outputs.c.id == registrations.c.output)
+    query = query.where(registrations.c.catalogue != Manifests.address, outputs.c.state != OutputState.PURGED)
+    for catalogue, *named in connection.execute(query):
+        if name_dataset(*named) in makers:
+            yield Reference(catalogue, f"{name_dataset(*named)} is registered there: take it out of it first")
 
 
 def _find_readers(
