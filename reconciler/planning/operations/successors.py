@@ -24,7 +24,7 @@ def find_unvalidated(
 ) -> Iterator[Reference]:
     """Yields a reference for each retired dataset of which the campaign `successor` has not all runs, validated and published.
 
-    Datasets whose output the successor does not make are left out, but if it makes none of them, it is no successor.
+    Datasets whose output the successor does not make are left out, but a successor makes at least one of them.
 
     Raises:
         SourceUnavailable: a kept comparison or an edition cannot be read.

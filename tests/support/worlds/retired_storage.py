@@ -48,12 +48,14 @@ from reconciler.ledger.writing.produced_keys import record_keys
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.names import name_record
 from reconciler.model.operations import Operation, OperationKind, OperationState
+from reconciler.model.plan import Plan
 from reconciler.outside.clock import Clock
 from reconciler.outside.errors import GuardRefused
 from reconciler.outside.storage.storage_tree import StorageTree
 from reconciler.planning.operations.reading import OperationReader
 from reconciler.planning.operations.references import find_changed
 from reconciler.planning.operations.retired_outputs import read_retired
+from reconciler.planning.views import StateView
 from schemas.repository import Repository
 from tests.support.worlds.builders import CAMPAIGN, read, swap, tree
 
@@ -257,7 +259,7 @@ class RetiredStorage:
                 return (SimpleNamespace(fingerprints=shared, step=SimpleNamespace(name="reco")),)
 
         with self.engine.begin() as connection:
-            view: Any = SimpleNamespace(drafts={}, views=())
+            view = StateView((), Plan("a ledger", 0, 0, ()))
             reader = Reader(connection, self.repository, State(self.folder), view, self.clock.show())
             return reader.read_retirement(self.repository.retirements["first"])
 
