@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from ci.changes.project import (
+    HARMLESS,
     Project,
     choose_campaigns,
     choose_locked,
@@ -15,6 +16,7 @@ from ci.changes.project import (
     list_folders,
     load,
     load_any,
+    refuse_broken,
 )
 from ci.cli.console import count_things, say
 from ci.cli.exits import FoundProblems
@@ -130,6 +132,28 @@ def load_produced(project: Project, names: Sequence[str]) -> Repository:
             say(f"{wrong[0]}; this is what the ledger has of it")
             others = {key: value for key, value in repository.campaigns.items() if key != name}
             repository = replace(repository, campaigns=others)
+    return repository
+
+
+def load_gated(project: Project, name: str) -> Repository:
+    """Everything declared, if the meaning of a campaign is clear, and so is that of the schemes that may hold it back.
+
+    Raises:
+        FoundProblems: there are findings on it, other than harmless ones, or on such a scheme.
+    """
+    repository, findings = load(project)
+    refuse_broken(repository, findings, [name])
+    harmful = [
+        one
+        for one in findings
+        if (
+            _hinders(one, repository, name)
+            if _is_scheme(PurePosixPath(one.place.file))
+            else is_about(one, [name]) and not one.code.startswith(HARMLESS)
+        )
+    ]
+    if harmful:
+        raise FoundProblems(harmful)
     return repository
 
 

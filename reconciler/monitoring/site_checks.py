@@ -130,6 +130,7 @@ def _check_site(site: Site, state: State) -> Looked:
     yield "marker of the storage", _look_at_marker(state, STORAGE, str(state.storage(site.storage)))
     yield from _check_commands(site)
     yield from _check_catalogue(site)
+    yield from _check_publications(site)
     yield from _check_sources(site, state)
     try:
         engine = ENGINES[site.engine](site, PROMPT)
@@ -207,6 +208,20 @@ def _check_catalogue(site: Site) -> Looked:
     except SourceUnavailable as error:
         complaints = [Complaint(str(error), "bring it; until then outputs are published and not registered")]
     yield from _tell_all(f"catalogue {site.catalogue.kind}", complaints)
+
+
+def _check_publications(site: Site) -> Looked:
+    """Whether the folders where editions are published are here, and can be written."""
+    for name, place in site.publications.items():
+        if not place.folder:
+            continue
+        complaint = None
+        if not os.path.isdir(place.folder):
+            what = f"{place.folder} is not there, and nothing can be published in it"
+            complaint = Complaint(what, "make it, or mount it", fatal=False)
+        elif not os.access(place.folder, os.W_OK | os.X_OK):
+            complaint = Complaint(f"{place.folder} cannot be written", TO_WRITE, fatal=False)
+        yield f"publication {name}", complaint
 
 
 def _check_sources(site: Site, state: State) -> Looked:

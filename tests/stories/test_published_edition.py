@@ -52,6 +52,11 @@ def test_what_follows_a_publication_goes_once_the_signed_edition_is_published(wo
     assert world.b2prod("publish", EDITION) == Exit.REFUSED
     assert "may not be published yet: gate release: not signed by coordinator" in capsys.readouterr().err
     assert not any(world.final.iterdir())
+    for broken in (SCHEME.replace("stages:", "stagse:"), SCHEME.replace("[reco], sign", "[rceo], sign")):
+        world.write("productions/schemes/loop.yaml", broken)
+        assert world.b2prod("publish", EDITION) == Exit.FINDINGS, "who breaks a scheme opens no gate"
+    world.write("productions/schemes/loop.yaml", SCHEME)
+    assert not any(world.final.iterdir())
     assert world.sign_gate("loop/release", "coordinator", "validated, BIIDP-1000") == Exit.FINE
     assert world.turn() == Exit.FINE
     assert world.begun("later") == [], "it may be published, and is not"

@@ -8,6 +8,7 @@ import rich_click as click
 from sqlalchemy import Connection
 
 from ci.approvals.root import find_pinned_sites
+from ci.changes.campaign_faults import load_gated
 from ci.changes.project import Project, load_readable, pass_project
 from ci.cli.console import count_things, print_data, say
 from ci.cli.exits import WrongUse
@@ -44,7 +45,7 @@ def publish(project: Project, name: str, wanted: str | None, reason: str | None)
     stage that publishes the dataset, the stages before it must have passed, and its roles must have signed.
     """
     parsed = _read_edition(name)
-    repository = load_readable(project, [parsed.campaign])
+    repository = load_gated(project, parsed.campaign)
     site = _find_site(project, repository, parsed)
     if not site.publications:
         raise GuardRefused(

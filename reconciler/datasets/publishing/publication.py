@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection, select
+
 from reconciler.datasets.catalogues.port import Conflict
 from reconciler.datasets.operations.records import OperationWriter
 from reconciler.datasets.operations.stored import StoredOperation, list_operations
 from reconciler.datasets.publishing.port import EditionPlace, EditionToPublish, WithdrawalNote
 from reconciler.datasets.publishing.standing import EditionStanding, list_others, read_standings
 from reconciler.ledger.schema.rows import divide
+from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.writing.transaction import Writer
 from reconciler.model.operations import Operation, OperationKind, OperationState
-from reconciler.outside.errors import SourceUnavailable
+from reconciler.model.states import OutputState
+from reconciler.outside.errors import GuardRefused, SourceUnavailable
 from schemas.files.canonical import digest
 from schemas.manifest.dataset import DatasetName
 from schemas.policy.site import PublishingPlace
@@ -41,7 +45,7 @@ def publish_edition(
     One place does not keep the others from being done. As long as one is not, the operation goes on the next time.
 
     Raises:
-        GuardRefused: a publication of it at other places has begun and not ended.
+        GuardRefused: a publication of it at other places has begun and not ended, or outputs of it are being deleted.
     """
     name = str(edition.name)
     places = {
@@ -72,6 +76,11 @@ def publish_edition(
         records.intend(number, some)
     with writer.reading() as connection:
         standings = read_standings(connection, edition.name.dataset)
+        left = _list_left(connection, edition)
+    if left:  # somebody deletes them; who begins now finds the intent, and refuses
+        told = f"{len(left):,} outputs of {name} were taken away while it was to be published"
+        records.tell(number, told)
+        raise GuardRefused(told)
     failures: dict[str, Conflict | SourceUnavailable] = {}
     for one in targets:
         others = list_others(standings, edition.name, one.declared.name)
@@ -137,6 +146,17 @@ def withdraw_edition(
     records.end(number, f"withdrawn: {told}")
     with writer.reading() as connection:
         return _find(list_operations(connection, name, OperationKind.WITHDRAW), number)
+
+
+def _list_left(connection: Connection, edition: EditionToPublish) -> list[int]:
+    """The numbers of the outputs of an edition that are not published any more."""
+    gone = outputs.c.state != OutputState.PRODUCED
+    query = select(outputs.c.id).where(gone)
+    return [
+        number
+        for part in divide(edition.outputs)
+        for number in connection.scalars(query.where(outputs.c.id.in_(part)))
+    ]
 
 
 def _find(found: list[StoredOperation], number: int) -> StoredOperation:

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from ci.cli.exits import Exit
+from ci.verbs.publications import publishing
+from reconciler.datasets.operations.stored import list_published
 from reconciler.datasets.publishing.standing import read_standings
+from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.store.database import State, reading
+from reconciler.model.states import OutputState
 from tests.support.worlds.builders import SITE
 from tests.support.worlds.crash_points import BEYOND, crash
 from tests.support.worlds.skimmed import RUNS, Skimmed
@@ -161,9 +165,30 @@ def test_a_place_that_is_away_does_not_keep_the_other_from_readers(world, capsys
     assert world.b2prod("publish", EDITION) == Exit.UNAVAILABLE
     assert "is not published everywhere yet: final: the storage" in capsys.readouterr().err
     assert world.read(world.lists) == "whole"
+    world.b2prod("doctor", "--json")
+    looked = {one["looked_at"]: one for one in json.loads(capsys.readouterr().out)}
+    assert "is not there, and nothing can be published in it" in looked["publication final"]["what"]
+    assert looked["publication lists"]["state"] == "fine"
     world.final.with_name("away").rename(world.final)
     assert world.b2prod("publish", EDITION) == Exit.FINE
     assert world.look() == ("whole", "whole")
+
+
+def test_outputs_that_are_put_into_the_trash_in_between_are_not_published(world, capsys, monkeypatch):
+    """The trash looks at publications that were begun before; a publication looks at outputs after it was begun."""
+    publish_edition = publishing.publish_edition
+
+    def trash_first(writer, *rest):
+        with writer._engine.begin() as connection:
+            connection.execute(outputs.update().values(state=OutputState.TRASHED))
+        return publish_edition(writer, *rest)
+
+    monkeypatch.setattr(publishing, "publish_edition", trash_first)
+    assert world.b2prod("publish", EDITION) == Exit.REFUSED
+    assert "3 outputs of seven/skims/many:1 were taken away" in capsys.readouterr().err
+    assert world.look() == (None, None)
+    with reading(State(world.state)) as connection:
+        assert [one.subject for one in list_published(connection)] == [EDITION], "who deletes is told of it"
 
 
 def test_places_come_from_the_pinned_root_alone(world, capsys, tmp_path):
