@@ -255,6 +255,7 @@ def test_the_scheme_of_the_talk_runs_from_skims_to_announce(
         told.read(*announce)
     (release,) = forge.releases.values()
     assert release["name"] == f"{MDST}, against proc7/reco/mdst:1"
+    assert "final/proc8/reco/mdst/1, since" in release["description"]
     for text in ("CDCTimeZeros changed", "warn, by production", "release-03-00-01", "proc8/skims/many"):
         assert text in release["description"]
     assert f"{MDST} announced at" in told.stages("proc8")["announce"]["evidence"][0]

@@ -69,6 +69,12 @@ def _tell_edition(told: Mapping[str, Any]) -> Iterator[str]:
     if "reason" in edition:
         yield edition["reason"]
     yield f"{count_things(edition['runs'], 'run')}: {_shorten(told['runs'])}"
+    yield from _tell_places(told)
+
+
+def _tell_places(told: Mapping[str, Any]) -> Iterator[str]:
+    for one in told["published"]:
+        yield f"read it at {one['where']}, since {one['since']}"
 
 
 def _list_sections(told: Mapping[str, Any]) -> Iterator[_Section]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,13 +12,20 @@ from sqlalchemy import Connection
 from reconciler.datasets.comparison import DatasetValue, compare_datasets
 from reconciler.datasets.frozen_runs import read_frozen
 from reconciler.datasets.provenance import read_frozen_value
+from reconciler.datasets.publishing.standing import read_standings
 from reconciler.datasets.totals import Totals
 from reconciler.ledger.reading.comparisons import list_comparisons
 from reconciler.ledger.reading.editions import StoredEdition, list_editions
 from reconciler.ledger.store.database import State
 from reconciler.model.sign_offs import ReadSignOffs, lack_signatures
 from reconciler.planning.edition_notes.missing_runs import find_missing
-from reconciler.planning.edition_notes.note import EditionNote, MadeWith, NotedEdition, NotedVerdict
+from reconciler.planning.edition_notes.note import (
+    EditionNote,
+    MadeWith,
+    NotedEdition,
+    NotedPlace,
+    NotedVerdict,
+)
 from reconciler.planning.edition_notes.payload_changes import compare_payloads
 from reconciler.planning.edition_notes.skim_rates import SkimRate, measure_skims
 from reconciler.planning.gates.judging import FindValidation
@@ -110,16 +117,13 @@ def gather_note(
         ),
         verdicts=tuple(_list_verdicts(connection, edition, criteria)),
         issues=tuple(_list_issues(repository, edition, mine.selection.produced)),
+        places=_list_places(connection, edition),
     )
     if len(sides) == 1:
         return note
     before = sides[1]
-    return EditionNote(
-        note.edition,
-        note.runs,
-        note.missing,
-        note.verdicts,
-        note.issues,
+    return replace(
+        note,
         against=told[1],
         difference=compare_datasets(before.value, mine.value),
         payloads=compare_payloads(before.value, mine.value),
@@ -204,6 +208,18 @@ def _list_verdicts(
             stated = criteria(told.criteria)
             current = stated is not None and digest(stated.stated) == told.criteria_digest
             yield NotedVerdict(value, *key, told.verdict, format_runs(told.runs), created, current)
+
+
+def _list_places(connection: Connection, edition: StoredEdition) -> tuple[NotedPlace, ...]:
+    """Where just this edition is published, unless it was taken back."""
+    standing = read_standings(connection, edition.dataset).get(edition.name)
+    if standing is None or not standing.is_published:
+        return ()
+    return tuple(
+        NotedPlace(one.place, one.where, one.since)
+        for one in standing.publications
+        if one.since is not None and one.digest == edition.digest
+    )
 
 
 def _list_issues(

@@ -78,10 +78,19 @@ class NotedVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class NotedPlace:
+    """Where readers find the edition, in words, and since when."""
+
+    place: str
+    where: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class EditionNote:
     """All that a note tells. `runs` are those of the edition; what compares is None or empty without another edition.
 
-    `pairs` are the luminosities over the runs that both have. `issues` are the known issues, each with the runs of the edition
+    `places` are those where it is published. `pairs` are the luminosities over the runs that both have. `issues` are the known issues, each with the runs of the edition
     that have it.
     """
 
@@ -90,6 +99,7 @@ class EditionNote:
     missing: MissingRuns
     verdicts: tuple[NotedVerdict, ...]
     issues: tuple[tuple[KnownIssue, RunSet], ...]
+    places: tuple[NotedPlace, ...] = ()
     against: NotedEdition | None = None
     difference: DatasetDifference | None = None
     payloads: ChangedPayloads | None = None
@@ -101,6 +111,7 @@ class EditionNote:
             "schema": SCHEMA,
             "edition": self.edition.describe(),
             "runs": format_runs(self.runs),
+            "published": [asdict(one) for one in self.places],
             "missing": self.missing.describe(),
             "validation": [asdict(one) for one in self.verdicts],
             "known_issues": [issue.describe(runs) for issue, runs in self.issues],
