@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
 
+from reconciler.datasets.operations.tape_copies import list_released
 from reconciler.ledger.reading.heads import choose_heads
 from reconciler.ledger.schema.file_tables import replicas
 from reconciler.ledger.schema.rows import COPIED, divide
@@ -28,6 +29,10 @@ _MOST = 100
 """The largest number of run ranges that a query names; more are chosen from its rows."""
 _FEW = 1000
 """The largest number of runs for which ranges are looked for."""
+
+
+ON_TAPE = "its v{} lies on tape alone; it comes back for jobs that read it"
+"""Why a file is not on disk, with the version of its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class DatasetFile:
     `maker` is the dataset that it was made for: another one if it was taken over. `kind` is `events` or `event list`. `replicas`
     are other places of a registered file.
 
-    `gone` is None while the file is there as the ledger knows it. A file of an edition that is not there any more has no path.
+    `gone` is None while the file is there as the ledger knows it. A file that is not there any more, or lies on tape alone, has no path.
     """
 
     run: int
@@ -151,16 +156,19 @@ def stream_files(
         return
     named = (
         outputs.c[one]
-        for one in ("campaign", "step", "output", "version", "fingerprint", "storage", "folder")
+        for one in ("id", "campaign", "step", "output", "version", "fingerprint", "storage", "folder")
     )
     columns = (products.c[one] for one in ("path", "size", "checksum", "events", "kind"))
+    released = {*list_released(connection).values()}
     query = select(outputs.c.experiment, outputs.c.run, *named, *columns).join(
         products, products.c.output == outputs.c.id
     )
     for row in _sort_files(_stream_outputs(connection, query, name, runs, declared)):
+        place = os.path.join(row.storage, row.folder, row.path)
+        taped = row.id in released
         yield DatasetFile(
             run_key(row.experiment, row.run),
-            os.path.join(row.storage, row.folder, row.path),
+            "" if taped else place,
             row.size,
             row.checksum,
             row.events,
@@ -168,6 +176,7 @@ def stream_files(
             row.version,
             row.fingerprint.hex(),
             row.kind or "events",
+            gone=Gone(ON_TAPE.format(row.version), place) if taped else None,
         )
 
 

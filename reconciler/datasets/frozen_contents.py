@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from reconciler.datasets.contents import (
+    ON_TAPE,
     DatasetFile,
     Gone,
     RunContent,
@@ -21,6 +22,7 @@ from reconciler.datasets.contents import (
 )
 from reconciler.datasets.editions import EditionFile, EditionRun
 from reconciler.datasets.frozen_runs import FrozenRuns
+from reconciler.datasets.operations.tape_copies import list_released
 from reconciler.datasets.verification.file_check import Trouble
 from reconciler.ledger.schema.file_tables import removals
 from reconciler.ledger.schema.tables import examinations, files, outputs, products
@@ -66,6 +68,7 @@ class _Versions:
         query = select(examinations.c.output, examinations.c.path, examinations.c.trouble)
         query = query.join(outputs, outputs.c.id == examinations.c.output).where(mine, bad)
         self._troubles = {(output, path): trouble for output, path, trouble in connection.execute(query)}
+        self._released = {*list_released(connection).values()}
         made = ("id", "experiment", "run", "version", "state", "fingerprint", "storage", "folder")
         columns = (outputs.c[name] for name in (*made, "recipe", "input", "conditions"))
         listed = (products.c[name] for name in ("path", "size", "checksum", "kind"))
@@ -96,14 +99,14 @@ class _Versions:
     def _tell_lost(
         self, frozen: EditionRun, mine: Sequence[Row[Any]], published: Sequence[Row[Any]]
     ) -> str | None:
-        """Why no file of a run is there; None if its output is published."""
+        """Why no file of a run is there; None if its output is published, and on disk."""
         name = f"v{frozen.version}"
         if not mine:
             return f"the ledger does not know its {name} any more"
         if mine[0].fingerprint.hex() != frozen.input:
             return f"the ledger has another output as its {name}"
         if mine[0].state == OutputState.PRODUCED:
-            return None
+            return ON_TAPE.format(frozen.version) if mine[0].id in self._released else None
         again = {row.version for row in published if row.fingerprint == mine[0].fingerprint}
         made = f", and was made again as v{max(again)}" if again else ""
         if mine[0].state == OutputState.LOST:

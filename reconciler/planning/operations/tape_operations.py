@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from reconciler.datasets.operations.stored import StoredOperation, list_begun
 from reconciler.datasets.operations.tape_copies import list_refused, list_released, list_unfinished
 from reconciler.ledger.schema.rows import divide
-from reconciler.ledger.schema.tables import outputs
+from reconciler.ledger.schema.tables import outputs, registrations
 from reconciler.model.operations import Operation, OperationKind, OperationStanding
 from reconciler.planning.operations.action_digests import digest_action, measure_files
 from reconciler.planning.operations.references import find_changed
@@ -188,8 +188,14 @@ def _begin(
         held = find_changed(connection, repository, [due.name], day)
         told = [*(f"{one.who}: {one.why}" for one in held), *(f"{one}: it reads it" for one in inner)]
         readers = tuple(sorted({*(one.who for one in held), *inner}))
+        known = _list_registered(connection, numbers)
         if told:
             standing, why = OperationStanding.REFUSED, "; ".join(told[:5])
+        elif known and known.keys() >= {*numbers}:
+            standing = OperationStanding.REFUSED
+            why = f"{next(iter(known.values()))} says that they are on this disk"
+        else:
+            numbers = [one for one in numbers if one not in known]
     site = due.site
     if site is None or getattr(site, due.command) is None:
         standing, why = OperationStanding.REFUSED, f"the site has no `{due.command}` command"
@@ -216,6 +222,16 @@ def _begin(
         (due.storage,),
         chosen,
     )
+
+
+def _list_registered(connection: Connection, numbers: Collection[int]) -> dict[int, str]:
+    """Those of the outputs that a catalogue has at their places, each with the catalogue."""
+    query = select(registrations.c.output, registrations.c.catalogue)
+    return {
+        number: catalogue
+        for part in divide(sorted(numbers))
+        for number, catalogue in connection.execute(query.where(registrations.c.output.in_(part)))
+    }
 
 
 def _name_datasets(connection: Connection, numbers: Collection[int]) -> dict[int, str]:

@@ -179,6 +179,10 @@ def test_show_and_explain_tell_where_copies_lie_and_nothing_is_taken_for_lost(tm
     told = capsys.readouterr().out
     assert re.search(r"copies +disk: 0 outputs\n", told), told
     assert re.search(r"copies +tape: 2 outputs, read back since 2", told), told
+    assert call(["--root", str(tmp_path), "dataset", "files", "proc7/reco/mdst", "--paths"]) == Exit.PARTLY
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "2 files of 3:1-2: its v1 lies on tape alone" in told.err
     assert call(["--root", str(tmp_path), "explain", "proc7/reco/3:1"]) == Exit.FINE
     told = capsys.readouterr().out
     assert "    not on disk, seen 2" in told
