@@ -111,6 +111,10 @@ class _Versions:
         made = f", and was made again as v{max(again)}" if again else ""
         if mine[0].state == OutputState.LOST:
             return f"its {name} was found gone or changed{made}"
+        if mine[0].state == OutputState.TRASHED:
+            return f"its {name} is in the trash: `b2prod restore` brings it back{made}"
+        if mine[0].state == OutputState.PURGED:
+            return f"its {name} was deleted{made}"
         return f"its {name} is not published any more{made}"
 
     def _describe_file(

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection, Select, func, select, union_all
 
 from reconciler.ledger.schema.decision_tables import pauses
+from reconciler.ledger.schema.operation_tables import operations
 from reconciler.ledger.schema.tables import (
     attempts,
     examinations,
@@ -63,6 +64,11 @@ _COUNTS: Sequence[tuple[str, str, Select[*tuple[Any, ...]]]] = (
         select(verifications.c.campaign, examinations.c.trouble).where(
             verifications.c.id == examinations.c.verification, examinations.c.trouble.is_not(None)
         ),
+    ),
+    (
+        "b2prod_operations",
+        "Operations on datasets by kind and state",
+        select(operations.c.kind, operations.c.state),
     ),
     (
         "b2prod_paused",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 
 import pytest
 
@@ -117,10 +118,12 @@ def test_what_is_signed_goes_into_the_trash_and_comes_back(world, capsys):
 
 
 @pytest.mark.slow
-def test_b32_after_the_quarantine_it_is_deleted_and_what_it_was_is_kept(world, capsys):
+def test_after_the_quarantine_it_is_deleted_and_what_it_was_is_kept(world, capsys):
     told = Told(world, capsys)
+    told.read("dataset", "freeze", "proc7/reco/mdst", "--reason", "for tests")
     sign(world)
     told.read("reconcile", "--once")
+    assert "its v1 is in the trash" in told.read("dataset", "files", "proc7/reco/mdst:1")[0]
     with later(29):
         assert "waiting: in quarantine" in told.read("plan")[0]
         told.read("reconcile", "--once")
@@ -141,6 +144,7 @@ def test_b32_after_the_quarantine_it_is_deleted_and_what_it_was_is_kept(world, c
         assert "nothing comes back" in err
         out, _ = told.read("plan")
         assert "The plan is empty." in out
+    assert "its v1 was deleted" in told.read("dataset", "files", "proc7/reco/mdst:1")[0]
     told.read("state", "check")
 
     # the campaign is taken up again: what was deleted counts for nothing, and is made anew
@@ -152,6 +156,34 @@ def test_b32_after_the_quarantine_it_is_deleted_and_what_it_was_is_kept(world, c
     assert world.turn() == Exit.FINE
     assert states(world) == ["purged", "purged", "produced", "produced"]
     assert [version for *_, version in world.produced()] == [2, 2]
+
+
+@pytest.mark.slow
+def test_b32_one_output_that_is_odd_stays_and_is_told_and_nothing_is_deleted_before_all_are_aside(
+    world, capsys, tmp_path
+):
+    told = Told(world, capsys)
+    sign(world)
+    odd, fine = (world.state.storage("data") / file for file in files(world))
+    os.link(odd, tmp_path / "linked")
+
+    _, err = told.read("reconcile", "--once", code=Exit.PARTLY)
+    assert f"failed: retirement/first: {odd} has 2 names (hard links): somebody else may use it" in err
+    assert states(world) == ["produced", "trashed"]
+    assert odd.exists()
+    assert not fine.exists()
+    assert "trash of retirement/first, intended since" in told.read("status")[0]
+    with later(31):
+        told.read("reconcile", "--once", code=Exit.PARTLY)
+    assert states(world) == ["produced", "trashed"], (
+        "no part is deleted while another is still to be put aside"
+    )
+
+    (tmp_path / "linked").unlink()
+    told.read("reconcile", "--once")
+    assert states(world) == ["trashed", "trashed"]
+    assert "trash of" not in told.read("status")[0]
+    told.read("state", "check")
 
 
 CRITERIA = """\

@@ -17,6 +17,7 @@ from ci.cli.console import count_things, print_data, print_json, say
 from ci.cli.options import writes_json
 from ci.cli.rows import print_lines, print_rows
 from reconciler.conditions.following import read_bindings
+from reconciler.datasets.operations.stored import list_unfinished
 from reconciler.datasets.places import tell_strange
 from reconciler.ledger.reading.observation import list_begun
 from reconciler.ledger.reading.progress import list_under_way, read_progress
@@ -62,6 +63,7 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
         paused = read_pauses(connection)
         recorded, running = list_begun(connection), list_under_way(connection)
         asked = () if names else tuple(read_records(connection).values())
+        begun_operations = () if names else tuple(list_unfinished(connection))
         for name in names:
             refuse_unknown(project, name, recorded)
         for name in names or _list_shown(project, repository, recorded, running):
@@ -108,9 +110,12 @@ def status(project: Project, names: tuple[str, ...], left_out: bool, as_json: bo
                 judged = judge_stages(connection, repository, scheme, project.state, signs, criteria)
                 health += [one for one in tell_overdue(judged, roles, now) if one.campaign in shown]
     if as_json:
-        print_json([*rows, *absences, *(one.data() for one in health), *(one.data() for one in asked)])
+        told = [*(one.data() for one in begun_operations), *(one.data() for one in asked)]
+        print_json([*rows, *absences, *(one.data() for one in health), *told])
     else:
         _print(rows, health, absences if left_out else None)
+        for one in begun_operations:
+            print_data(one.tell())
         _print_sources(asked)
     failing = [text for one in asked if one.failures for text in one.tell()]
     if unknown or failing:

@@ -41,6 +41,17 @@ class StoredOperation:
     ended: str | None
     content: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def tell(self) -> str:
+        """The operation as one line, with the reason why it has not ended."""
+        size = f"{self.outputs:,} outputs, {self.files:,} files"
+        told = f"; {self.told}" if self.told else ""
+        return f"{self.kind} of {self.subject}, {self.state} since {self.begun}: {size}{told}\n"
+
+    def data(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        named = ("kind", "subject", "state", "reason", "told", "outputs", "files", "bytes", "begun")
+        return {"operation": self.id, **{name: getattr(self, name) for name in named}}
+
 
 @dataclass(frozen=True, slots=True)
 class Protection:
@@ -92,6 +103,11 @@ def list_begun(connection: Connection, *kinds: OperationKind) -> list[StoredOper
         operations.c.kind.in_(kinds), operations.c.state == OperationState.INTENDED
     )
     return [_read_operation(row._asdict()) for row in connection.execute(query.order_by(operations.c.id))]
+
+
+def list_unfinished(connection: Connection) -> list[StoredOperation]:
+    """The operations that were begun and have not ended, the oldest first."""
+    return [one for one in list_operations(connection) if one.state is OperationState.INTENDED]
 
 
 def list_published(connection: Connection) -> list[StoredOperation]:
