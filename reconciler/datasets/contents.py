@@ -308,4 +308,7 @@ def choose_few(table: Any, keys: Collection[int]) -> ColumnElement[bool]:
 
 def stream_rows(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
     """Yields the rows of a query, of which only a part is held at a time."""
-    yield from connection.execute(query.execution_options(yield_per=COPIED))
+    with connection.execute(
+        query.execution_options(yield_per=COPIED)
+    ) as rows:  # closed, even if not read to its end
+        yield from rows

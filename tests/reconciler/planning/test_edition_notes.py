@@ -103,6 +103,17 @@ def test_the_note_tells_what_is_new_and_how_it_was_made(told):
     }
 
 
+@pytest.mark.usefixtures("database")
+def test_the_note_is_the_same_on_both_databases_and_leaves_nothing_open(tmp_path, circle, capsys):
+    """On PostgreSQL a result that is not read to its end must be closed: else pytest fails."""
+    world = make_noted(tmp_path / "checkout", circle)
+    server = () if world.state.server is None else ("--database", world.state.server)
+    told = Told(world, capsys)
+    note = told.json(*server, "dataset", "note", AFTER)
+    assert (note["gained"], note["lost"], note["missing"]["selected"]) == ("3:4", "3:1", 4)
+    assert [one["kept"] for one in note["edition"]["skims"]] == [900]
+
+
 def test_the_note_tells_skims_and_luminosity_of_just_these_runs(told):
     note = told.json("dataset", "note", AFTER)
     kept = {
