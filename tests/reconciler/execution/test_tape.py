@@ -15,8 +15,9 @@ from reconciler.outside.clock import CLOCK
 from reconciler.planning.operations.reading import add_operations
 from reconciler.planning.views import read_state_view
 from renderer.steering import load_templates
+from tests.support.worlds.builders import swap
 from tests.support.worlds.taped_world import SAMPLED, TapedWorld
-from tests.support.worlds.worlds import CAMPAIGN, WHO
+from tests.support.worlds.worlds import CAMPAIGN, ONE_STEP, WHO
 
 DONE = [
     ("archive", "proc7/reco/mdst", "done"),
@@ -43,6 +44,27 @@ def test_everything_is_archived_and_only_the_superseded_leaves_the_disk(tmp_path
     world.turn()
     assert len(world.operations()) == 3
     assert len(world.calls("archive")) == calls
+
+
+def test_the_last_two_stay_on_disk_and_half_of_a_third_evicts_nothing(tmp_path):
+    world = TapedWorld(tmp_path, "{site: local, disk: 2, tape: rest, after_days: 0}")
+    third = swap(ONE_STEP, ("runs:\n", "supersedes: [proc8]\nreuse: never\nruns:\n"), ('"1-2"', '"1"'))
+    world.write("productions/campaigns/proc9/campaign.yaml", third)
+    world.lock()
+    world.validate("proc8/reco/mdst")
+    for _ in range(2):
+        world.turn()
+    assert world.operations() == [], "proc9 is made, and nobody has validated it"
+    world.validate("proc9/reco/mdst")
+    for _ in range(3):
+        world.turn()
+    assert [(kind, name) for kind, name, _ in world.operations()] == [
+        ("archive", "proc7/reco/mdst"),
+        ("release", "proc7/reco/mdst"),
+    ]
+    (left,) = world.on_disk("proc7")
+    assert "r00002" in left, "proc9 lacks this run"
+    assert (len(world.on_disk("proc8")), len(world.on_disk("proc9"))) == (2, 1)
 
 
 @pytest.mark.parametrize("said", ["fail", "inconclusive"])
