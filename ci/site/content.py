@@ -16,6 +16,7 @@ from ci.site.attention import AttentionItem, AttentionSources, list_attention
 from ci.site.campaigns import CampaignContent, CampaignReader
 from ci.site.comparisons import ShownComparison, read_comparisons
 from ci.site.failures import FailureGroup, read_failures, read_lines
+from ci.site.global_tags import TagRow, read_tags
 from ci.site.run_table import RunTable, read_run_table
 from reconciler.datasets.publishing.standing import read_standings
 from reconciler.datasets.summaries import DatasetSummary, summarize_datasets
@@ -68,6 +69,7 @@ class SiteContent:
     published: Mapping[str, Sequence[int]]
     runs: RunTable
     comparisons: tuple[ShownComparison, ...] = ()
+    tags: tuple[TagRow, ...] = ()
     unread: tuple[str, ...] = ()
     """What could not be read, in words."""
 
@@ -141,6 +143,7 @@ def read_content(project: Project, connection: Connection, now: datetime) -> Sit
         published={name: sorted(numbers) for name, numbers in published.items()},
         runs=read_run_table(connection, states),
         comparisons=comparisons,
+        tags=read_tags(connection, repository),
         unread=(*unread, *damaged),
     )
 

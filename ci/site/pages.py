@@ -14,6 +14,7 @@ from ci.site.campaigns import CampaignContent, StepRow
 from ci.site.content import SiteContent
 from ci.site.failures import TOLD
 from ci.site.figures import draw_luminosity, draw_retention
+from ci.site.global_tags import LATEST
 from ci.site.run_details import write_run_details
 from ci.site.site_folder import SiteFolder
 from ci.site.tables_for_software import describe_site
@@ -89,6 +90,7 @@ def write_site(folder: SiteFolder, connection: Connection, content: SiteContent)
         ("campaigns/index", "../"),
         ("datasets/index", "../"),
         ("comparisons/index", "../"),
+        ("tags/index", "../"),
         ("luminosity/index", "../"),
         ("software/index", "../"),
         ("index", ""),
@@ -132,6 +134,7 @@ def _make_environment(content: SiteContent) -> Environment:
         named=lambda name: NAME.fullmatch(name) is not None,
         segment_steps=segment_steps,
         told=TOLD,
+        latest=LATEST,
     )
     environment.filters.update(number=_format_number, bytes=_format_bytes, luminosity=_format_luminosity)
     return environment

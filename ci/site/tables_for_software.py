@@ -41,11 +41,12 @@ def describe_site(content: SiteContent) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "failures", _wrap("failures", moment, failures)
     yield "attention", _wrap("attention", moment, [asdict(one) for one in content.attention])
     yield "comparisons", _wrap("comparisons", moment, [one.describe() for one in content.comparisons])
+    yield "global_tags", _wrap("global_tags", moment, [one.describe() for one in content.tags])
     files = {
         "runs.json": RUNS_SCHEMA,
         **{
             f"{name}.json": _name(name)
-            for name in ("campaigns", "datasets", "failures", "attention", "comparisons")
+            for name in ("campaigns", "datasets", "failures", "attention", "comparisons", "global_tags")
         },
     }
     yield (

@@ -148,17 +148,18 @@ def _produce(connection, name: str, units: StepUnits, done: list[int], first: in
         connection.execute(insert(produced_keys).values(**row, keys=b"".join(keys)))
 
 
-def write(folder: Path, pages: Path) -> tuple[float, float, dict[str, int]]:
-    """Writes the site; wall seconds, peak memory in MB, and what the verb says."""
+def write(folder: Path, pages: Path) -> tuple[float, float, float, dict[str, int]]:
+    """Writes the site; wall seconds, CPU seconds, peak memory in MB, and what the verb says."""
     code = (
         "import sys, resource; from ci.entry import main\n"
         "try: main()\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)\n"
+        "finally: u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime, u.ru_maxrss // 1024, file=sys.stderr)\n"
     )
     begun = time.monotonic()
     command = [sys.executable, "-c", code, "--root", str(folder), "report", "-o", str(pages), "--json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return time.monotonic() - begun, float(done.stderr.split()[-1]), json.loads(done.stdout)
+    cpu, memory = map(float, done.stderr.split()[-2:])
+    return time.monotonic() - begun, cpu, memory, json.loads(done.stdout)
 
 
 def look(pages: Path) -> dict[str, float]:
@@ -191,8 +192,9 @@ def measure_site(count: int = 100_000) -> Table:
         root, pages = Path(folder, "checkout"), Path(folder, "pages")
         prepare(root, count)
         for label in ("written", "written again"):
-            seconds, memory, told = write(root, pages)
+            seconds, cpu, memory, told = write(root, pages)
             table.add_row(f"{label} / s", f"{seconds:.1f}")
+            table.add_row(f"{label}: CPU / s", f"{cpu:.1f}")
             table.add_row(f"{label}: peak / MB", f"{memory:.0f}")
             table.add_row(f"{label}: files changed", f"{told['changed']:,} of {told['files']:,}")
         table.add_row("all files / MB", f"{told['bytes'] / 1e6:.0f}")

@@ -178,14 +178,23 @@ def test_a_site_that_was_interrupted_is_gone_on_with(tmp_path):
 def test_a_run_tells_which_payloads_changed_from_one_campaign_to_the_next(tmp_path):
     world = World(tmp_path, campaign=ONE_STEP, files=(1, 1))
     world.reconcile()
-    geometry, late = f"CDCGeometry 2 {'b' * 32} 0,0,-1,-1", f"CDCTimeZeros 1 {'c' * 32} 3,2,-1,-1"
-    world.write("productions/global-tags/tag_b.iov", snapshot("tag_b", geometry, late))
+    lines = (
+        f"CDCGeometry 2 {'b' * 32} 0,0,3,1",
+        f"CDCGeometry 3 {'d' * 32} 3,2,-1,-1",
+        f"CDCTimeZeros 1 {'c' * 32} 3,2,-1,-1",
+    )
+    world.write("productions/global-tags/tag_b.iov", snapshot("tag_b", *lines))
     campaign = (tmp_path / "productions/campaigns/proc7/campaign.yaml").read_text()
     world.write("productions/campaigns/proc8/campaign.yaml", campaign.replace("tag_a", "tag_b"))
     world.lock()
     world.reconcile()
     (made,) = run_lines([["report", "-o", tmp_path / "site"]], world.root)
     assert made.code == 0, made.text
+    tags = {one["name"]: one for one in read(tmp_path / "site", "global_tags")["global_tags"]}
+    assert tags["tag_b"]["campaigns"] == ["proc8"]
+    assert (tags["tag_b"]["payloads"], tags["tag_b"]["iovs"]) == (2, 3)
+    assert tags["tag_b"]["changes"] == [{"run": "3:2", "payloads": ["CDCGeometry"]}]
+    assert tags["tag_a"]["changes"] == []
     runs = read_script(tmp_path / "site/data/runs/3/0.js")["runs"]
     first, second = runs["1"]["payloads"]
     assert (first["makers"], second["makers"]) == (["proc7/reco"], ["proc8/reco"])

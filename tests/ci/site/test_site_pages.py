@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -24,6 +26,7 @@ PAGES = (
     "campaigns/proc7.html",
     "datasets/index.html",
     "comparisons/index.html",
+    "tags/index.html",
     "luminosity/index.html",
     "software/index.html",
 )
@@ -50,9 +53,30 @@ def browser():
 
 
 @contextmanager
-def opened(browser, site, page, width=1280, scheme="light"):
+def serving(site):
+    """The address of a plain web server that gives out the site, in a process of its own."""
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "http.server",
+        "0",
+        "--bind",
+        "127.0.0.1",
+        "--directory",
+        str(site),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            yield f"http://127.0.0.1:{server.stdout.readline().split()[5]}"
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def opened(browser, site, page, width=1280, scheme="light", address=None):
     """A page; what goes wrong on it, or what it asks for beyond its folder, fails the test."""
-    wrong = []
+    wrong, base = [], address or site.as_uri()
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=False
     )
@@ -65,12 +89,10 @@ def opened(browser, site, page, width=1280, scheme="light"):
     tab.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
     tab.on(
         "request",
-        lambda asked: (
-            None if asked.url.startswith((site.as_uri(), "data:", "blob:")) else wrong.append(asked.url)
-        ),
+        lambda asked: None if asked.url.startswith((base, "data:", "blob:")) else wrong.append(asked.url),
     )
     file, _, fragment = page.partition("#")
-    tab.goto(f"{(site / file).as_uri()}{'#' + fragment if fragment else ''}")
+    tab.goto(f"{base}/{file}{'#' + fragment if fragment else ''}")
     tab.wait_for_load_state("load")
     yield tab
     assert not wrong, wrong
@@ -224,6 +246,18 @@ def test_plots_are_drawn_and_saved_as_data_and_as_a_figure(browser, site):
         told = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
         assert "bhabha online: 2.251 pb⁻¹ of 2 runs" in told
         assert {"3:1", "3:2", "∫L dt / pb⁻¹"} <= {*told}
+
+
+def test_a_web_server_shows_the_same(browser, site):
+    with serving(site) as address:
+        with opened(browser, site, "runs/index.html#q=cosmic", address=address) as tab:
+            assert len(list_runs(tab)) == 4
+        with opened(browser, site, "runs/index.html#query=cosmic", address=address) as tab:
+            assert list_runs(tab) == ["3:700"]
+            tab.click("#body a")
+            tab.wait_for_selector("text=No campaign takes this run.")
+        with opened(browser, site, "campaigns/proc7.html", address=address) as tab:
+            assert tab.query_selector_all("figure .uplot canvas")
 
 
 def test_the_first_page_is_small(site):
