@@ -11,9 +11,11 @@ import pytest
 from ci.cli.exits import Exit
 from reconciler.ledger.schema.operation_tables import operations
 from reconciler.ledger.schema.tables import outputs
+from reconciler.ledger.writing.lease import holding
 from reconciler.outside.clock import CLOCK
 from tests.support.inputs.keys import PERSON
 from tests.support.worlds.builders import snapshot, swap
+from tests.support.worlds.lost_ledgers import copy_ledger, put_back
 from tests.support.worlds.scheme_world import SchemeWorld, Told
 from tests.support.worlds.worlds import ONE_STEP
 
@@ -261,3 +263,38 @@ def test_gcr5a_with_the_wrong_tag_goes_when_gcr5b_is_validated(cosmics, capsys):
     assert [file for file in files(cosmics) if "GCR5a" in file] == []
     assert len([file for file in files(cosmics) if "GCR5b" in file]) == 2
     told.read("state", "check")
+
+
+@pytest.mark.slow
+def test_while_another_reconciler_works_nothing_goes_and_nothing_comes_back(world, capsys):
+    told = Told(world, capsys)
+    sign(world)
+    before = files(world)
+    with holding(world.state):
+        assert "another apply is at work" in told.read("reconcile", "--once", code=Exit.REFUSED)[1]
+    assert (states(world), files(world)) == (["produced", "produced"], before)
+    told.read("reconcile", "--once")
+    aside = files(world)
+    with holding(world.state):
+        told.read("restore", "first", "--reason", "now", code=Exit.REFUSED)
+    assert (states(world), files(world)) == (["trashed", "trashed"], aside)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [0, 31], ids=["trashed", "deleted"])
+def test_an_older_ledger_that_lists_what_has_gone_learns_that_it_has(world, capsys, days):
+    told = Told(world, capsys)
+    sign(world)
+    copy_ledger(world, "older")
+    told.read("reconcile", "--once")
+    with later(days):
+        told.read("reconcile", "--once")
+        gone = files(world)
+        put_back(world, "older")
+        assert states(world) == ["produced", "produced"], "as the older ledger has it"
+        for place in (world.state.folder, world.state.storage("data")):
+            told.read("state", "adopt", place, "--reason", "the newer ledger is lost")
+        told.read("reconcile", "--once")
+        assert set(states(world)) == ({"purged"} if days else {"trashed"})
+        assert files(world) == gone
+        told.read("state", "check")
