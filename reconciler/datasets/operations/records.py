@@ -33,14 +33,20 @@ class OperationWriter:
         self._who = who
 
     def begin(
-        self, operation: Operation, approval: str | None = None, content: Mapping[str, Any] | None = None
+        self,
+        operation: Operation,
+        approval: str | None = None,
+        content: Mapping[str, Any] | None = None,
+        *,
+        replaces: bool = False,
     ) -> int:
         """Records, before anything is done, that an operation is intended. Returns its number: that of one that was not ended.
 
-        `approval` is the digest of the signatures that permit it, `content` JSON data of what else its kind needs.
+        `approval` is the digest of the signatures that permit it, `content` JSON data of what else its kind needs. With `replaces`
+        another action of this kind on the same subject ends as refused, in the same transaction; its outputs stay as they are.
 
         Raises:
-            GuardRefused: another action of this kind on the same subject has not ended.
+            GuardRefused: another action of this kind on the same subject has not ended, and this one does not replace it.
         """
         mine = (operations.c.kind == operation.kind, operations.c.subject == operation.subject)
         query = select(operations.c.id, operations.c.digest)
@@ -48,9 +54,10 @@ class OperationWriter:
         other = f"another {operation.kind} of {operation.subject} has begun and not ended"
         if begun:
             ((number, digest),) = begun
-            if digest != operation.digest:
+            if digest == operation.digest:
+                return int(number)
+            if not replaces:
                 raise GuardRefused(f"{other}: its action is {digest[:12]}, not {operation.digest[:12]}")
-            return int(number)
         row = {
             "kind": operation.kind,
             "subject": operation.subject,
@@ -69,6 +76,10 @@ class OperationWriter:
         }
         try:
             with self._writer.writing() as journal:
+                for before, _ in begun:
+                    told = f"the action {operation.digest[:12]} took its place"
+                    values = {"state": OperationState.REFUSED, "told": told, "ended": row["begun"]}
+                    journal.update(operations, operations.c.id == before, values)
                 (number,) = journal.insert(operations, [row])
         except IntegrityError as error:
             raise GuardRefused(other) from error

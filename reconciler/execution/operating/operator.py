@@ -13,7 +13,7 @@ from reconciler.ledger.writing.transaction import Writer, name_user
 from reconciler.model.launch_permission import LaunchPermission
 from reconciler.model.operations import Operation, OperationKind, Watch, ignore_progress
 from reconciler.outside.errors import GuardRefused, SourceUnavailable
-from reconciler.outside.storage.storage_tree import StorageTree
+from reconciler.outside.storage.storage_tree import OddFile, StorageTree
 from reconciler.planning.operations.references import find_changed
 from reconciler.planning.operations.tape_operations import find_inner_readers
 from schemas.manifest.dataset import parse_dataset
@@ -48,7 +48,7 @@ class Operator:
                 self._operate(one, outcome)
             except GuardRefused as refusal:
                 outcome.leave_out(one.subject, str(refusal), barred=True)
-            except SourceUnavailable as error:
+            except (OddFile, SourceUnavailable) as error:
                 outcome.leave_out(one.subject, str(error))
 
     def _operate(self, operation: Operation, outcome: Outcome) -> None:

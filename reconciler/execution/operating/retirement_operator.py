@@ -16,6 +16,7 @@ from reconciler.execution.operating.trash import (
     find_present,
     find_remade,
     is_buried,
+    is_partly_aside,
     put_aside,
     read_files,
 )
@@ -62,7 +63,8 @@ class RetirementOperator:
             OperationKind.RESTORE: self._restore_part,
             OperationKind.PURGE: self._purge_part,
         }[operation.kind]
-        number = self._records.begin(operation, confirm(operation))
+        # what was signed or said last holds: it goes on with what an action before it has left
+        number = self._records.begin(operation, confirm(operation), replaces=True)
         backwards = operation.kind is OperationKind.PURGE
         refused: dict[int, str] = {}
         done = 0
@@ -74,7 +76,7 @@ class RetirementOperator:
                 raise
             self._writer.prolong()
             with self._writer.reading() as connection:
-                some = read_files(connection, part, operation.digest)
+                some = read_files(connection, part)
             left, unfinished = self._work_by_storage(work, number, some)
             refused |= left
             done += len(part) - len(left) - len(unfinished)
@@ -106,17 +108,18 @@ class RetirementOperator:
                     left = work(number, tree, here)
                 refused |= left[0]
                 unfinished |= left[1]
-            except SourceUnavailable as error:
+            except (OddFile, SourceUnavailable) as error:
                 unfinished |= {one.number: str(error) for one in here}
         return refused, unfinished
 
     def _trash_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> Left:
-        buried = [one for one in some if is_buried(tree, one)]
+        buried = [one for one in some if not one.is_aside and is_buried(tree, one)]
         if buried:  # an older ledger was restored, and lists what a newer one deleted
             numbers = [one.number for one in buried]
             self._records.intend(number, numbers, OutputState.TRASHED)
             self._records.finish(number, numbers, OutputState.PURGED, absent=(CopyKind.DISK, CopyKind.TRASH))
-        left = [one for one in some if one not in buried]
+        self._keep_aside(number, [one for one in some if one.is_aside])
+        left = [one for one in some if one not in buried and not one.is_aside]
         self._records.intend(number, [one.number for one in left], OutputState.TRASHED)
         refused = dict(_try_each(put_aside, tree, left))
         moved = [one for one in left if one.number not in refused]
@@ -126,9 +129,19 @@ class RetirementOperator:
         places = {one.number: (one.storage, one.aside) for one in done if one.sizes}
         self._records.finish(number, [*places], None, {CopyKind.TRASH: places}, absent=(CopyKind.DISK,))
         self._records.finish(number, [one.number for one in done if not one.sizes])
-        if refused:
-            self._records.refuse(number, refused, OutputState.PRODUCED)
+        # one of which a part is in the trash is not published again before all of it is back
+        whole = {one.number for one in left if one.number in refused and not is_partly_aside(tree, one)}
+        if whole:
+            told = {output: refused[output] for output in sorted(whole)}
+            self._records.refuse(number, told, OutputState.PRODUCED)
         return refused, _tell_listed(listed, "moved")
+
+    def _keep_aside(self, number: int, some: Sequence[StoredFiles]) -> None:
+        """What an operation before this one has put into the trash is this one's too; its files are not touched."""
+        if some:
+            numbers = [one.number for one in some]
+            self._records.intend(number, numbers)
+            self._records.finish(number, numbers)
 
     def _restore_part(self, number: int, tree: StorageTree, some: Sequence[StoredFiles]) -> Left:
         self._records.intend(number, [one.number for one in some])

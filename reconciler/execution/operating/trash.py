@@ -29,7 +29,8 @@ TRASH, TOMBSTONES = ".b2prod-trash", ".b2prod-tombstones"
 class StoredFiles:
     """The files of an output: `sizes` maps names to bytes; `folder` is below `storage`, `aside` the folder in its trash.
 
-    `record` and `manifest` describe it, and may be there. Of an output that lies on tape alone, no file is on disk.
+    `record` and `manifest` describe it, and may be there. Of an output that lies on tape alone, no file is on disk. `is_aside` says
+    whether the ledger has it in the trash, as it was read back.
     """
 
     number: int
@@ -39,6 +40,7 @@ class StoredFiles:
     record: str
     manifest: str
     sizes: dict[str, int]
+    is_aside: bool = False
 
     @property
     def tombstone(self) -> str:
@@ -52,12 +54,17 @@ class StoredFiles:
         yield from sorted(self.sizes.items())
 
 
-def read_files(connection: Connection, numbers: Sequence[int], action: str) -> list[StoredFiles]:
+def name_aside(folder: str, fingerprint: bytes, version: int) -> str:
+    """The folder in the trash of an output of `folder`, in which other versions and outputs may lie."""
+    return f"{TRASH}/{folder}/{fingerprint.hex()[:16]}-v{version}"
+
+
+def read_files(connection: Connection, numbers: Sequence[int]) -> list[StoredFiles]:
     """The files of outputs, in the order of their numbers.
 
-    What is put aside by an `action` goes into one folder of the trash; what is there already stays where it is.
+    The folder in the trash depends on the output alone, so that each action and an older ledger find what another has put there.
     """
-    named = (outputs.c[name] for name in ("id", "storage", "folder", "output", "version"))
+    named = (outputs.c[name] for name in ("id", "storage", "folder", "output", "version", "fingerprint"))
     known = and_(copies.c.output == outputs.c.id, copies.c.kind == CopyKind.TRASH, copies.c.there)
     query = (
         select(*named, products.c.path, products.c.size, copies.c.folder.label("aside"))
@@ -68,10 +75,13 @@ def read_files(connection: Connection, numbers: Sequence[int], action: str) -> l
     found: dict[int, StoredFiles] = {}
     for part in divide(numbers):
         for row in connection.execute(query.where(outputs.c.id.in_(part))):
-            aside = row.aside or f"{TRASH}/{action[:16]}/{row.folder}"
+            aside = row.aside or name_aside(row.folder, row.fingerprint, row.version)
             record = name_record(row.output, row.version)
             described = aside, record, name_manifest(row.output, row.version)
-            one = found.setdefault(row.id, StoredFiles(row.id, row.storage, row.folder, *described, {}))
+            one = found.setdefault(
+                row.id,
+                StoredFiles(row.id, row.storage, row.folder, *described, {}, row.aside is not None),
+            )
             if row.path is not None and row.id not in released:
                 one.sizes[row.path] = row.size
     return [found[number] for number in numbers]
@@ -191,12 +201,13 @@ def delete(tree: StorageTree, one: StoredFiles) -> None:
         for name, size in sorted(one.sizes.items(), reverse=True)
         if (found := tree.look_at_own(f"{one.aside}/{name}", size)) is not None
     }
+    manifest = tree.look_at_own(f"{one.aside}/{one.manifest}", None)
+    record = tree.look_at_own(f"{one.aside}/{one.record}", None)
+    tree.make_folders(one.tombstone)  # before anything is deleted: something else may be in their place
     for name, found in seen.items():
         tree.remove(f"{one.aside}/{name}", found)
-    manifest = tree.look_at_own(f"{one.aside}/{one.manifest}", None)
     if manifest is not None:
         tree.remove(f"{one.aside}/{one.manifest}", manifest)
-    record = tree.look_at_own(f"{one.aside}/{one.record}", None)
     if record is not None:
         tree.rename(f"{one.aside}/{one.record}", one.tombstone, record)
     tree.remove_empty(one.aside)
@@ -208,6 +219,26 @@ def is_buried(tree: StorageTree, one: StoredFiles) -> bool:
         return False
     places = (f"{folder}/{name}" for name in one.sizes for folder in (one.folder, one.aside))
     return all(tree.look(place) is None for place in places)
+
+
+def is_partly_aside(tree: StorageTree, one: StoredFiles) -> bool:
+    """Whether a file of an output is in the trash, or it cannot be told and not all are at their place.
+
+    Raises:
+        SourceUnavailable: the storage cannot be told now.
+    """
+    tree.forget()
+    try:
+        return any(tree.look(f"{one.aside}/{name}") is not None for name in one.sizes)
+    except OddFile:
+        return not _is_at_place(tree, one)
+
+
+def _is_at_place(tree: StorageTree, one: StoredFiles) -> bool:
+    try:
+        return all(tree.look(f"{one.folder}/{name}") is not None for name in one.sizes)
+    except OddFile:
+        return False
 
 
 def find_present(tree: StorageTree, some: Iterable[StoredFiles], *, aside: bool) -> dict[int, str]:

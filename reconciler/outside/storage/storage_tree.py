@@ -170,9 +170,12 @@ class StorageTree:
             SourceUnavailable: it cannot be done now.
         """
         with self._judging(path), self._opened(path) as (folder, name):
-            if self.stat(name, folder).st_ino != seen.inode:
-                raise OddFile(f"{self._tell(path)} was exchanged in between")
-            os.unlink(name, dir_fd=folder)
+            try:
+                if self.stat(name, folder).st_ino != seen.inode:
+                    raise OddFile(f"{self._tell(path)} was exchanged in between")
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:
+                raise OddFile(f"{self._tell(path)} went away") from None
 
     def make_folders(self, path: str) -> None:
         """Makes the folders of a path, as far as they are not there.

@@ -67,9 +67,9 @@ def _judge(
 ) -> tuple[OperationStanding, str]:
     """Whether it may be done, quarantine aside, and why not."""
     refused = OperationStanding.REFUSED
-    ended = [one for one in before if one.state is not OperationState.REFUSED]
-    if ended and ended[-1].kind is OperationKind.RESTORE and ended[-1].digest == retired.digest:
-        told = f"it was restored on {ended[-1].begun[:10]}: {ended[-1].reason}"
+    restored = [one for one in before if one.kind is OperationKind.RESTORE and one.digest == retired.digest]
+    if restored:
+        told = f"it was restored on {restored[-1].begun[:10]}: {restored[-1].reason}"
         return refused, f"{told}; take the manifest away, or say anew what goes and why"
     if retired.files > retirement.max_delete:
         told = f"{retired.files:,} files would go, and its `max_delete` is {retirement.max_delete:,}"

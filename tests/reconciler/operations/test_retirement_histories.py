@@ -16,7 +16,7 @@ HISTORIES, PARTS = 5000, 20
 def live(world: RetiredStorage, chance: random.Random) -> None:
     """Something happens."""
     kill = chance.choice((None, chance.randrange(40)))
-    match chance.randrange(13):
+    match chance.randrange(14):
         case 0 | 1 | 2 | 3:
             world.turn(kill)
         case 4:
@@ -37,6 +37,8 @@ def live(world: RetiredStorage, chance: random.Random) -> None:
             world.attack(chance) if chance.random() < 0.5 else world.heal()
         case 12:
             world.phantoms = chance.choice(([], ["mdst.1.0.root"]))
+        case 13:
+            world.reason = chance.choice(("superseded", "made with the wrong tag"))
 
 
 def follow(seed: int, engine=None) -> None:

@@ -26,7 +26,7 @@ from reconciler.datasets.operations.protecting import ProtectionWriter
 from reconciler.datasets.operations.records import OperationWriter
 from reconciler.execution.operating.operator import Operator
 from reconciler.execution.operating.restoring import list_restorable, restore
-from reconciler.execution.operating.trash import TOMBSTONES, TRASH
+from reconciler.execution.operating.trash import TOMBSTONES, TRASH, name_aside
 from reconciler.execution.outcome import Outcome
 from reconciler.ledger.schema.operation_tables import operation_items, operations
 from reconciler.ledger.schema.tables import (
@@ -371,7 +371,8 @@ class RetiredStorage:
     def list_folders(self, number: int) -> list[Path]:
         """The folders in which an output's files may be."""
         folder = self.places[number][0]
-        asides = [*(self.storage / TRASH).glob(f"*/{folder}")] if (self.storage / TRASH).is_dir() else []
+        above = self.storage / TRASH / folder
+        asides = [*above.glob("*-v*")] if above.is_dir() else []
         return [one for one in (self.storage / folder, *asides) if os.path.lexists(one)]
 
     def aside(self, number: int) -> str | None:
@@ -380,14 +381,7 @@ class RetiredStorage:
         found = [one for one in self.list_folders(number) if TRASH in str(one)]
         if found:
             return str(found[0].relative_to(self.storage))
-        with self.engine.begin() as connection:
-            digest = connection.execute(
-                select(operations.c.digest)
-                .join(operation_items, operation_items.c.operation == operations.c.id)
-                .where(operation_items.c.output == number, operations.c.kind == "trash")
-                .order_by(operations.c.id.desc())
-            ).scalar()
-        return None if digest is None else f"{TRASH}/{digest[:16]}/{folder}"
+        return name_aside(folder, number.to_bytes(32, "big"), 1)
 
     def find(self, number: int, name: str) -> list[Path]:
         return [one / name for one in self.list_folders(number) if os.path.lexists(one / name)]
