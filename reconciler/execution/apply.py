@@ -152,7 +152,10 @@ def reconcile(
                 state_view = memory.read(connection, repository, left, state, signs, criteria)
             if turn_options.operates and turn_options.closed is None:
                 now = turn_options.clock.show()
-                state_view = add_operations(connection, repository, state, state_view, now)
+                try:
+                    state_view = add_operations(connection, repository, state, state_view, now)
+                except SourceUnavailable as error:  # jobs do not wait for what is to be done with datasets
+                    launcher.outcome.leave_out("operations on datasets", str(error))
         launcher.outcome.absent.update({**state_view.absent, **away})
         launcher.outcome.barred.update(barred)
         _doubt_lost(launcher, state_view)
