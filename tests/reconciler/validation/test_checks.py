@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -222,7 +223,7 @@ def test_counts_that_cannot_be_fail_on_either_side(counts):
     spoilt = [*GOOD[:7], counts, *GOOD[8:]]
     for found in (compare_rates(spoilt, GOOD), compare_rates(GOOD, spoilt)):
         told = format_comparison(json.loads(found.content), found.digest)
-        assert told.count("  hadron  3:8") == 3
+        assert len(re.findall(r"^  hadron .*\b3:8 ", told, re.MULTILINE)) == 3
         for result in found.results:
             assert result.verdict == "fail", result
             assert "more kept than read, or read on one side alone: hadron in 1 run" in result.reason
@@ -335,7 +336,8 @@ def test_every_row_of_every_check_can_be_shown():
     assert all(result.rows for result in found.results)
     told = json.loads(found.content)
     texts = (format_comparison(told, found.digest), format_comparison_markdown(told, found.digest))
-    for text in map(html.unescape, texts):
-        assert text.count("hadron") == 3
+    # as text, the columns of two tables do not fit a line, and go on below with the name again
+    for text, names in zip(map(html.unescape, texts), (5, 3), strict=True):
+        assert text.count("hadron") == names
         for words in ("3:1", "bhabha", "inconclusive", "-25 %", "+80 %", found.digest, "A title"):
             assert words in text
