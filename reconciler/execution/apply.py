@@ -125,9 +125,10 @@ def reconcile(
     """
     with reading(state) as connection:
         read_identity(connection)  # without a run catalogue there is nothing to reconcile with
-    repository = replace(repository, retention=turn_options.permits.find_retention(repository))
+    # the memory knows a repository by identity: what of the policy is pinned stands beside it
+    pinned = replace(repository, retention=turn_options.permits.find_retention(repository))
     with holding(state, turn_options.lease) as lease, opened(state) as engine:
-        launcher = _make_launcher(state, repository, engine, lease, turn_options)
+        launcher = _make_launcher(state, pinned, engine, lease, turn_options)
         launcher.places.check_state()
         launcher.settle()
         away, barred = _check_storages(state, launcher, repository, names)
@@ -153,7 +154,7 @@ def reconcile(
             if turn_options.operates and turn_options.closed is None:
                 now = turn_options.clock.show()
                 try:
-                    state_view = add_operations(connection, repository, state, state_view, now)
+                    state_view = add_operations(connection, pinned, state, state_view, now)
                 except SourceUnavailable as error:  # jobs do not wait for what is to be done with datasets
                     launcher.outcome.leave_out("operations on datasets", str(error))
         launcher.outcome.absent.update({**state_view.absent, **away})
