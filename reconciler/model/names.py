@@ -1,4 +1,4 @@
-"""The names of attempts, of batches, and of the folders of outputs."""
+"""The names of attempts, of batches, of the folders of outputs, and of our own folders in a storage."""
 
 from __future__ import annotations
 
@@ -45,6 +45,15 @@ def fill_folder(
     experiment, number = split_key(run)
     fields = {**campaign.describe_output(step, output), **place, "version": f"v{version}"}
     return layout.fill({**fields, "experiment": f"e{experiment:04d}", "run": f"r{number:05d}"})
+
+
+TRASH, TOMBSTONES, SCRATCH = ".b2prod-trash", ".b2prod-tombstones", ".b2prod-recall"
+"""Folders of a storage: what may come back, the records of what was deleted, and what comes from tape before it is compared."""
+
+
+def name_aside(folder: str, fingerprint: bytes, version: int) -> str:
+    """The folder in the trash of an output of `folder`, in which other versions and outputs may lie."""
+    return f"{TRASH}/{folder}/{fingerprint.hex()[:16]}-v{version}"
 
 
 RECORD_PREFIX = ".b2prod."

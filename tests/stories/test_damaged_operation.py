@@ -23,6 +23,10 @@ def test_jobs_run_while_an_operation_cannot_be_read(tmp_path, circle, capsys):
     values = {name: value for name, value in {**row, **counts, **times}.items() if name in operations.c}
     with opened(world.state) as engine, engine.begin() as connection:
         connection.execute(insert(operations).values(values))
-    _, err = Told(world, capsys).read("reconcile", "--once", code=Exit.PARTLY)
+    told = Told(world, capsys)
+    plan, err = told.read("plan", code=Exit.PARTLY)
+    assert "submit            2 units" in plan
+    assert "operations on datasets is left out: " in err
+    _, err = told.read("reconcile", "--once", code=Exit.PARTLY)
     assert "is damaged in the ledger" in err
     assert world.made("proc7", "reco") == [1, 2]

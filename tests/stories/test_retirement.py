@@ -298,3 +298,35 @@ def test_an_older_ledger_that_lists_what_has_gone_learns_that_it_has(world, caps
         assert set(states(world)) == ({"purged"} if days else {"trashed"})
         assert files(world) == gone
         told.read("state", "check")
+
+
+@pytest.mark.slow
+def test_what_is_in_the_trash_is_told_when_its_manifest_is_gone_and_the_trash_is_not_strange(world, capsys):
+    told = Told(world, capsys)
+    sign(world)
+    told.read("reconcile", "--once")
+    told.read("verify", "--strangers")
+    strange = world.state.storage("data") / ".b2prod-trash/proc7/somebody"
+    strange.write_text("of a lost ledger")
+    (world.root / "productions/retirements/first.yaml").unlink()
+    world.commit("the manifest is gone")
+    with later(31):
+        assert look(told)[:2] == ("purge", "refused")
+        assert "no manifest retires it any more: `b2prod restore first`" in look(told)[2]
+        told.read("reconcile", "--once")
+    assert states(world) == ["trashed", "trashed"]
+    told.read("restore", "first", "--reason", "it was not to go")
+    assert "The plan is empty." in told.read("plan")[0]
+    out, _ = told.read("verify", "--strangers", code=Exit.FINDINGS)
+    assert f"{strange}: a file in the trash that the ledger does not have" in out
+
+
+@pytest.mark.slow
+def test_a_retirement_does_not_wait_for_a_campaign_that_nobody_signed(world, capsys):
+    told = Told(world, capsys)
+    world.write("productions/campaigns/proc8/campaign.yaml", swap(ONE_STEP, ("mode: all", "mode: hlt")))
+    world.lock()
+    world.commit("proc8 is proposed")
+    sign(world)
+    told.read("reconcile", "--once", code=Exit.REFUSED)
+    assert states(world) == ["trashed", "trashed"]

@@ -23,6 +23,7 @@ from reconciler.ledger.writing.pauses import find_pause, read_pauses
 from reconciler.model.plan import Plan
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.clock import CLOCK
+from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.operations.reading import add_operations
 from reconciler.planning.views import StateView, read_state_view
 from schemas.findings.finding import Finding, Place
@@ -74,7 +75,11 @@ def plan(
             from ci.approvals.root import find_pinned_retention  # noqa: PLC0415 -- cryptography loads slowly
 
             retained = replace(repository, retention=find_pinned_retention(project))
-            state_view = add_operations(connection, retained, state, state_view, CLOCK.show())
+            try:
+                state_view = add_operations(connection, retained, state, state_view, CLOCK.show())
+            except SourceUnavailable as error:
+                absent = {**state_view.absent, "operations on datasets": str(error)}
+                state_view = replace(state_view, absent=absent)
         known = {*repository.campaigns, *choice.wrong}
         paused = read_pauses(connection)
         orphans = [name for name in list_campaigns(connection) if name not in known]

@@ -141,11 +141,12 @@ def reconcile_verb(
     chosen, repository = choice.require(), choice.repository
     gate = Gate(project, repository)
     permitted, refused = gate.sort(chosen)
-    if refused and not permitted and away is None:
+    operates = not names  # retirements do not wait for a campaign that nobody signed
+    if refused and not permitted and away is None and not (operates and repository.retirements):
         raise GuardRefused("\n".join(refused.values()))
     with _telling(project.state), Watching() as watching:
         options = TurnOptions(
-            gate, patient=patient, lease=lease, closed=closed, operates=not names, watch=watching.watch
+            gate, patient=patient, lease=lease, closed=closed, operates=operates, watch=watching.watch
         )
         outcome = reconcile(project.state, repository, permitted, watching.begin, options, refresh=refresh)
     for text in refused.values():

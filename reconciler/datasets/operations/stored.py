@@ -121,6 +121,35 @@ def list_published(connection: Connection) -> list[StoredOperation]:
     return list(standing.values())
 
 
+def list_trashed(connection: Connection, without: Collection[str]) -> list[StoredOperation]:
+    """For each subject but those `without` of which outputs are in the trash the last operation that put any there."""
+    kinds = (OperationKind.TRASH, OperationKind.PURGE, OperationKind.RESTORE)
+    last: dict[str, StoredOperation] = {}
+    trashing: dict[str, StoredOperation] = {}
+    for one in list_operations(connection, None, *kinds):
+        if one.subject not in without:
+            last[one.subject] = one
+            if one.kind is OperationKind.TRASH:
+                trashing[one.subject] = one
+    # what was purged or restored completely is not looked at again: it may have very many outputs
+    ended = {
+        name
+        for name, one in last.items()
+        if one.kind is not OperationKind.TRASH and one.state is OperationState.DONE
+    }
+    return [trashing[name] for name in sorted(trashing.keys() - ended) if _has_trashed(connection, name)]
+
+
+def _has_trashed(connection: Connection, subject: str) -> bool:
+    query = (
+        select(outputs.c.id)
+        .join(operation_items, operation_items.c.output == outputs.c.id)
+        .join(operations, operations.c.id == operation_items.c.operation)
+        .where(operations.c.subject == subject, outputs.c.state == OutputState.TRASHED)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def count_items(connection: Connection, operation: int) -> dict[OperationState, int]:
     """How many outputs of an operation have each state."""
     query = select(operation_items.c.state, func.count()).where(operation_items.c.operation == operation)

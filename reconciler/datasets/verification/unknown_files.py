@@ -14,8 +14,8 @@ from reconciler.ledger.schema.tables import attempts, batches, kept_files, outpu
 from reconciler.ledger.store.database import State
 from reconciler.ledger.store.kept_files import ENDING
 from reconciler.ledger.upkeep.succession import NAMED, list_formers
-from reconciler.model.names import name_record
-from reconciler.model.states import LIVE
+from reconciler.model.names import SCRATCH, TOMBSTONES, TRASH, name_aside, name_record
+from reconciler.model.states import LIVE, OutputState
 from reconciler.outside.storage.mounts import MADE_BY_SYSTEMS, MARKER, list_files
 
 CHUNK = 500
@@ -23,6 +23,9 @@ CHUNK = 500
 _MANIFEST = "a manifest of an output that the ledger does not have"
 
 REBUILD = "`b2prod state rebuild` takes it over where its record holds; else it is yours to decide"
+ASIDE = "a ledger that was lost has put it there, and nothing takes it over: it is yours to decide"
+OURS = frozenset((TOMBSTONES, SCRATCH))
+"""Our own folders in a storage, in which nothing is missing that is not there."""
 UNFINISHED = "remove it while no reconciler works"
 
 _KINDS = (
@@ -61,11 +64,17 @@ def find_unknown_files(
         SourceUnavailable: a folder cannot be read.
     """
     known, records = _read_known(connection)
+    aside = _read_aside(connection)
     folders = {os.path.dirname(path) for path in known}
     live = set(connection.scalars(select(attempts.c.name).where(attempts.c.state.in_(LIVE))))
     for storage in sorted(set(storages)):
-        for path in list_files(storage, MADE_BY_SYSTEMS.__contains__):
+        trash = os.path.join(storage, TRASH, "")
+        for path in list_files(storage, OURS.union(MADE_BY_SYSTEMS).__contains__):
             folder, name = os.path.split(path)
+            if path.startswith(trash):
+                if folder not in aside:
+                    yield UnknownFile(path, "a file in the trash that the ledger does not have", ASIDE)
+                continue
             if path in known or path in records or name == MARKER:
                 continue
             yield from _judge_file(path, name, live, filled=folder in folders)
@@ -124,6 +133,13 @@ def _read_known(connection: Connection) -> tuple[set[str], set[str]]:
             known.add(os.path.join(storage, folder, path))
         records.add(os.path.join(storage, folder, name_record(output, version)))
     return known, records
+
+
+def _read_aside(connection: Connection) -> set[str]:
+    """The folders in the trash of the outputs that the ledger has there."""
+    columns = (outputs.c[name] for name in ("storage", "folder", "fingerprint", "version"))
+    rows = connection.execute(select(*columns).where(outputs.c.state == OutputState.TRASHED))
+    return {os.path.join(storage, name_aside(*named)) for storage, *named in rows}
 
 
 def _find(connection: Connection, column: Any, names: list[str]) -> set[str]:

@@ -15,14 +15,11 @@ from sqlalchemy import Connection, and_, exists, not_, select
 from reconciler.ledger.schema.operation_tables import copies
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import outputs, products
-from reconciler.model.names import name_manifest, name_record
+from reconciler.model.names import TOMBSTONES, name_aside, name_manifest, name_record
 from reconciler.model.operations import CopyKind
 from reconciler.model.states import CLAIMING
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.outside.storage.storage_tree import OddFile, SeenFile, StorageTree
-
-TRASH, TOMBSTONES = ".b2prod-trash", ".b2prod-tombstones"
-"""Folders of a storage: what may come back, and the records of what was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +49,6 @@ class StoredFiles:
         yield self.record, None
         yield self.manifest, None
         yield from sorted(self.sizes.items())
-
-
-def name_aside(folder: str, fingerprint: bytes, version: int) -> str:
-    """The folder in the trash of an output of `folder`, in which other versions and outputs may lie."""
-    return f"{TRASH}/{folder}/{fingerprint.hex()[:16]}-v{version}"
 
 
 def read_files(connection: Connection, numbers: Sequence[int]) -> list[StoredFiles]:

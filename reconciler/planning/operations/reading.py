@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from reconciler.datasets.operations.stored import list_operations
+from reconciler.datasets.operations.stored import list_operations, list_trashed
 from reconciler.ledger.store.database import State
-from reconciler.model.operations import Operation
+from reconciler.model.operations import Operation, OperationKind, OperationStanding
 from reconciler.model.states import OutputState
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.operations.due_publications import list_due_publications
@@ -72,6 +72,7 @@ class OperationReader:
             operation = self.read_retirement(retirement)
             if operation is not None:
                 yield operation
+        yield from self._read_orphans()
         yield from list_due_publications(self._connection, self._stages)
         parts = self._list_parts()
         yield from list_old_versions(self._connection, self._repository, parts)
@@ -97,6 +98,16 @@ class OperationReader:
         except SourceUnavailable:
             return None
         return frozenset(value for item in units for column in item.fingerprints.values() for value in column)
+
+    def _read_orphans(self) -> Iterator[Operation]:
+        """Yields what is in the trash and no manifest speaks of any more: nothing deletes it, and a person is told."""
+        known = {f"{SUBJECT}{name}" for name in self._repository.retirements}
+        for one in list_trashed(self._connection, known):
+            name = one.subject.removeprefix(SUBJECT)
+            told = f"no manifest retires it any more: `b2prod restore {name}` brings it back"
+            numbers = (one.outputs, one.files, one.bytes)
+            refused = OperationStanding.REFUSED
+            yield Operation(OperationKind.PURGE, one.subject, one.reason, one.digest, *numbers, refused, told)
 
     def read_retirement(self, retirement: Retirement) -> Operation | None:
         """What is next for a retirement; None if nothing is left of its data."""

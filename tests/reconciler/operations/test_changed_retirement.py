@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from reconciler.execution.operating.trash import TOMBSTONES
 from reconciler.ledger.schema.operation_tables import operations
+from reconciler.model.names import TOMBSTONES
 from tests.support.worlds.retired_storage import RetiredStorage
 
 

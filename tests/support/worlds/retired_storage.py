@@ -26,7 +26,6 @@ from reconciler.datasets.operations.protecting import ProtectionWriter
 from reconciler.datasets.operations.records import OperationWriter
 from reconciler.execution.operating.operator import Operator
 from reconciler.execution.operating.restoring import list_restorable, restore
-from reconciler.execution.operating.trash import TOMBSTONES, TRASH, name_aside
 from reconciler.execution.outcome import Outcome
 from reconciler.ledger.schema.operation_tables import operation_items, operations
 from reconciler.ledger.schema.tables import (
@@ -46,7 +45,7 @@ from reconciler.ledger.upkeep.soundness import find_unsound
 from reconciler.ledger.writing.dataset_sums import record_made
 from reconciler.ledger.writing.produced_keys import record_keys
 from reconciler.ledger.writing.transaction import Writer
-from reconciler.model.names import name_record
+from reconciler.model.names import TOMBSTONES, TRASH, name_aside, name_record
 from reconciler.model.operations import Operation, OperationKind, OperationState
 from reconciler.model.plan import Plan
 from reconciler.outside.clock import Clock

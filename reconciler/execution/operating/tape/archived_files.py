@@ -10,10 +10,8 @@ from sqlalchemy import Connection, select
 
 from reconciler.ledger.schema.rows import divide
 from reconciler.ledger.schema.tables import outputs, products
+from reconciler.model.names import SCRATCH
 from reconciler.model.states import OutputState
-
-SCRATCH = ".b2prod-recall"
-"""The folder of a storage to which files come from tape, before they are compared with what was published."""
 
 
 @dataclass(frozen=True, slots=True)
