@@ -120,18 +120,18 @@ def format_markdown(plan: Plan) -> str:
         lines += ["| | action | units | step | outputs | why | runs |", "|---|---|--:|---|---|---|---|"]
         lines += [_format_row(group) for group in _merge_alike(campaign.groups)]
         lines += [f"| | done | {campaign.done} | | | | |", ""]
-    lines += _format_operations(plan.operations)
+    lines += ["### Operations on datasets", ""] if plan.operations else []
+    lines += format_operations(plan.operations)
     verdict = "Nothing is to be done." if plan.is_empty else _count_changes(plan.campaigns)
     lines += [verdict, "", f"Digest `{plan.digest()}`, ledger `{plan.ledger[:8]}` at serial {plan.serial}."]
     return "\n".join(lines) + "\n"
 
 
-def _format_operations(operations: Sequence[Operation]) -> list[str]:
+def format_operations(operations: Sequence[Operation]) -> list[str]:
     """The operations as a table."""
     if not operations:
         return []
-    lines = ["### Operations on datasets", ""]
-    lines += [
+    lines = [
         "| | operation | subject | outputs | files | size | why | readers |",
         "|---|---|---|--:|--:|--:|---|---|",
     ]

@@ -18,10 +18,12 @@ from ci.changes.export import Origin
 from ci.changes.gates import classify, judge_change, list_locked, select_new
 from ci.changes.lock_check import list_touched, prove_locks
 from ci.changes.project import Project, is_about, judge_files
+from ci.review.retirements import plan_retirements
 from ci.review.schemes import SchemesReview, find_gate_changes, review_schemes
 from ci.review.trials import PlannedTrial, Tried, plan_proposed, run_proposed
 from reconciler.ledger.reading.observation import list_begun
 from reconciler.ledger.store.database import reading
+from reconciler.model.operations import Operation
 from reconciler.model.plan import Plan
 from reconciler.model.states import MAKING, PlanAction
 from reconciler.outside.errors import SourceUnavailable
@@ -66,7 +68,10 @@ class CampaignReview:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A change, its findings and its effects. `kinds` are the kinds of files that it touches, with their numbers."""
+    """A change, its findings and its effects. `kinds` are the kinds of files that it touches, with their numbers.
+
+    `operations` are what is next for the retirements that it touches.
+    """
 
     change: Change
     findings: tuple[Finding, ...]
@@ -76,6 +81,7 @@ class Review:
     origin: Origin | None
     schemes: SchemesReview
     unplanned: str = ""
+    operations: tuple[Operation, ...] = ()
 
     def count(self, action: PlanAction) -> int:
         """How many units of the touched campaigns have an action."""
@@ -129,6 +135,9 @@ def gather_review(
                 name for name, declared in repository.campaigns.items() if not gathering.hinder(declared)
             ]
             schemes = find_gate_changes(connection, project, before, repository, schemes, planned)
+        operations: tuple[Operation, ...] = ()
+        if connection is not None:
+            operations = tuple(plan_retirements(connection, project.state, repository, change, now))
         trials: dict[str, PlannedTrial] = {}
         if connection is not None and try_events is not None:
             trials = {
@@ -142,7 +151,9 @@ def gather_review(
             for one in campaigns
         )
     kinds = tuple(sorted(Counter(map(classify, change.paths)).items()))
-    return Review(change, tuple(gathering.findings), kinds, campaigns, plan, origin, schemes, missing)
+    return Review(
+        change, tuple(gathering.findings), kinds, campaigns, plan, origin, schemes, missing, operations
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from ci.changes.gates import RECONCILER
 from ci.cli.console import count_things
 from ci.cli.markdown import code, escape, fence, fold, shorten, table, truncate
 from ci.reports.campaign_diff import format_difference, name_revisions, spell, summarise
-from ci.reports.plan import GLYPHS
+from ci.reports.plan import GLYPHS, format_operations
 from ci.reports.trial import COSTS, UNKNOWN, list_costs
+from ci.review.retirements import list_retirements
 from ci.review.risks import list_risks
 from ci.review.schemes import format_schemes, head_schemes
 from ci.review.summary import CampaignReview, Compared, Review
@@ -23,10 +24,10 @@ from reconciler.model.plan import Group
 from reconciler.model.states import PlanAction
 from reconciler.planning.campaign_diff.values import Difference, PayloadChange
 from reconciler.planning.estimate import Estimate
+from reconciler.planning.operations.retired_outputs import SUBJECT
 from schemas.manifest.runs import format_runs
 from schemas.policy.policy import REVOKED, ROLES, SIGNERS
 from schemas.policy.retention import RETENTION
-from schemas.policy.retirement import RETIREMENTS
 from schemas.policy.validation import VALIDATIONS
 from schemas.repository import LAYOUTS, NAME, SITES
 from schemas.rules.support.intervals import count
@@ -58,12 +59,14 @@ def format_review(review: Review) -> str:
     for one in review.campaigns:
         lines += _format_campaign(one)
     lines += format_schemes(review.schemes)
-    for name in _list_retirements(review):
+    for name in list_retirements(review.change):
         who = code(f"b2prod approvals {name} --retirement")
         text = f"It lets data be deleted, once its owners have signed for exactly these: {who} tells who."
         if NAME.fullmatch(name) is None:
             text = "It has no legal name, and counts for nothing."
-        lines += _section(f"### Retirement {code(name)}", [text])
+        planned = [one for one in review.operations if one.subject == f"{SUBJECT}{name}"]
+        table = ["", *format_operations(planned)] if planned else []
+        lines += _section(f"### Retirement {code(name)}", [text, *table])
     for starts, text in _POLICIES.items():
         if any(path.startswith(starts) for path in review.change.paths):
             lines += [f"**{text}**", ""]
@@ -102,12 +105,6 @@ _POLICIES = {
 """Beginning of a path in a policy → what a change there means."""
 
 
-def _list_retirements(review: Review) -> list[str]:
-    top = f"{RETIREMENTS}/"
-    paths = (path.removeprefix(top) for path in review.change.paths if path.startswith(top))
-    return sorted({path.partition("/")[0].removesuffix(".yaml") for path in paths})
-
-
 def count_for_forge(review: Review) -> dict[str, int]:
     """The counts that GitLab shows beside a merge request (`artifacts:reports:terraform`)."""
     create, update = review.count(PlanAction.SUBMIT), review.count(PlanAction.RESTATE)
@@ -119,7 +116,7 @@ def _headline(review: Review) -> str:
         return f"{count_things(len(review.findings), 'finding')} to correct first"
     names = ", ".join(code(one.name) for one in review.campaigns[:4])
     if not review.campaigns:
-        gone = ", ".join(map(code, _list_retirements(review)))
+        gone = ", ".join(map(code, list_retirements(review.change)))
         other = f"Retirement of data: {gone}" if gone else "No campaign is touched"
         return head_schemes(review.schemes) or other
     if review.plan is None:

@@ -330,3 +330,11 @@ def test_a_retirement_does_not_wait_for_a_campaign_that_nobody_signed(world, cap
     sign(world)
     told.read("reconcile", "--once", code=Exit.REFUSED)
     assert states(world) == ["trashed", "trashed"]
+
+
+@pytest.mark.slow
+def test_reviewers_see_what_would_go(world, capsys):
+    told = Told(world, capsys)
+    out, _ = told.read("review", "--base", "HEAD~1")
+    assert "### Retirement `first`" in out
+    assert "| `-` | trash | `retirement/first` | 2 | 2 | 46.4 kB | made with the wrong global tag |" in out
