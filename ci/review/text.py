@@ -108,7 +108,8 @@ _POLICIES = {
 def count_for_forge(review: Review) -> dict[str, int]:
     """The counts that GitLab shows beside a merge request (`artifacts:reports:terraform`)."""
     create, update = review.count(PlanAction.SUBMIT), review.count(PlanAction.RESTATE)
-    return {"create": create, "update": update, "delete": 0}
+    deleted = sum(one.outputs for one in review.operations if one.is_ready)
+    return {"create": create, "update": update, "delete": deleted}
 
 
 def _headline(review: Review) -> str:

@@ -15,7 +15,7 @@ from reconciler.ledger.writing.lease import holding
 from reconciler.outside.clock import CLOCK
 from tests.support.inputs.keys import PERSON
 from tests.support.worlds.builders import snapshot, swap
-from tests.support.worlds.lost_ledgers import copy_ledger, put_back
+from tests.support.worlds.lost_ledgers import copy_ledger, lose, put_back
 from tests.support.worlds.scheme_world import SchemeWorld, Told
 from tests.support.worlds.worlds import ONE_STEP
 
@@ -319,6 +319,16 @@ def test_what_is_in_the_trash_is_told_when_its_manifest_is_gone_and_the_trash_is
     assert "The plan is empty." in told.read("plan")[0]
     out, _ = told.read("verify", "--strangers", code=Exit.FINDINGS)
     assert f"{strange}: a file in the trash that the ledger does not have" in out
+
+
+@pytest.mark.slow
+def test_a_rebuilt_ledger_tells_what_a_lost_one_has_put_aside(world, capsys):
+    told = Told(world, capsys)
+    sign(world)
+    told.read("reconcile", "--once")
+    lose(world)
+    out, _ = told.read("state", "rebuild", code=Exit.PARTLY)
+    assert out.count("a ledger that was lost has put it into the trash") == 2
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def find_unknown_files(
         SourceUnavailable: a folder cannot be read.
     """
     known, records = _read_known(connection)
-    aside = _read_aside(connection)
+    aside = read_aside(connection)
     folders = {os.path.dirname(path) for path in known}
     live = set(connection.scalars(select(attempts.c.name).where(attempts.c.state.in_(LIVE))))
     for storage in sorted(set(storages)):
@@ -135,8 +135,8 @@ def _read_known(connection: Connection) -> tuple[set[str], set[str]]:
     return known, records
 
 
-def _read_aside(connection: Connection) -> set[str]:
-    """The folders in the trash of the outputs that the ledger has there."""
+def read_aside(connection: Connection) -> set[str]:
+    """The folders in the trash of the outputs that the ledger has there, as absolute paths."""
     columns = (outputs.c[name] for name in ("storage", "folder", "fingerprint", "version"))
     rows = connection.execute(select(*columns).where(outputs.c.state == OutputState.TRASHED))
     return {os.path.join(storage, name_aside(*named)) for storage, *named in rows}

@@ -22,10 +22,11 @@ from sqlalchemy import Connection, select
 
 from reconciler.datasets.verification.file_check import Depth, Published, Trouble
 from reconciler.datasets.verification.file_pool import look
+from reconciler.datasets.verification.unknown_files import read_aside
 from reconciler.execution.tracking.workspace import count_events
 from reconciler.ledger.reading.output_records import LARGEST, OutputRecord, read_record
 from reconciler.ledger.schema.tables import outputs, products, runs
-from reconciler.model.names import name_record
+from reconciler.model.names import TRASH, name_record
 from reconciler.model.states import OutputState
 from reconciler.model.work_items import Address
 from reconciler.outside.plain_files import NotPlain, read_plain
@@ -102,10 +103,11 @@ def survey(
                 found.append(_read(storage, path))
             elif name[0] != "." and not MANIFEST.fullmatch(name):
                 data.append(path)
-    ledger = _read_ledger(connection)
+    ledger, aside = _read_ledger(connection), read_aside(connection)
     found = [_judge(one, ledger, declared, undeclared=undeclared) for one in found]
     found = _look(connection, found)
     found = _choose_versions(found, ledger)
+    found += [one for storage in sorted(set(storages)) for one in _find_aside(storage, aside)]
     told = {
         os.path.join(os.path.dirname(one.path), file["name"])
         for one in found
@@ -116,6 +118,15 @@ def survey(
     query = query.join(outputs, outputs.c.id == products.c.output)
     told |= {os.path.join(*row) for row in connection.execute(query)}
     return Survey(tuple(found), tuple(path for path in data if path not in told))
+
+
+def _find_aside(storage: str, known: Collection[str]) -> Iterator[Found]:
+    """Yields the records in the trash that no folder `known` to the ledger has: they are left."""
+    for path in list_files(os.path.join(storage, TRASH), lambda _: False):
+        folder, name = os.path.split(path)
+        if RECORD.fullmatch(name) and folder not in known:
+            told = "a ledger that was lost has put it into the trash: move it back by hand first, if it is to be taken over"
+            yield Found(storage, path, None, reason=told)
 
 
 def _read(storage: str, path: str) -> Found:
