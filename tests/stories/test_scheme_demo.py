@@ -60,7 +60,8 @@ def test_the_verdicts_are_pass_fail_and_warn_for_the_number_of_tracks(tour):
     warned = told.index("canary of 4 runs warns and waits for a signature of validation")
     assert passed < failed < warned
     lines = [line.split() for line in told.splitlines() if line.split()[:1] in (["tracks"], ["energy"])]
-    assert [(words[0], words[-1]) for words in lines] == [
+    # where a table goes on below, its verdicts are not told again
+    assert [(words[0], word) for words in lines for word in words if word in ("pass", "warn", "fail")] == [
         ("energy", "pass"),
         ("tracks", "pass"),
         ("tracks", "fail"),
