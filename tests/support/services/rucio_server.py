@@ -6,6 +6,7 @@ tested client needs none of them.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -202,6 +203,9 @@ def make_environment() -> None:
     (ENVIRONMENT / "complete").touch()
 
 
+_STARTED = itertools.count()
+
+
 @contextmanager
 def serving_rucio(postgresql: Server) -> Iterator[Rucio]:
     """A server that runs as long as the context."""
@@ -213,7 +217,8 @@ def serving_rucio(postgresql: Server) -> Iterator[Rucio]:
     find = "import importlib.util as u; print(u.find_spec('rucio').submodule_search_locations[0])"
     home = subprocess.run([python, "-c", find], check=True, capture_output=True, text=True).stdout.strip()
     database = postgresql.create_database().replace("postgresql://", "postgresql+psycopg://")
-    port = 32200 + os.getpid() % 500  # below the kernel's range, and different for each worker
+    # below the kernel's range, different for each worker, and for two servers of one
+    port = 32200 + (os.getpid() + 250 * next(_STARTED)) % 500
     facts = {"folder": folder, "port": port, "database": database, "user": USER, "password": PASSWORD}
     facts["migrations"] = f"{home}/db/sqla/migrate_repo"
     (folder / "alembic.ini").write_text(ALEMBIC.format(**facts))
