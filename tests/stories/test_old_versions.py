@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 
 import pytest
 
 from ci.cli.exits import Exit
 from reconciler.ledger.schema.tables import outputs
-from reconciler.outside.clock import CLOCK
+from tests.support.doubles.later_clock import later
 from tests.support.inputs.keys import PERSON
 from tests.support.worlds.scheme_world import SchemeWorld, Told
 from tests.support.worlds.worlds import ONE_STEP
@@ -24,17 +23,6 @@ quarantine_days: 30
 """
 
 RETENTION = "schema: retention/1\nrules:\n  - {site: local, versions: 1, after_days: 10}\n"
-
-
-@contextlib.contextmanager
-def later(days):
-    """b2prod's clock is ahead by some days."""
-    before = CLOCK.time
-    object.__setattr__(CLOCK, "time", lambda: before() + 86_400 * days)
-    try:
-        yield
-    finally:
-        object.__setattr__(CLOCK, "time", before)
 
 
 def states(world):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 
@@ -12,7 +11,7 @@ from ci.cli.exits import Exit
 from reconciler.ledger.schema.operation_tables import operations
 from reconciler.ledger.schema.tables import outputs
 from reconciler.ledger.writing.lease import holding
-from reconciler.outside.clock import CLOCK
+from tests.support.doubles.later_clock import later
 from tests.support.inputs.keys import PERSON
 from tests.support.worlds.builders import snapshot, swap
 from tests.support.worlds.lost_ledgers import copy_ledger, lose, put_back
@@ -55,17 +54,6 @@ def states(world):
 def files(world):
     storage = world.state.storage("data")
     return sorted(str(file.relative_to(storage)) for file in storage.rglob("*.root") if file.is_file())
-
-
-@contextlib.contextmanager
-def later(days):
-    """b2prod's clock is ahead by some days."""
-    before = CLOCK.time
-    object.__setattr__(CLOCK, "time", lambda: before() + 86_400 * days)
-    try:
-        yield
-    finally:
-        object.__setattr__(CLOCK, "time", before)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from reconciler.ledger.schema.operation_tables import copies, operation_items, operations, protections
 from reconciler.ledger.schema.tables import outputs
@@ -148,21 +148,6 @@ def _has_trashed(connection: Connection, subject: str) -> bool:
         .where(operations.c.subject == subject, outputs.c.state == OutputState.TRASHED)
     )
     return connection.execute(query.limit(1)).first() is not None
-
-
-def count_items(connection: Connection, operation: int) -> dict[OperationState, int]:
-    """How many outputs of an operation have each state."""
-    query = select(operation_items.c.state, func.count()).where(operation_items.c.operation == operation)
-    rows = connection.execute(query.group_by(operation_items.c.state))
-    return {OperationState(state): count for state, count in rows}
-
-
-def list_refused_items(connection: Connection, operation: int, most: int = 20) -> list[tuple[int, str]]:
-    """The first outputs that an operation left alone, with the reasons."""
-    here = (operation_items.c.operation == operation, operation_items.c.state == OperationState.REFUSED)
-    query = select(operation_items.c.output, operation_items.c.told).where(*here)
-    rows = connection.execute(query.order_by(operation_items.c.output).limit(most))
-    return [(output, told or "") for output, told in rows]
 
 
 def list_protections(connection: Connection, day: str) -> list[Protection]:

@@ -10,7 +10,7 @@ from reconciler.ledger.reading.comparisons import list_comparisons
 from reconciler.ledger.reading.editions import find_digests
 from reconciler.outside.errors import SourceUnavailable
 from reconciler.planning.gates.dataset_outputs import DatasetOutputs
-from reconciler.planning.gates.evidence import KeptComparison, reaches
+from reconciler.planning.gates.evidence import KeptComparison
 from reconciler.planning.gates.judging import FindValidation
 from reconciler.planning.gates.scheme_steps import SchemeSteps
 from reconciler.validation.kept.comparison_heads import ComparedSide, ComparisonHead, read_head
@@ -18,7 +18,6 @@ from schemas.files.canonical import digest
 from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import RunSet
 from schemas.manifest.scheme import Stage
-from schemas.manifest.variant import find_declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +100,5 @@ class ComparisonReader:
 
     def _find_lacking(self, name: DatasetName, head: ComparisonHead, runs: RunSet | None) -> str | None:
         """How many of the declared runs of a dataset a comparison has, if these are fewer than the scheme wants."""
-        step = f"{name.campaign}/{find_declared(name.step)}"
-        maker = self.steps.find_maker(step)
-        share = 1.0 if maker is None else maker.complete
-        for one in self.steps.read(step):
-            if one.name != f"{name.campaign}/{name.step}":
-                continue
-            declared = one.declared if runs is None else runs.choose(one.declared)
-            there = sum(len(some.choose(declared)) for some in (head.runs, head.compared.alone))
-            if not reaches(there, len(declared), share):
-                return f"it has {there} of {len(declared)} runs of {name}"
-        return None
+        lacking = self.steps.find_lacking(name, [head.runs, head.compared.alone], runs)
+        return None if lacking is None else f"it has {lacking[0]} of {lacking[1]} runs of {name}"

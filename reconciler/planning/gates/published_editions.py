@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from reconciler.datasets.publishing.standing import EditionStanding, read_standings
 from reconciler.planning.gates.dataset_outputs import DatasetOutputs
-from reconciler.planning.gates.evidence import PublishedDataset, reaches
+from reconciler.planning.gates.evidence import PublishedDataset
 from reconciler.planning.gates.scheme_steps import SchemeSteps
 from schemas.manifest.dataset import DatasetName, parse_dataset
 from schemas.manifest.runs import RunSet, parse_runs
@@ -62,17 +62,10 @@ class PublicationReader:
         """Why a published edition of a dataset does not suffice: other outputs count now, or it lacks runs that the scheme wants."""
         if self.outputs.count(name).digest(covered) != standing.publications[0].outputs:
             return f"{standing.edition} has other outputs than those that count now"
-        step = f"{name.campaign}/{find_declared(name.step)}"
-        maker = self.steps.find_maker(step)
-        share = 1.0 if maker is None else maker.complete
-        for one in self.steps.read(step):
-            if one.name != f"{name.campaign}/{name.step}":
-                continue
-            declared = one.declared if runs is None else runs.choose(one.declared)
-            there = len(covered.choose(declared))
-            if not reaches(there, len(declared), share):
-                return f"{standing.edition} has {there} of {len(declared)} runs of {name}"
-        return None
+        lacking = self.steps.find_lacking(name, [covered], runs)
+        return (
+            None if lacking is None else f"{standing.edition} has {lacking[0]} of {lacking[1]} runs of {name}"
+        )
 
 
 def list_datasets(repository: Repository, text: str) -> Iterator[DatasetName]:

@@ -9,10 +9,13 @@ from sqlalchemy import Connection
 
 from reconciler.ledger.reading.heads import read_heads
 from reconciler.outside.errors import SourceUnavailable
+from reconciler.planning.gates.evidence import reaches
 from reconciler.planning.gates.step_runs import PlannedCampaign, StepRuns, list_planned
 from reconciler.run_catalogue.run_selection import read_admissions
 from schemas.files.canonical import digest
 from schemas.manifest.campaign import Campaign
+from schemas.manifest.dataset import DatasetName
+from schemas.manifest.runs import RunSet
 from schemas.manifest.scheme import MAKE, Stage
 from schemas.manifest.variant import find_declared
 from schemas.repository import Repository
@@ -31,6 +34,28 @@ class SchemeSteps:
         """The first stage of all schemes that makes a step, as in `proc8/reco`."""
         stages = (one for scheme in self.repository.schemes.values() for one in scheme.stages)
         return next((one for one in stages if one.does == MAKE and step in one.names), None)
+
+    def find_lacking(
+        self, name: DatasetName, there: Sequence[RunSet], runs: RunSet | None
+    ) -> tuple[int, int] | None:
+        """How many of the declared runs of a dataset are `there`, and how many are declared; None if they suffice.
+
+        The stage that makes it says which share does. With `runs` only these are looked at.
+
+        Raises:
+            SourceUnavailable: the campaign cannot be read.
+        """
+        step = f"{name.campaign}/{find_declared(name.step)}"
+        maker = self.find_maker(step)
+        share = 1.0 if maker is None else maker.complete
+        for one in self.read(step):
+            if one.name != f"{name.campaign}/{name.step}":
+                continue
+            declared = one.declared if runs is None else runs.choose(one.declared)
+            found = sum(len(some.choose(declared)) for some in there)
+            if not reaches(found, len(declared), share):
+                return found, len(declared)
+        return None
 
     def read(self, name: str) -> list[StepRuns]:
         """The runs of each variant of a step, as in `proc8/reco`.
